@@ -1,0 +1,88 @@
+import { z } from "zod";
+import { StartupError } from "./errors/startup-error.ts";
+
+/** Everything that an operator can set. docs/configuration.md says what each variable is for. */
+export interface Config {
+  /** The address to listen on: a host name or an IP address. */
+  readonly host: string;
+  /** The port to listen on; 0 takes any free one. */
+  readonly port: number;
+  /** Where PostgreSQL is; undefined brings up the embedded server. */
+  readonly databaseUrl: string | undefined;
+  /** The folder that holds the embedded server's data. */
+  readonly dataDir: string;
+  /** How many connections to the database may be open at once. */
+  readonly databasePoolSize: number;
+  /** Whether pending migrations run before the service listens. */
+  readonly migrateOnStart: boolean;
+  /** The origins whose pages may call; `*` stands for any. */
+  readonly corsOrigins: readonly string[];
+  readonly logLevel: (typeof logLevels)[number];
+}
+
+const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+const environment = z.object({
+  HOST: z.string().default("127.0.0.1"),
+  PORT: wholeNumber(0, 65_535).default(8080),
+  DATABASE_URL: z
+    .string()
+    .refine(isPostgresUrl, "must be a URL such as postgres://user:password@host:5432/database")
+    .optional(),
+  DATA_DIR: z.string().default(".data"),
+  DATABASE_POOL_SIZE: wholeNumber(1, 1000).default(10),
+  MIGRATE_ON_START: z
+    .enum(["true", "false"], "must be true or false")
+    .default("true")
+    .transform((value) => value === "true"),
+  CORS_ORIGINS: z
+    .string()
+    .default("")
+    .transform((list) => list.split(",").flatMap((origin) => origin.trim() || []))
+    .refine(
+      (origins) => origins.every(isOrigin),
+      "must be origins such as https://app.example.com, separated by commas, or *",
+    ),
+  LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(", ")}`).default("info"),
+});
+
+/**
+ * Reads the configuration from environment variables; an empty one counts as not set.
+ *
+ * @throws StartupError that names the first variable that is wrong, and what it takes.
+ */
+export function readConfig(variables: NodeJS.ProcessEnv): Config {
+  const set = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ""));
+  const { data, error } = environment.safeParse(set);
+  if (error) {
+    const [issue] = error.issues;
+    throw new StartupError(`${issue?.path[0]?.toString()} ${issue?.message}`);
+  }
+  return {
+    host: data.HOST,
+    port: data.PORT,
+    databaseUrl: data.DATABASE_URL,
+    dataDir: data.DATA_DIR,
+    databasePoolSize: data.DATABASE_POOL_SIZE,
+    migrateOnStart: data.MIGRATE_ON_START,
+    corsOrigins: data.CORS_ORIGINS,
+    logLevel: data.LOG_LEVEL,
+  };
+}
+
+function wholeNumber(min: number, max: number) {
+  const message = `must be a whole number from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d+$/, message)
+    .transform(Number)
+    .pipe(z.number().min(min, message).max(max, message));
+}
+
+function isPostgresUrl(value: string): boolean {
+  return ["postgres:", "postgresql:"].includes(URL.parse(value)?.protocol ?? "");
+}
+
+function isOrigin(value: string): boolean {
+  return value === "*" || URL.parse(value)?.origin === value;
+}

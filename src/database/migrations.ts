@@ -1,0 +1,47 @@
+import { readdir } from "node:fs/promises";
+import path from "node:path";
+import { runner } from "node-pg-migrate";
+import type pg from "pg";
+import type { Log } from "../telemetry/log.ts";
+
+const migrationsTable = "schema_migrations";
+const migrationsDir = path.join(import.meta.dirname, "../../migrations");
+
+/**
+ * Brings the schema up, all steps or none. Instances that start together take turns, by an advisory lock.
+ *
+ * @param direction `down` takes back the newest step only
+ * @returns the names of the steps taken
+ */
+export async function migrate(
+  databaseUrl: string,
+  log: Log,
+  direction: "up" | "down" = "up",
+): Promise<string[]> {
+  const steps = await runner({
+    databaseUrl,
+    dir: migrationsDir,
+    migrationsTable,
+    direction,
+    advisoryLockMode: "wait",
+    log: (message) => log.debug(message),
+  });
+  return steps.map(({ name }) => name);
+}
+
+/** The names of the migrations that this version needs and the database has not got. */
+export async function pendingMigrations(pool: pg.Pool): Promise<string[]> {
+  const needed = (await readdir(migrationsDir)).map((file) => path.parse(file).name);
+  const applied = await appliedMigrations(pool);
+  return needed.filter((name) => !applied.has(name)).sort();
+}
+
+async function appliedMigrations(pool: pg.Pool): Promise<Set<string>> {
+  const { rows } = await pool.query<{ exists: boolean }>({
+    text: "SELECT to_regclass($1) IS NOT NULL AS exists",
+    values: [migrationsTable],
+  });
+  if (!rows[0]?.exists) return new Set();
+  const { rows: steps } = await pool.query<{ name: string }>(`SELECT name FROM ${migrationsTable}`);
+  return new Set(steps.map(({ name }) => name));
+}

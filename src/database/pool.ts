@@ -1,0 +1,26 @@
+import pg from "pg";
+import type { Log } from "../telemetry/log.ts";
+
+/** What a connection of this service is called in `pg_stat_activity`. */
+const applicationName = "daily-aggregator";
+
+/** How long a call waits for a connection before the database counts as away. */
+const connectTimeoutMs = 5_000;
+
+/** The longest that one statement may run; a bound for the ones whose caller set no deadline. */
+const statementTimeoutMs = 30_000;
+
+/** Connections are opened when needed, kept for a while, and replaced when they break. */
+export function createPool(connectionString: string, size: number, log: Log): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString,
+    max: size,
+    application_name: applicationName,
+    connectionTimeoutMillis: connectTimeoutMs,
+    statement_timeout: statementTimeoutMs,
+    keepAlive: true,
+  });
+  // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
+  pool.on("error", (error) => log.warn({ error: error.message }, "lost an idle database connection"));
+  return pool;
+}

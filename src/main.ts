@@ -1,0 +1,30 @@
+import { readConfig } from "./config.ts";
+import { StartupError } from "./errors/startup-error.ts";
+import { startService } from "./service.ts";
+import { createLog } from "./telemetry/log.ts";
+
+// The process: it starts the service, stops it on SIGTERM or SIGINT, and ends with code 0, or with 1 and one line on
+// standard error if it cannot start.
+
+try {
+  const config = readConfig(process.env);
+  const log = createLog(config.logLevel);
+  const service = await startService(config, log);
+  log.info({ url: service.url }, `listening on ${service.url}`);
+
+  let stopping = false;
+  const stop = async (signal: NodeJS.Signals) => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ signal }, "stopping");
+    await service.stop();
+    log.info("stopped");
+    process.exit(0);
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+} catch (error) {
+  if (!(error instanceof StartupError)) throw error;
+  process.stderr.write(`daily-aggregator: ${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,100 @@
+import { createValidateInterceptor } from "@connectrpc/validate";
+import type pg from "pg";
+import type { Config } from "./config.ts";
+import { startEmbeddedServer } from "./database/embedded-server.ts";
+import { migrate, pendingMigrations } from "./database/migrations.ts";
+import { createPool } from "./database/pool.ts";
+import { StartupError } from "./errors/startup-error.ts";
+import { createRoutes } from "./routes.ts";
+import type { Log } from "./telemetry/log.ts";
+import { createErrorInterceptor } from "./transport/error-interceptor.ts";
+import { createListener } from "./transport/listener.ts";
+import { listen, type Port } from "./transport/port.ts";
+import { Readiness } from "./transport/readiness.ts";
+
+/** The service while it runs. */
+export interface Service {
+  /** Where it is reached, such as `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** Drains: tells health checks, lets the calls in flight finish, then closes everything. */
+  stop(): Promise<void>;
+}
+
+/** How long calls in flight may take to finish at a stop; with the rest, a stop stays under 10 seconds. */
+const drainMs = 7_000;
+
+/**
+ * Starts everything in the order in which it is needed; what was started is stopped again if a later part fails.
+ *
+ * @throws StartupError that says what is wrong
+ */
+export async function startService(config: Config, log: Log): Promise<Service> {
+  await using started = new AsyncDisposableStack();
+
+  let databaseUrl = config.databaseUrl;
+  if (databaseUrl === undefined) {
+    const server = await startEmbeddedServer({ dataDir: config.dataDir, log });
+    started.defer(() => server.stop());
+    databaseUrl = server.url;
+  }
+  const pool = createPool(databaseUrl, config.databasePoolSize, log);
+  started.defer(() => pool.end());
+  await prepareDatabase(pool, databaseUrl, config, log);
+
+  const readiness = new Readiness(() => findObstacle(pool));
+  await readiness.start();
+  started.defer(() => readiness.drain());
+
+  const listener = createListener({
+    routes: createRoutes(pool, readiness),
+    interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
+    readiness,
+    corsOrigins: config.corsOrigins,
+  });
+  const port = await listenOn(config, listener);
+  started.defer(() => port.close(drainMs));
+  started.defer(() => readiness.drain());
+
+  const running = started.move();
+  return { url: urlOf(port), stop: () => running.disposeAsync() };
+}
+
+async function prepareDatabase(pool: pg.Pool, databaseUrl: string, config: Config, log: Log): Promise<void> {
+  try {
+    await pool.query("SELECT");
+  } catch (error) {
+    throw new StartupError(`cannot connect to the database (DATABASE_URL): ${reasonOf(error)}`);
+  }
+  if (!config.migrateOnStart) return;
+  try {
+    const steps = await migrate(databaseUrl, log);
+    if (steps.length > 0) log.info({ steps }, "migrated the database");
+  } catch (error) {
+    throw new StartupError(`cannot migrate the database: ${reasonOf(error)}`);
+  }
+}
+
+/** Why calls cannot be answered; undefined if they can. */
+async function findObstacle(pool: pg.Pool): Promise<string | undefined> {
+  const pending = await pendingMigrations(pool);
+  return pending.length > 0 ? `migrations are pending: ${pending.join(", ")}` : undefined;
+}
+
+async function listenOn(config: Config, listener: Parameters<typeof listen>[0]): Promise<Port> {
+  try {
+    return await listen(listener, config.host, config.port);
+  } catch (error) {
+    throw new StartupError(`cannot listen on HOST ${config.host}, PORT ${config.port}: ${reasonOf(error)}`);
+  }
+}
+
+function urlOf({ address: { address, family, port } }: Port): string {
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+}
+
+/** The first line of what went wrong; of several tries to connect, the last one's. */
+function reasonOf(error: unknown): string {
+  const last = error instanceof AggregateError ? error.errors.at(-1) : error;
+  const text = last instanceof Error ? last.message : String(last);
+  return text.split("\n")[0] ?? text;
+}

@@ -1,0 +1,104 @@
+import type pg from "pg";
+import { query } from "../../database/query.ts";
+import type { CalendarUnit } from "../granularity.ts";
+import type { PeriodRow, SummaryRange } from "./period-row.ts";
+
+/**
+ * Adds up one learner's entries per day, week, month, quarter or year.
+ *
+ * A period is what DATE_TRUNC of the local time says, its `label`, such as 2024-03-31 00:00. Its name is the first
+ * instant with that label. As a rule that is the label's own instant. Within 26 hours of a change of the clock,
+ * the instants a quarter of an hour apart are searched instead: midnight may come twice (Havana), not at all
+ * (Beirut), or a whole day be missing (Apia, 2011-12-30), which then has no row.
+ *
+ * Where a bucket's first and last instant have different labels, its entries are read from the log.
+ */
+export async function summarizeCalendarPeriods(
+  pool: pg.Pool,
+  unit: CalendarUnit,
+  range: SummaryRange,
+  signal: AbortSignal,
+): Promise<PeriodRow[]> {
+  return query<PeriodRow>(
+    pool,
+    {
+      name: "summarize-calendar-periods",
+      text: `
+        WITH range AS (
+          SELECT
+            date_trunc($4, (timestamptz 'epoch' + $2::bigint * interval '1 microsecond') AT TIME ZONE $6) AS first_label,
+            date_trunc($4, (timestamptz 'epoch' + $3::bigint * interval '1 microsecond') AT TIME ZONE $6) AS last_label
+        ),
+        periods AS (
+          SELECT label, period
+          FROM range
+          CROSS JOIN generate_series(first_label, last_label, $5::interval) AS label
+          CROSS JOIN LATERAL (SELECT label AT TIME ZONE $6 AS usual) AS instant
+          CROSS JOIN LATERAL (
+            SELECT CASE
+              WHEN (usual + interval '26 hours') AT TIME ZONE $6 - (usual - interval '26 hours') AT TIME ZONE $6
+                = interval '52 hours'
+              THEN usual
+              ELSE (
+                SELECT min(candidate)
+                FROM (
+                  SELECT usual
+                  UNION ALL
+                  SELECT date_bin('15 minutes', usual, 'epoch') + quarters * interval '15 minutes'
+                  FROM generate_series(-104, 104) AS quarters
+                ) AS near (candidate)
+                WHERE date_trunc($4, candidate AT TIME ZONE $6) = label
+              )
+            END AS period
+          ) AS first_instant
+          WHERE period IS NOT NULL
+        ),
+        buckets AS (
+          SELECT
+            bucket,
+            total_word_count,
+            entry_count,
+            date_trunc($4, bucket AT TIME ZONE $6) AS first_label,
+            date_trunc($4, (bucket + interval '15 minutes' - interval '1 microsecond') AT TIME ZONE $6) AS last_label
+          FROM learning_log_aggregates
+          WHERE user_id = $1
+            AND bucket >= (SELECT first_label AT TIME ZONE $6 - interval '26 hours' FROM range)
+            AND bucket < (SELECT (last_label + $5::interval) AT TIME ZONE $6 + interval '26 hours' FROM range)
+        ),
+        counted AS (
+          SELECT first_label AS label, total_word_count, entry_count
+          FROM buckets
+          WHERE first_label = last_label
+          UNION ALL
+          SELECT date_trunc($4, timestamp AT TIME ZONE $6), word_count, 1
+          FROM buckets
+          JOIN learning_log ON user_id = $1 AND timestamp >= bucket AND timestamp < bucket + interval '15 minutes'
+          WHERE first_label <> last_label
+        ),
+        sums AS (
+          SELECT label, sum(total_word_count)::bigint AS total_word_count, sum(entry_count)::bigint AS entry_count
+          FROM counted
+          GROUP BY label
+        )
+        SELECT
+          extract(epoch FROM period)::bigint AS period,
+          coalesce(total_word_count::double precision / entry_count, 0) AS average_words_learned,
+          coalesce(total_word_count, 0) AS total_word_count,
+          coalesce(entry_count, 0) AS entry_count
+        FROM periods
+        LEFT JOIN sums USING (label)
+        WHERE entry_count IS NOT NULL OR NOT $7
+        ORDER BY period`,
+      values: [
+        range.userId,
+        range.from,
+        range.to,
+        unit.name,
+        unit.step,
+        range.timeZone,
+        range.omitEmptyPeriods,
+      ],
+    },
+    signal,
+  );
+}

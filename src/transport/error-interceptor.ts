@@ -1,0 +1,26 @@
+import { randomUUID } from "node:crypto";
+import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import type { Log } from "../telemetry/log.ts";
+
+/**
+ * The outermost interceptor: what is no ConnectError reaches the caller as INTERNAL with a correlation id, and the
+ * log with the same id and everything that is known of it.
+ */
+export function createErrorInterceptor(log: Log): Interceptor {
+  return (next) => async (request) => {
+    try {
+      return await next(request);
+    } catch (error) {
+      throw publicError(error, log, request.url);
+    }
+  };
+}
+
+function publicError(error: unknown, log: Log, url: string): ConnectError {
+  if (error instanceof ConnectError && error.code !== Code.Internal && error.code !== Code.Unknown) {
+    return error;
+  }
+  const correlationId = randomUUID();
+  log.error({ err: error, correlationId, url }, "a call failed");
+  return new ConnectError(`internal error ${correlationId}`, Code.Internal);
+}

@@ -1,0 +1,43 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import {
+  type Health,
+  type HealthCheckResponseSchema,
+  HealthListResponseSchema,
+  HealthCheckResponse_ServingStatus as ServingStatus,
+} from "#gen/health/v1/health_pb.js";
+import type { Readiness } from "./readiness.ts";
+
+/**
+ * grpc.health.v1: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+ *
+ * @param services the names that can be asked for, beside the empty one, which stands for the whole server
+ */
+export function createHealthService(
+  readiness: Readiness,
+  services: readonly string[],
+): ServiceImpl<typeof Health> {
+  const known = new Set(["", ...services]);
+
+  return {
+    check({ service }) {
+      if (!known.has(service)) throw new ConnectError(`unknown service ${service}`, Code.NotFound);
+      return statusOf(readiness);
+    },
+
+    list() {
+      const statuses = Object.fromEntries([...known].map((service) => [service, statusOf(readiness)]));
+      return create(HealthListResponseSchema, { statuses });
+    },
+
+    async *watch({ service }, { signal }) {
+      for await (const _ of readiness.changes(signal)) {
+        yield known.has(service) ? statusOf(readiness) : { status: ServingStatus.SERVICE_UNKNOWN };
+      }
+    },
+  };
+}
+
+function statusOf({ state }: Readiness): MessageInitShape<typeof HealthCheckResponseSchema> {
+  return { status: state.ready ? ServingStatus.SERVING : ServingStatus.NOT_SERVING };
+}

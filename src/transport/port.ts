@@ -1,0 +1,108 @@
+import { createServer as createHttp1Server } from "node:http";
+import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo, Socket } from "node:net";
+import type { connectNodeAdapter } from "@connectrpc/connect-node";
+
+/** Answers a request of either version of HTTP. */
+export type Listener = ReturnType<typeof connectNodeAdapter>;
+
+/** A port that is listened on. */
+export interface Port {
+  readonly address: AddressInfo;
+  /**
+   * Takes no new connection, lets the calls in flight finish, and closes each connection after its last one.
+   *
+   * @param graceMs after this long, whatever is still open is cut off
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** How long a new connection may take to say which version of HTTP it speaks. */
+const firstBytesTimeoutMs = 10_000;
+
+/** An HTTP/2 connection without any traffic for this long is closed after its open calls. */
+const idleTimeoutMs = 300_000;
+
+/** Finds a peer that is gone without a word. */
+const keepAliveMs = 30_000;
+
+const maxConcurrentStreams = 1024;
+
+/**
+ * Serves HTTP/1.1 and cleartext HTTP/2 on one port: a connection that opens with HTTP/2's preface goes to the HTTP/2
+ * server, every other one to the HTTP/1.1 server (RFC 9113, section 3.3: "prior knowledge").
+ */
+export async function listen(listener: Listener, host: string, port: number): Promise<Port> {
+  const http2 = createHttp2Server({ settings: { maxConcurrentStreams } }, listener);
+  const http1 = createHttp1Server({ keepAlive: true, keepAliveInitialDelay: keepAliveMs }, listener);
+  const sockets = new Set<Socket>();
+  const sessions = new Set<ServerHttp2Session>();
+  let closing = false;
+
+  // The HTTP/1.1 server owns the port, for its time limits start with its listening; its own way of taking a
+  // connection then is one of two.
+  const acceptHttp1 = http1.listeners("connection");
+  http1.removeAllListeners("connection");
+  http1.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    // A peer that goes away without a word must not end the process; the servers see the connection close.
+    socket.on("error", () => {});
+    sniffHttp2(socket, (isHttp2) => {
+      if (isHttp2) http2.emit("connection", socket);
+      else for (const accept of acceptHttp1) accept.call(http1, socket);
+    });
+  });
+
+  http2.on("session", (session) => {
+    sessions.add(session);
+    session.once("close", () => sessions.delete(session));
+    session.setTimeout(idleTimeoutMs, () => session.close());
+    if (closing) session.close();
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    http1.once("error", reject);
+    http1.listen(port, host, resolve);
+  });
+
+  return {
+    // A server that listens on a port has an address.
+    address: http1.address() as AddressInfo,
+    async close(graceMs) {
+      closing = true;
+      const closed = new Promise((resolve) => http1.close(resolve));
+      for (const session of sessions) session.close();
+      // A connection that was busy a moment ago turns idle without a word.
+      const sweep = setInterval(() => http1.closeIdleConnections(), 50);
+      const cutOff = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, graceMs);
+      await closed;
+      clearInterval(sweep);
+      clearTimeout(cutOff);
+    },
+  };
+}
+
+const http2Preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+// No method of HTTP/1.1 starts like this.
+const distinctive = http2Preface.subarray(0, 3);
+
+/** Reads as many bytes as it takes to tell the version, and puts them back. */
+function sniffHttp2(socket: Socket, decide: (isHttp2: boolean) => void): void {
+  socket.setTimeout(firstBytesTimeoutMs, () => socket.destroy());
+  // Not `data`: it would set the socket flowing, and HTTP/2 reads from the handle below it.
+  socket.on("readable", function onReadable() {
+    const bytes: Buffer | null = socket.read();
+    if (bytes === null) return;
+    socket.unshift(bytes);
+    const seen = bytes.subarray(0, distinctive.length);
+    const isHttp2 = seen.equals(distinctive);
+    if (!isHttp2 && distinctive.subarray(0, seen.length).equals(seen)) return;
+    socket.removeListener("readable", onReadable);
+    socket.setTimeout(0);
+    socket.removeAllListeners("timeout");
+    decide(isHttp2);
+  });
+}

@@ -1,0 +1,64 @@
+import { EventEmitter, on } from "node:events";
+
+/** Whether calls can be answered, and if not, why. */
+export type ReadinessState = { readonly ready: true } | { readonly ready: false; readonly reason: string };
+
+/** How often what the service depends on is looked at. */
+const probeIntervalMs = 2_000;
+
+/**
+ * Whether this instance should get calls.
+ *
+ *     starting ──> ready <──> not ready      by what the probe finds, every two seconds
+ *         any of them ──> draining           for good
+ *
+ * Those who ask read the last finding, so that no number of askers burdens the database.
+ */
+export class Readiness {
+  #state: ReadinessState = { ready: false, reason: "starting" };
+  readonly #probe: () => Promise<string | undefined>;
+  readonly #changes = new EventEmitter().setMaxListeners(0);
+  readonly #draining = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param probe finds out why calls cannot be answered; undefined if they can */
+  constructor(probe: () => Promise<string | undefined>) {
+    this.#probe = probe;
+  }
+
+  get state(): ReadinessState {
+    return this.#state;
+  }
+
+  /** Looks for the first time, and then regularly. */
+  async start(): Promise<void> {
+    const reason = await this.#probe().catch(() => "the database is away");
+    if (this.#draining.signal.aborted) return;
+    this.#set(reason === undefined ? { ready: true } : { ready: false, reason });
+    this.#timer = setTimeout(() => this.start(), probeIntervalMs).unref();
+  }
+
+  /** From now on it is not ready; whoever follows the changes hears that, and then the end. */
+  drain(): void {
+    clearTimeout(this.#timer);
+    this.#set({ ready: false, reason: "shutting down" });
+    this.#draining.abort();
+  }
+
+  /** Yields at once and after each change, until the signal aborts or the service drains. */
+  async *changes(signal: AbortSignal): AsyncIterable<void> {
+    const ended = AbortSignal.any([signal, this.#draining.signal]);
+    yield;
+    try {
+      for await (const _ of on(this.#changes, "change", { signal: ended })) yield;
+    } catch (error) {
+      if (!ended.aborted) throw error;
+    }
+  }
+
+  #set(state: ReadinessState): void {
+    const changed = state.ready !== this.#state.ready;
+    this.#state = state;
+    if (changed) this.#changes.emit("change");
+  }
+}

@@ -1,0 +1,118 @@
+import {
+  createRegistry,
+  type DescExtension,
+  type DescFile,
+  type DescService,
+  type MessageInitShape,
+  type Registry,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import type {
+  ServerReflectionRequest,
+  ServerReflectionResponseSchema,
+} from "#gen/grpc/reflection/v1/reflection_pb.js";
+
+type Question = ServerReflectionRequest["messageRequest"];
+type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"]>;
+
+/** The schemas that reflection knows. */
+export interface SchemaIndex {
+  readonly services: readonly DescService[];
+  /** By file name, every import included. */
+  readonly files: ReadonlyMap<string, DescFile>;
+  readonly types: Registry;
+}
+
+/** @param files beside those of the services */
+export function createSchemaIndex(services: readonly DescService[], files: readonly DescFile[]): SchemaIndex {
+  const all = withImports([...services.map(({ file }) => file), ...files]);
+  return {
+    services,
+    files: new Map(all.map((file) => [file.proto.name, file])),
+    types: createRegistry(...all),
+  };
+}
+
+/** Answers one question of the reflection protocol. */
+export function answerReflection(index: SchemaIndex, question: Question): Answer {
+  switch (question.case) {
+    case "fileByFilename":
+      return fileAnswer(index.files.get(question.value), question.value);
+    case "fileContainingSymbol":
+      return fileAnswer(fileOfSymbol(index, question.value), question.value);
+    case "fileContainingExtension": {
+      const { containingType, extensionNumber } = question.value;
+      const extension = extensionsOf(index, containingType).find(({ number }) => number === extensionNumber);
+      return fileAnswer(extension?.file, `extension ${extensionNumber} of ${containingType}`);
+    }
+    case "allExtensionNumbersOfType": {
+      if (index.types.getMessage(question.value) === undefined) return notFound(question.value);
+      const extensionNumber = extensionsOf(index, question.value).map(({ number }) => number);
+      return {
+        case: "allExtensionNumbersResponse",
+        value: { baseTypeName: question.value, extensionNumber },
+      };
+    }
+    case "listServices": {
+      const service = index.services.map(({ typeName }) => ({ name: typeName }));
+      return { case: "listServicesResponse", value: { service } };
+    }
+    default:
+      return errorAnswer(Code.InvalidArgument, "the request asks for nothing");
+  }
+}
+
+/** The file of a message, enum, extension or service, or of a field, value or method within one. */
+function fileOfSymbol({ types }: SchemaIndex, symbol: string): DescFile | undefined {
+  const parent = symbol.slice(0, symbol.lastIndexOf("."));
+  const type = types.get(symbol);
+  if (type) return type.file;
+  const holder = types.get(parent);
+  const name = symbol.slice(parent.length + 1);
+  switch (holder?.kind) {
+    case "message":
+      return holder.members.some((member) => member.name === name) ? holder.file : undefined;
+    case "enum":
+      return holder.values.some((value) => value.name === name) ? holder.file : undefined;
+    case "service":
+      return holder.methods.some((method) => method.name === name) ? holder.file : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function extensionsOf({ types }: SchemaIndex, typeName: string): DescExtension[] {
+  return Array.from(types).filter(
+    (type): type is DescExtension => type.kind === "extension" && type.extendee.typeName === typeName,
+  );
+}
+
+/** The files and all that they import, each once, what is imported first. */
+function withImports(files: readonly DescFile[]): DescFile[] {
+  const found = new Set<DescFile>();
+  const visit = (file: DescFile) => {
+    if (found.has(file)) return;
+    file.dependencies.forEach(visit);
+    found.add(file);
+  };
+  files.forEach(visit);
+  return [...found];
+}
+
+function fileAnswer(file: DescFile | undefined, name: string): Answer {
+  if (file === undefined) return notFound(name);
+  const fileDescriptorProto = withImports([file]).map(({ proto }) =>
+    toBinary(FileDescriptorProtoSchema, proto),
+  );
+  return { case: "fileDescriptorResponse", value: { fileDescriptorProto } };
+}
+
+function notFound(name: string): Answer {
+  return errorAnswer(Code.NotFound, `not found: ${name}`);
+}
+
+function errorAnswer(errorCode: Code, errorMessage: string): Answer {
+  return { case: "errorResponse", value: { errorCode, errorMessage } };
+}

@@ -1,0 +1,95 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { PostgreSqlContainer } from "@testcontainers/postgresql";
+import pg from "pg";
+import { getContainerRuntimeClient } from "testcontainers";
+import type { TestProject } from "vitest/node";
+import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
+import { migrate } from "../../src/database/migrations.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** The database that all test databases are copied from: migrated, empty, nobody connected. */
+    templateDatabaseUrl: string;
+  }
+}
+
+interface TestServer {
+  readonly name: string;
+  /** With the rights to create databases. */
+  readonly url: string;
+  stop(): Promise<unknown>;
+}
+
+const log = createLog("error");
+
+/**
+ * One PostgreSQL server for the whole run. TEST_DATABASE says which: `testcontainers`, `embedded`, or the URL of a
+ * server to make databases on; unset, a container if one can be had, else the embedded server.
+ */
+export default async function setup(project: TestProject) {
+  const server = await startServer(process.env.TEST_DATABASE || undefined);
+  process.stdout.write(`Tests run on PostgreSQL: ${server.name}\n`);
+  const template = new URL(server.url);
+  template.pathname = `/daily_aggregator_template_${process.pid}_${Date.now()}`;
+  await execute(server.url, `CREATE DATABASE ${template.pathname.slice(1)}`);
+  await migrate(template.href, log);
+  project.provide("templateDatabaseUrl", template.href);
+
+  return async () => {
+    await execute(server.url, `DROP DATABASE ${template.pathname.slice(1)}`);
+    await server.stop();
+  };
+}
+
+async function startServer(choice: string | undefined): Promise<TestServer> {
+  if (choice === "embedded") return startEmbedded("embedded");
+  if (choice === "testcontainers") return startContainer();
+  if (choice !== undefined) {
+    return { name: "the server of TEST_DATABASE", url: choice, stop: async () => {} };
+  }
+  try {
+    return await startContainer();
+  } catch (error) {
+    const [reason] = String(error).split("\n");
+    return startEmbedded(`embedded (no container: ${reason})`);
+  }
+}
+
+async function startContainer(): Promise<TestServer> {
+  await getContainerRuntimeClient();
+  const container = await new PostgreSqlContainer("postgres:18")
+    .withCommand(["postgres", "-c", "fsync=off", "-c", "max_connections=300"])
+    .start();
+  return {
+    name: "postgres:18 in a container",
+    url: container.getConnectionUri(),
+    stop: () => container.stop(),
+  };
+}
+
+async function startEmbedded(name: string): Promise<TestServer> {
+  const dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-test-"));
+  const server = await startEmbeddedServer({
+    dataDir,
+    settings: { fsync: "off", max_connections: "300" },
+    log,
+  });
+  return {
+    name,
+    url: server.url,
+    async stop() {
+      await server.stop();
+      await rm(dataDir, { recursive: true });
+    },
+  };
+}
+
+async function execute(url: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(sql);
+  await client.end();
+}
