@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { EntryWriterLimits } from "./entries/entry-writer.ts";
 import { StartupError } from "./errors/startup-error.ts";
 
 /** Everything that an operator can set. docs/configuration.md says what each variable is for. */
@@ -13,6 +14,10 @@ export interface Config {
   readonly dataDir: string;
   /** How many connections to the database may be open at once. */
   readonly databasePoolSize: number;
+  /** How much is written at once, and how much may wait for it. */
+  readonly writing: EntryWriterLimits;
+  /** How many entries are remembered to answer retries without the database. */
+  readonly recentEntries: number;
   /** Whether pending migrations run before the service listens. */
   readonly migrateOnStart: boolean;
   /** The origins whose pages may call; `*` stands for any. */
@@ -31,6 +36,10 @@ const environment = z.object({
     .optional(),
   DATA_DIR: z.string().default(".data"),
   DATABASE_POOL_SIZE: wholeNumber(1, 1000).default(10),
+  WRITE_STATEMENTS: wholeNumber(1, 100).default(2),
+  WRITE_STATEMENT_ROWS: wholeNumber(1, 10_000).default(500),
+  WRITE_PENDING_ROWS: wholeNumber(1, 10_000_000).default(100_000),
+  RECENT_ENTRIES: wholeNumber(0, 10_000_000).default(50_000),
   MIGRATE_ON_START: z
     .enum(["true", "false"], "must be true or false")
     .default("true")
@@ -64,6 +73,12 @@ export function readConfig(variables: NodeJS.ProcessEnv): Config {
     databaseUrl: data.DATABASE_URL,
     dataDir: data.DATA_DIR,
     databasePoolSize: data.DATABASE_POOL_SIZE,
+    writing: {
+      maxStatements: data.WRITE_STATEMENTS,
+      maxStatementRows: data.WRITE_STATEMENT_ROWS,
+      maxPendingRows: data.WRITE_PENDING_ROWS,
+    },
+    recentEntries: data.RECENT_ENTRIES,
     migrateOnStart: data.MIGRATE_ON_START,
     corsOrigins: data.CORS_ORIGINS,
     logLevel: data.LOG_LEVEL,

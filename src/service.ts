@@ -3,7 +3,10 @@ import type pg from "pg";
 import type { Config } from "./config.ts";
 import { startEmbeddedServer } from "./database/embedded-server.ts";
 import { migrate, pendingMigrations } from "./database/migrations.ts";
+import { Notifications } from "./database/notifications.ts";
 import { createPool } from "./database/pool.ts";
+import { EntryWriter } from "./entries/entry-writer.ts";
+import { RecentEntries } from "./entries/recent-entries.ts";
 import { StartupError } from "./errors/startup-error.ts";
 import { createRoutes } from "./routes.ts";
 import type { Log } from "./telemetry/log.ts";
@@ -41,12 +44,19 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   started.defer(() => pool.end());
   await prepareDatabase(pool, databaseUrl, config, log);
 
+  const notifications = new Notifications(databaseUrl, log);
+  const recent = new RecentEntries(notifications, config.recentEntries);
+  notifications.start();
+  started.defer(() => notifications.close());
+  const writer = new EntryWriter(pool, recent, config.writing);
+  started.defer(() => writer.drain());
+
   const readiness = new Readiness(() => findObstacle(pool));
   await readiness.start();
   started.defer(() => readiness.drain());
 
   const listener = createListener({
-    routes: createRoutes(pool, readiness),
+    routes: createRoutes({ pool, recent, writer, readiness }),
     interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
     readiness,
     corsOrigins: config.corsOrigins,

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import pg from "pg";
-import { unavailable } from "../errors/unavailable.ts";
+import { unavailable } from "../errors/retryable.ts";
+import { isAway, isQueryCanceled } from "./sqlstate.ts";
 
 /**
  * Runs one statement on a connection of the pool.
@@ -37,6 +38,32 @@ export async function query<Row extends pg.QueryResultRow>(
   }
 }
 
+/**
+ * Runs several statements as one transaction, which is rolled back if `body` throws.
+ *
+ * @throws as {@link query} does
+ */
+export async function transaction<Result>(
+  pool: pg.Pool,
+  body: (client: pg.PoolClient) => Promise<Result>,
+): Promise<Result> {
+  let client: pg.PoolClient | undefined;
+  let failed = true;
+  try {
+    client = await pool.connect();
+    await client.query("BEGIN");
+    const result = await body(client);
+    await client.query("COMMIT");
+    failed = false;
+    return result;
+  } catch (error) {
+    throw translate(error);
+  } finally {
+    // Closing the connection rolls back whatever it had begun, even when it no longer answers.
+    client?.release(failed);
+  }
+}
+
 /** Asks the database, over a connection of its own, to cancel what another one is running. */
 async function cancelStatement(pool: pg.Pool, running: pg.PoolClient): Promise<void> {
   const canceller = new pg.Client(pool.options);
@@ -58,32 +85,15 @@ function backendPid(client: pg.PoolClient): number {
 }
 
 function translate(error: unknown): unknown {
-  if (!(error instanceof pg.DatabaseError)) {
-    // Everything that did not come from the database comes from the way to it, or is a mistake in this code.
-    return error instanceof TypeError || error instanceof RangeError
-      ? error
-      : unavailable("the database is away", error);
-  }
-  const { code = "" } = error;
-  if (code === queryCanceled) {
+  if (isAway(error)) return unavailable("the database is away", error);
+  if (isQueryCanceled(error)) {
     return new ConnectError("the database took too long", Code.DeadlineExceeded, undefined, undefined, error);
   }
-  return isAway(code) ? unavailable("the database is away", error) : error;
-}
-
-// SQLSTATE codes and classes: https://www.postgresql.org/docs/current/errcodes-appendix.html
-const queryCanceled = "57014";
-const connectionException = "08";
-const insufficientResources = "53";
-const operatorIntervention = "57P";
-const readOnlyTransaction = "25006";
-
-function isAway(code: string): boolean {
-  return (
-    code.startsWith(connectionException) ||
-    code.startsWith(insufficientResources) ||
-    code.startsWith(operatorIntervention) ||
-    // What was the primary a moment ago is a standby now.
-    code === readOnlyTransaction
-  );
+  const isOurs =
+    error instanceof pg.DatabaseError ||
+    error instanceof ConnectError ||
+    error instanceof TypeError ||
+    error instanceof RangeError;
+  // Everything else comes from the way to the database: refused, reset, timed out.
+  return isOurs ? error : unavailable("the database is away", error);
 }

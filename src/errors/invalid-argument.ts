@@ -1,33 +1,26 @@
-import { create, type DescMessage } from "@bufbuild/protobuf";
+import type { DescMessage } from "@bufbuild/protobuf";
+import { parsePath } from "@bufbuild/protobuf/reflect";
+import { Violation, violationsToProto } from "@bufbuild/protovalidate";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { FieldPathElementSchema, ViolationsSchema } from "#gen/buf/validate/validate_pb.js";
 
 /**
- * An INVALID_ARGUMENT error with a `buf.validate.Violations` detail, shaped as the one for a rule of the schema:
- * for what only code can check.
+ * An INVALID_ARGUMENT error with a `buf.validate.Violations` detail, shaped as the one for a rule of the schema: for
+ * what only code can check.
  *
  * @param schema the request's message
- * @param fieldName the field, as the proto names it
+ * @param path the field, as in `entries[3].word_count`
  * @param ruleId a name for the rule, such as `string.well_formed`
  * @param message what is wrong, for a person to read: "must be …"
  */
 export function invalidArgument(
   schema: DescMessage,
-  fieldName: string,
+  path: string,
   ruleId: string,
   message: string,
 ): ConnectError {
-  const field = schema.fields.find(({ name }) => name === fieldName);
-  if (field === undefined) throw new Error(`${schema.typeName} has no field ${fieldName}`);
-  const element = create(FieldPathElementSchema, {
-    fieldNumber: field.number,
-    fieldName,
-    fieldType: field.proto.type,
-  });
-  const value = create(ViolationsSchema, {
-    violations: [{ ruleId, message, field: { elements: [element] } }],
-  });
-  return new ConnectError(`${fieldName}: ${message} [${ruleId}]`, Code.InvalidArgument, undefined, [
-    { desc: ViolationsSchema, value },
+  const violation = new Violation(message, ruleId, parsePath(schema, path), [], false);
+  const [value, desc] = violationsToProto([violation]);
+  return new ConnectError(`${path}: ${message} [${ruleId}]`, Code.InvalidArgument, undefined, [
+    { desc, value },
   ]);
 }

@@ -8,8 +8,8 @@ import {
   Granularity,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { microsFromTimestamp } from "../database/timestamps.ts";
-import { requireValidTimestamp, requireWellFormed } from "../errors/field-checks.ts";
 import { invalidArgument } from "../errors/invalid-argument.ts";
+import { requireValidTimestamp } from "../errors/valid-timestamp.ts";
 import { calendarUnits, estimatePeriods } from "./granularity.ts";
 import type { PeriodRow, SummaryRange } from "./sql/period-row.ts";
 import { summarizeCalendarPeriods } from "./sql/summarize-calendar-periods.ts";
@@ -48,7 +48,6 @@ const invalidParameterValue = "22023";
 
 function rangeOf(request: GetSummaryRequest): SummaryRange {
   const { from, to, granularity, timeZone } = request;
-  requireWellFormed(GetSummaryRequestSchema, "user_id", request.userId);
   if (from === undefined || to === undefined) throw new Error("the schema requires from and to");
   requireValidTimestamp(GetSummaryRequestSchema, "from", from);
   requireValidTimestamp(GetSummaryRequestSchema, "to", to);

@@ -121,6 +121,14 @@ export declare type FieldRules = Message<"buf.validate.FieldRules"> & {
     case: "enum";
   } | {
     /**
+     * For a repeated field.
+     *
+     * @generated from field: buf.validate.RepeatedRules repeated = 18;
+     */
+    value: RepeatedRules;
+    case: "repeated";
+  } | {
+    /**
      * For a google.protobuf.Timestamp field.
      *
      * @generated from field: buf.validate.TimestampRules timestamp = 22;
@@ -142,6 +150,21 @@ export declare const FieldRulesSchema: GenMessage<FieldRules>;
  * @generated from message buf.validate.Int32Rules
  */
 export declare type Int32Rules = Message<"buf.validate.Int32Rules"> & {
+  /**
+   * The largest value allowed.
+   *
+   * @generated from oneof buf.validate.Int32Rules.less_than
+   */
+  lessThan: {
+    /**
+     * Less than or equal to this.
+     *
+     * @generated from field: int32 lte = 3;
+     */
+    value: number;
+    case: "lte";
+  } | { case: undefined; value?: undefined };
+
   /**
    * The smallest value allowed.
    *
@@ -239,6 +262,33 @@ export declare type EnumRules = Message<"buf.validate.EnumRules"> & {
  * Use `create(EnumRulesSchema)` to create a new message.
  */
 export declare const EnumRulesSchema: GenMessage<EnumRules>;
+
+/**
+ * Rules for a repeated field.
+ *
+ * @generated from message buf.validate.RepeatedRules
+ */
+export declare type RepeatedRules = Message<"buf.validate.RepeatedRules"> & {
+  /**
+   * The fewest items allowed.
+   *
+   * @generated from field: optional uint64 min_items = 1;
+   */
+  minItems: bigint;
+
+  /**
+   * The most items allowed.
+   *
+   * @generated from field: optional uint64 max_items = 2;
+   */
+  maxItems: bigint;
+};
+
+/**
+ * Describes the message buf.validate.RepeatedRules.
+ * Use `create(RepeatedRulesSchema)` to create a new message.
+ */
+export declare const RepeatedRulesSchema: GenMessage<RepeatedRules>;
 
 /**
  * Rules for a google.protobuf.Timestamp field.

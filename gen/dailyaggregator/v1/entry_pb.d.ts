@@ -2,7 +2,7 @@
 // @generated from file dailyaggregator/v1/entry.proto (package dailyaggregator.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -60,6 +60,41 @@ export declare type Entry = Message<"dailyaggregator.v1.Entry"> & {
 export declare const EntrySchema: GenMessage<Entry>;
 
 /**
+ * Says of a known request_id what is stored under it. Sent as an error detail, and in the answer to a batch.
+ *
+ * @generated from message dailyaggregator.v1.RequestIdConflict
+ */
+export declare type RequestIdConflict = Message<"dailyaggregator.v1.RequestIdConflict"> & {
+  /**
+   * As it is stored: a UUID in lower case.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * Whether the stored entry is the one that was sent: the same user_id, word_count and, if one was sent,
+   * timestamp. If so, this was a retry, and there is nothing left to do.
+   *
+   * @generated from field: bool payload_matches = 2;
+   */
+  payloadMatches: boolean;
+
+  /**
+   * The stored entry; only if its user_id is the one that was sent.
+   *
+   * @generated from field: dailyaggregator.v1.Entry existing = 3;
+   */
+  existing?: Entry | undefined;
+};
+
+/**
+ * Describes the message dailyaggregator.v1.RequestIdConflict.
+ * Use `create(RequestIdConflictSchema)` to create a new message.
+ */
+export declare const RequestIdConflictSchema: GenMessage<RequestIdConflict>;
+
+/**
  * Asks to record one entry.
  *
  * @generated from message dailyaggregator.v1.CreateEntryRequest
@@ -91,9 +126,18 @@ export declare type CreateEntryRequest = Message<"dailyaggregator.v1.CreateEntry
    * When they were studied: from 1970-01-01T00:00:00Z to 24 hours ahead of the server's clock. Kept to the
    * microsecond; what is finer is cut off. Default: now, by the server's clock.
    *
+   * Checked by the server itself: as a rule of the schema it would cost more than all the rest of the check.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 4;
    */
   timestamp?: Timestamp | undefined;
+
+  /**
+   * What to answer if the request_id is known. Batches and imports report every conflict and take no notice of it.
+   *
+   * @generated from field: dailyaggregator.v1.ConflictPolicy on_conflict = 5;
+   */
+  onConflict: ConflictPolicy;
 };
 
 /**
@@ -114,6 +158,13 @@ export declare type CreateEntryResponse = Message<"dailyaggregator.v1.CreateEntr
    * @generated from field: dailyaggregator.v1.Entry entry = 1;
    */
   entry?: Entry | undefined;
+
+  /**
+   * It had been recorded before; only with CONFLICT_POLICY_IGNORE.
+   *
+   * @generated from field: bool already_existed = 2;
+   */
+  alreadyExisted: boolean;
 };
 
 /**
@@ -121,4 +172,328 @@ export declare type CreateEntryResponse = Message<"dailyaggregator.v1.CreateEntr
  * Use `create(CreateEntryResponseSchema)` to create a new message.
  */
 export declare const CreateEntryResponseSchema: GenMessage<CreateEntryResponse>;
+
+/**
+ * Asks to record several entries.
+ *
+ * @generated from message dailyaggregator.v1.BatchCreateEntriesRequest
+ */
+export declare type BatchCreateEntriesRequest = Message<"dailyaggregator.v1.BatchCreateEntriesRequest"> & {
+  /**
+   * 1 to 1000 of them.
+   *
+   * @generated from field: repeated dailyaggregator.v1.CreateEntryRequest entries = 1;
+   */
+  entries: CreateEntryRequest[];
+};
+
+/**
+ * Describes the message dailyaggregator.v1.BatchCreateEntriesRequest.
+ * Use `create(BatchCreateEntriesRequestSchema)` to create a new message.
+ */
+export declare const BatchCreateEntriesRequestSchema: GenMessage<BatchCreateEntriesRequest>;
+
+/**
+ * What became of a batch. created_count + duplicate_count is the size of the batch.
+ *
+ * @generated from message dailyaggregator.v1.BatchCreateEntriesResponse
+ */
+export declare type BatchCreateEntriesResponse = Message<"dailyaggregator.v1.BatchCreateEntriesResponse"> & {
+  /**
+   * How many were recorded.
+   *
+   * @generated from field: int32 created_count = 1;
+   */
+  createdCount: number;
+
+  /**
+   * How many had a request_id that was known, or that an earlier entry of the batch has, too.
+   *
+   * @generated from field: int32 duplicate_count = 2;
+   */
+  duplicateCount: number;
+
+  /**
+   * One for each duplicate, in the order of the batch.
+   *
+   * @generated from field: repeated dailyaggregator.v1.DuplicateEntry duplicates = 3;
+   */
+  duplicates: DuplicateEntry[];
+};
+
+/**
+ * Describes the message dailyaggregator.v1.BatchCreateEntriesResponse.
+ * Use `create(BatchCreateEntriesResponseSchema)` to create a new message.
+ */
+export declare const BatchCreateEntriesResponseSchema: GenMessage<BatchCreateEntriesResponse>;
+
+/**
+ * An entry of a batch whose request_id was known.
+ *
+ * @generated from message dailyaggregator.v1.DuplicateEntry
+ */
+export declare type DuplicateEntry = Message<"dailyaggregator.v1.DuplicateEntry"> & {
+  /**
+   * Its place in the batch, counted from 0.
+   *
+   * @generated from field: int32 index = 1;
+   */
+  index: number;
+
+  /**
+   * What is stored under its request_id.
+   *
+   * @generated from field: dailyaggregator.v1.RequestIdConflict conflict = 2;
+   */
+  conflict?: RequestIdConflict | undefined;
+};
+
+/**
+ * Describes the message dailyaggregator.v1.DuplicateEntry.
+ * Use `create(DuplicateEntrySchema)` to create a new message.
+ */
+export declare const DuplicateEntrySchema: GenMessage<DuplicateEntry>;
+
+/**
+ * A batch of an import.
+ *
+ * @generated from message dailyaggregator.v1.ImportEntriesRequest
+ */
+export declare type ImportEntriesRequest = Message<"dailyaggregator.v1.ImportEntriesRequest"> & {
+  /**
+   * 1 to 1000 of them.
+   *
+   * @generated from field: repeated dailyaggregator.v1.CreateEntryRequest entries = 1;
+   */
+  entries: CreateEntryRequest[];
+};
+
+/**
+ * Describes the message dailyaggregator.v1.ImportEntriesRequest.
+ * Use `create(ImportEntriesRequestSchema)` to create a new message.
+ */
+export declare const ImportEntriesRequestSchema: GenMessage<ImportEntriesRequest>;
+
+/**
+ * Acknowledges a batch of an import: it is committed. created_count + duplicate_count is the size of the batch.
+ *
+ * @generated from message dailyaggregator.v1.ImportEntriesResponse
+ */
+export declare type ImportEntriesResponse = Message<"dailyaggregator.v1.ImportEntriesResponse"> & {
+  /**
+   * How many were recorded.
+   *
+   * @generated from field: int32 created_count = 1;
+   */
+  createdCount: number;
+
+  /**
+   * How many had a request_id that was known, or that an earlier entry of the batch has, too.
+   *
+   * @generated from field: int32 duplicate_count = 2;
+   */
+  duplicateCount: number;
+
+  /**
+   * One for each duplicate, in the order of the batch.
+   *
+   * @generated from field: repeated dailyaggregator.v1.DuplicateEntry duplicates = 3;
+   */
+  duplicates: DuplicateEntry[];
+};
+
+/**
+ * Describes the message dailyaggregator.v1.ImportEntriesResponse.
+ * Use `create(ImportEntriesResponseSchema)` to create a new message.
+ */
+export declare const ImportEntriesResponseSchema: GenMessage<ImportEntriesResponse>;
+
+/**
+ * Asks for one learner's entries, the newest first.
+ *
+ * @generated from message dailyaggregator.v1.ListEntriesRequest
+ */
+export declare type ListEntriesRequest = Message<"dailyaggregator.v1.ListEntriesRequest"> & {
+  /**
+   * The learner: 1 to 128 characters, none of them NUL.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * Only entries at this time or later: from 1970-01-01T00:00:00Z to before 9999-01-01T00:00:00Z. Default: since ever.
+   *
+   * @generated from field: google.protobuf.Timestamp from = 2;
+   */
+  from?: Timestamp | undefined;
+
+  /**
+   * Only entries before this time, which is not before `from`. Default: without end.
+   *
+   * @generated from field: google.protobuf.Timestamp to = 3;
+   */
+  to?: Timestamp | undefined;
+
+  /**
+   * How many entries to answer at most: 1 to 1000; larger values count as 1000. Default: 100.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * The next_page_token of an answer to the same user_id, from and to. Default: the first page.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message dailyaggregator.v1.ListEntriesRequest.
+ * Use `create(ListEntriesRequestSchema)` to create a new message.
+ */
+export declare const ListEntriesRequestSchema: GenMessage<ListEntriesRequest>;
+
+/**
+ * A page of entries.
+ *
+ * @generated from message dailyaggregator.v1.ListEntriesResponse
+ */
+export declare type ListEntriesResponse = Message<"dailyaggregator.v1.ListEntriesResponse"> & {
+  /**
+   * The newest first; those of the same time by request_id, downwards.
+   *
+   * @generated from field: repeated dailyaggregator.v1.Entry entries = 1;
+   */
+  entries: Entry[];
+
+  /**
+   * Asks for the next page; empty if there is none. Stays good however many entries come in meanwhile.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message dailyaggregator.v1.ListEntriesResponse.
+ * Use `create(ListEntriesResponseSchema)` to create a new message.
+ */
+export declare const ListEntriesResponseSchema: GenMessage<ListEntriesResponse>;
+
+/**
+ * Asks to delete one entry.
+ *
+ * @generated from message dailyaggregator.v1.DeleteEntryRequest
+ */
+export declare type DeleteEntryRequest = Message<"dailyaggregator.v1.DeleteEntryRequest"> & {
+  /**
+   * The entry: a UUID in any letter case.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message dailyaggregator.v1.DeleteEntryRequest.
+ * Use `create(DeleteEntryRequestSchema)` to create a new message.
+ */
+export declare const DeleteEntryRequestSchema: GenMessage<DeleteEntryRequest>;
+
+/**
+ * The entry is deleted.
+ *
+ * @generated from message dailyaggregator.v1.DeleteEntryResponse
+ */
+export declare type DeleteEntryResponse = Message<"dailyaggregator.v1.DeleteEntryResponse"> & {
+  /**
+   * As it was stored.
+   *
+   * @generated from field: dailyaggregator.v1.Entry entry = 1;
+   */
+  entry?: Entry | undefined;
+};
+
+/**
+ * Describes the message dailyaggregator.v1.DeleteEntryResponse.
+ * Use `create(DeleteEntryResponseSchema)` to create a new message.
+ */
+export declare const DeleteEntryResponseSchema: GenMessage<DeleteEntryResponse>;
+
+/**
+ * Asks to delete every entry of a learner.
+ *
+ * @generated from message dailyaggregator.v1.DeleteUserEntriesRequest
+ */
+export declare type DeleteUserEntriesRequest = Message<"dailyaggregator.v1.DeleteUserEntriesRequest"> & {
+  /**
+   * The learner: 1 to 128 characters, none of them NUL.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+};
+
+/**
+ * Describes the message dailyaggregator.v1.DeleteUserEntriesRequest.
+ * Use `create(DeleteUserEntriesRequestSchema)` to create a new message.
+ */
+export declare const DeleteUserEntriesRequestSchema: GenMessage<DeleteUserEntriesRequest>;
+
+/**
+ * The entries are deleted.
+ *
+ * @generated from message dailyaggregator.v1.DeleteUserEntriesResponse
+ */
+export declare type DeleteUserEntriesResponse = Message<"dailyaggregator.v1.DeleteUserEntriesResponse"> & {
+  /**
+   * How many there were.
+   *
+   * @generated from field: int64 deleted_count = 1;
+   */
+  deletedCount: bigint;
+};
+
+/**
+ * Describes the message dailyaggregator.v1.DeleteUserEntriesResponse.
+ * Use `create(DeleteUserEntriesResponseSchema)` to create a new message.
+ */
+export declare const DeleteUserEntriesResponseSchema: GenMessage<DeleteUserEntriesResponse>;
+
+/**
+ * What a caller gets whose request_id is known.
+ *
+ * @generated from enum dailyaggregator.v1.ConflictPolicy
+ */
+export enum ConflictPolicy {
+  /**
+   * The same as ERROR.
+   *
+   * @generated from enum value: CONFLICT_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * ALREADY_EXISTS, with a RequestIdConflict detail.
+   *
+   * @generated from enum value: CONFLICT_POLICY_ERROR = 1;
+   */
+  ERROR = 1,
+
+  /**
+   * OK, with the stored entry and already_existed, even if it differs from the one sent. ALREADY_EXISTS all the
+   * same if the stored entry is another learner's.
+   *
+   * @generated from enum value: CONFLICT_POLICY_IGNORE = 2;
+   */
+  IGNORE = 2,
+}
+
+/**
+ * Describes the enum dailyaggregator.v1.ConflictPolicy.
+ */
+export declare const ConflictPolicySchema: GenEnum<ConflictPolicy>;
 

@@ -2,7 +2,7 @@
 // @generated from file dailyaggregator/v1/entry.proto (package dailyaggregator.v1, syntax proto3)
 /* eslint-disable */
 
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -10,7 +10,7 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file dailyaggregator/v1/entry.proto.
  */
 export const file_dailyaggregator_v1_entry = /*@__PURE__*/
-  fileDesc("Ch5kYWlseWFnZ3JlZ2F0b3IvdjEvZW50cnkucHJvdG8SEmRhaWx5YWdncmVnYXRvci52MSKgAQoFRW50cnkSEgoKcmVxdWVzdF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhIKCndvcmRfY291bnQYAyABKAUSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAitgIKEkNyZWF0ZUVudHJ5UmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIfCgd1c2VyX2lkGAIgASgJQg66SAtyCRABGIABugEBABIjCgp3b3JkX2NvdW50GAMgASgFQgq6SAfIAQEaAigASACIAQESrAEKCXRpbWVzdGFtcBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCfbpIeroBcgobdGltZXN0YW1wLmF0X21vc3RfMjRoX2FoZWFkEjRtdXN0IGJlIGF0IG1vc3QgMjQgaG91cnMgYWhlYWQgb2YgdGhlIHNlcnZlcidzIGNsb2NrGh10aGlzIDw9IG5vdyArIGR1cmF0aW9uKCcyNGgnKbIBAjIAQg0KC193b3JkX2NvdW50Ij8KE0NyZWF0ZUVudHJ5UmVzcG9uc2USKAoFZW50cnkYASABKAsyGS5kYWlseWFnZ3JlZ2F0b3IudjEuRW50cnliBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch5kYWlseWFnZ3JlZ2F0b3IvdjEvZW50cnkucHJvdG8SEmRhaWx5YWdncmVnYXRvci52MSKgAQoFRW50cnkSEgoKcmVxdWVzdF9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEhIKCndvcmRfY291bnQYAyABKAUSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAibQoRUmVxdWVzdElkQ29uZmxpY3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIXCg9wYXlsb2FkX21hdGNoZXMYAiABKAgSKwoIZXhpc3RpbmcYAyABKAsyGS5kYWlseWFnZ3JlZ2F0b3IudjEuRW50cnki+QEKEkNyZWF0ZUVudHJ5UmVxdWVzdBIcCgpyZXF1ZXN0X2lkGAEgASgJQgi6SAVyA7ABARIfCgd1c2VyX2lkGAIgASgJQg66SAtyCRABGIABugEBABIjCgp3b3JkX2NvdW50GAMgASgFQgq6SAfIAQEaAigASACIAQESLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBJBCgtvbl9jb25mbGljdBgFIAEoDjIiLmRhaWx5YWdncmVnYXRvci52MS5Db25mbGljdFBvbGljeUIIukgFggECEAFCDQoLX3dvcmRfY291bnQiWAoTQ3JlYXRlRW50cnlSZXNwb25zZRIoCgVlbnRyeRgBIAEoCzIZLmRhaWx5YWdncmVnYXRvci52MS5FbnRyeRIXCg9hbHJlYWR5X2V4aXN0ZWQYAiABKAgiYQoZQmF0Y2hDcmVhdGVFbnRyaWVzUmVxdWVzdBJECgdlbnRyaWVzGAEgAygLMiYuZGFpbHlhZ2dyZWdhdG9yLnYxLkNyZWF0ZUVudHJ5UmVxdWVzdEILukgIkgEFCAEQ6AcihAEKGkJhdGNoQ3JlYXRlRW50cmllc1Jlc3BvbnNlEhUKDWNyZWF0ZWRfY291bnQYASABKAUSFwoPZHVwbGljYXRlX2NvdW50GAIgASgFEjYKCmR1cGxpY2F0ZXMYAyADKAsyIi5kYWlseWFnZ3JlZ2F0b3IudjEuRHVwbGljYXRlRW50cnkiWAoORHVwbGljYXRlRW50cnkSDQoFaW5kZXgYASABKAUSNwoIY29uZmxpY3QYAiABKAsyJS5kYWlseWFnZ3JlZ2F0b3IudjEuUmVxdWVzdElkQ29uZmxpY3QiXAoUSW1wb3J0RW50cmllc1JlcXVlc3QSRAoHZW50cmllcxgBIAMoCzImLmRhaWx5YWdncmVnYXRvci52MS5DcmVhdGVFbnRyeVJlcXVlc3RCC7pICJIBBQgBEOgHIn8KFUltcG9ydEVudHJpZXNSZXNwb25zZRIVCg1jcmVhdGVkX2NvdW50GAEgASgFEhcKD2R1cGxpY2F0ZV9jb3VudBgCIAEoBRI2CgpkdXBsaWNhdGVzGAMgAygLMiIuZGFpbHlhZ2dyZWdhdG9yLnYxLkR1cGxpY2F0ZUVudHJ5It0BChJMaXN0RW50cmllc1JlcXVlc3QSHwoHdXNlcl9pZBgBIAEoCUIOukgLcgkQARiAAboBAQASOwoEZnJvbRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCxoHCICczPCvBzIAEjkKAnRvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELGgcIgJzM8K8HMgASGgoJcGFnZV9zaXplGAQgASgFQge6SAQaAigAEhIKCnBhZ2VfdG9rZW4YBSABKAkiWgoTTGlzdEVudHJpZXNSZXNwb25zZRIqCgdlbnRyaWVzGAEgAygLMhkuZGFpbHlhZ2dyZWdhdG9yLnYxLkVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIyChJEZWxldGVFbnRyeVJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQEiPwoTRGVsZXRlRW50cnlSZXNwb25zZRIoCgVlbnRyeRgBIAEoCzIZLmRhaWx5YWdncmVnYXRvci52MS5FbnRyeSI7ChhEZWxldGVVc2VyRW50cmllc1JlcXVlc3QSHwoHdXNlcl9pZBgBIAEoCUIOukgLcgkQARiAAboBAQAiMgoZRGVsZXRlVXNlckVudHJpZXNSZXNwb25zZRIVCg1kZWxldGVkX2NvdW50GAEgASgDKmgKDkNvbmZsaWN0UG9saWN5Eh8KG0NPTkZMSUNUX1BPTElDWV9VTlNQRUNJRklFRBAAEhkKFUNPTkZMSUNUX1BPTElDWV9FUlJPUhABEhoKFkNPTkZMSUNUX1BPTElDWV9JR05PUkUQAmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message dailyaggregator.v1.Entry.
@@ -20,16 +20,114 @@ export const EntrySchema = /*@__PURE__*/
   messageDesc(file_dailyaggregator_v1_entry, 0);
 
 /**
+ * Describes the message dailyaggregator.v1.RequestIdConflict.
+ * Use `create(RequestIdConflictSchema)` to create a new message.
+ */
+export const RequestIdConflictSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 1);
+
+/**
  * Describes the message dailyaggregator.v1.CreateEntryRequest.
  * Use `create(CreateEntryRequestSchema)` to create a new message.
  */
 export const CreateEntryRequestSchema = /*@__PURE__*/
-  messageDesc(file_dailyaggregator_v1_entry, 1);
+  messageDesc(file_dailyaggregator_v1_entry, 2);
 
 /**
  * Describes the message dailyaggregator.v1.CreateEntryResponse.
  * Use `create(CreateEntryResponseSchema)` to create a new message.
  */
 export const CreateEntryResponseSchema = /*@__PURE__*/
-  messageDesc(file_dailyaggregator_v1_entry, 2);
+  messageDesc(file_dailyaggregator_v1_entry, 3);
+
+/**
+ * Describes the message dailyaggregator.v1.BatchCreateEntriesRequest.
+ * Use `create(BatchCreateEntriesRequestSchema)` to create a new message.
+ */
+export const BatchCreateEntriesRequestSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 4);
+
+/**
+ * Describes the message dailyaggregator.v1.BatchCreateEntriesResponse.
+ * Use `create(BatchCreateEntriesResponseSchema)` to create a new message.
+ */
+export const BatchCreateEntriesResponseSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 5);
+
+/**
+ * Describes the message dailyaggregator.v1.DuplicateEntry.
+ * Use `create(DuplicateEntrySchema)` to create a new message.
+ */
+export const DuplicateEntrySchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 6);
+
+/**
+ * Describes the message dailyaggregator.v1.ImportEntriesRequest.
+ * Use `create(ImportEntriesRequestSchema)` to create a new message.
+ */
+export const ImportEntriesRequestSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 7);
+
+/**
+ * Describes the message dailyaggregator.v1.ImportEntriesResponse.
+ * Use `create(ImportEntriesResponseSchema)` to create a new message.
+ */
+export const ImportEntriesResponseSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 8);
+
+/**
+ * Describes the message dailyaggregator.v1.ListEntriesRequest.
+ * Use `create(ListEntriesRequestSchema)` to create a new message.
+ */
+export const ListEntriesRequestSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 9);
+
+/**
+ * Describes the message dailyaggregator.v1.ListEntriesResponse.
+ * Use `create(ListEntriesResponseSchema)` to create a new message.
+ */
+export const ListEntriesResponseSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 10);
+
+/**
+ * Describes the message dailyaggregator.v1.DeleteEntryRequest.
+ * Use `create(DeleteEntryRequestSchema)` to create a new message.
+ */
+export const DeleteEntryRequestSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 11);
+
+/**
+ * Describes the message dailyaggregator.v1.DeleteEntryResponse.
+ * Use `create(DeleteEntryResponseSchema)` to create a new message.
+ */
+export const DeleteEntryResponseSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 12);
+
+/**
+ * Describes the message dailyaggregator.v1.DeleteUserEntriesRequest.
+ * Use `create(DeleteUserEntriesRequestSchema)` to create a new message.
+ */
+export const DeleteUserEntriesRequestSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 13);
+
+/**
+ * Describes the message dailyaggregator.v1.DeleteUserEntriesResponse.
+ * Use `create(DeleteUserEntriesResponseSchema)` to create a new message.
+ */
+export const DeleteUserEntriesResponseSchema = /*@__PURE__*/
+  messageDesc(file_dailyaggregator_v1_entry, 14);
+
+/**
+ * Describes the enum dailyaggregator.v1.ConflictPolicy.
+ */
+export const ConflictPolicySchema = /*@__PURE__*/
+  enumDesc(file_dailyaggregator_v1_entry, 0);
+
+/**
+ * What a caller gets whose request_id is known.
+ *
+ * @generated from enum dailyaggregator.v1.ConflictPolicy
+ */
+export const ConflictPolicy = /*@__PURE__*/
+  tsEnum(ConflictPolicySchema);
 

@@ -5,7 +5,7 @@
 // Counts what learners studied: exactly once, late or early, in any time zone.
 
 import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
-import type { CreateEntryRequestSchema, CreateEntryResponseSchema } from "./entry_pb.js";
+import type { BatchCreateEntriesRequestSchema, BatchCreateEntriesResponseSchema, CreateEntryRequestSchema, CreateEntryResponseSchema, DeleteEntryRequestSchema, DeleteEntryResponseSchema, DeleteUserEntriesRequestSchema, DeleteUserEntriesResponseSchema, ImportEntriesRequestSchema, ImportEntriesResponseSchema, ListEntriesRequestSchema, ListEntriesResponseSchema } from "./entry_pb.js";
 import type { GetSummaryRequestSchema, GetSummaryResponseSchema } from "./summary_pb.js";
 
 /**
@@ -18,7 +18,8 @@ export declare const file_dailyaggregator_v1_learning_log_service: GenFile;
  *
  * Errors of every method, beside those that a method names:
  * - INVALID_ARGUMENT with a buf.validate.Violations detail: a field is missing or invalid.
- * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB.
+ * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB; or, with a google.rpc.RetryInfo detail, too many entries
+ *   wait to be written.
  * - UNAVAILABLE with a google.rpc.RetryInfo detail: the database is away, or the server is shutting down.
  * - DEADLINE_EXCEEDED, CANCELED: the deadline passed, or the caller gave up.
  * - INTERNAL: anything else; the message carries an id that the server's log knows, too.
@@ -29,10 +30,11 @@ export declare const LearningLogService: GenService<{
   /**
    * Records one entry. It is durable, and part of every summary, once the call is answered.
    *
-   * Safe to retry: a request_id is recorded once, for ever, whoever sends it and however often.
+   * Safe to retry: a request_id is recorded once, whoever sends it and however often. After DEADLINE_EXCEEDED,
+   * CANCELED or UNAVAILABLE the entry may be recorded or not: a retry tells.
    *
    * Errors:
-   * - ALREADY_EXISTS: the request_id is known; nothing was changed.
+   * - ALREADY_EXISTS with a RequestIdConflict detail: the request_id is known; nothing was changed.
    *
    * @generated from rpc dailyaggregator.v1.LearningLogService.CreateEntry
    */
@@ -40,6 +42,65 @@ export declare const LearningLogService: GenService<{
     methodKind: "unary";
     input: typeof CreateEntryRequestSchema;
     output: typeof CreateEntryResponseSchema;
+  },
+  /**
+   * Records up to 1000 entries, all of them or, on any error, none. Duplicates are reported, not errors.
+   *
+   * @generated from rpc dailyaggregator.v1.LearningLogService.BatchCreateEntries
+   */
+  batchCreateEntries: {
+    methodKind: "unary";
+    input: typeof BatchCreateEntriesRequestSchema;
+    output: typeof BatchCreateEntriesResponseSchema;
+  },
+  /**
+   * Records any number of entries, batch by batch. Each batch is answered after its commit, in the order in which
+   * they came; an invalid batch ends the stream, and leaves what was acknowledged. A client that sends faster than
+   * the database writes is held back. To resume, send again whatever was not acknowledged.
+   *
+   * @generated from rpc dailyaggregator.v1.LearningLogService.ImportEntries
+   */
+  importEntries: {
+    methodKind: "bidi_streaming";
+    input: typeof ImportEntriesRequestSchema;
+    output: typeof ImportEntriesResponseSchema;
+  },
+  /**
+   * Lists one learner's entries, the newest first.
+   *
+   * @generated from rpc dailyaggregator.v1.LearningLogService.ListEntries
+   */
+  listEntries: {
+    methodKind: "unary";
+    input: typeof ListEntriesRequestSchema;
+    output: typeof ListEntriesResponseSchema;
+  },
+  /**
+   * Deletes one entry, and takes it out of every summary. Its request_id is free again.
+   *
+   * Errors:
+   * - NOT_FOUND: there is no such entry.
+   *
+   * @generated from rpc dailyaggregator.v1.LearningLogService.DeleteEntry
+   */
+  deleteEntry: {
+    methodKind: "unary";
+    input: typeof DeleteEntryRequestSchema;
+    output: typeof DeleteEntryResponseSchema;
+  },
+  /**
+   * Deletes every entry that a learner has when the call comes, and takes them out of every summary. It works in
+   * steps; after an error, call again to delete what is left.
+   *
+   * Errors:
+   * - NOT_FOUND: the learner has no entry.
+   *
+   * @generated from rpc dailyaggregator.v1.LearningLogService.DeleteUserEntries
+   */
+  deleteUserEntries: {
+    methodKind: "unary";
+    input: typeof DeleteUserEntriesRequestSchema;
+    output: typeof DeleteUserEntriesResponseSchema;
   },
   /**
    * Adds up one learner's entries per period.

@@ -1,22 +1,6 @@
 import type pg from "pg";
 import { query } from "../../database/query.ts";
-
-/** An entry that is to be recorded. */
-export interface NewEntry {
-  readonly requestId: string;
-  readonly userId: string;
-  readonly wordCount: number;
-  /** Microseconds since 1970. */
-  readonly timestamp: bigint;
-}
-
-/** What the database adds to an entry that was new. */
-export interface CreatedEntry {
-  /** In lower case. */
-  readonly requestId: string;
-  /** Microseconds since 1970. */
-  readonly createTime: bigint;
-}
+import type { NewEntry, StoredEntry } from "../entry.ts";
 
 /**
  * Records those entries whose request_id is not known yet, and adds them to the aggregates, in one statement: no
@@ -25,15 +9,15 @@ export interface CreatedEntry {
  * @param entries with different request_ids
  * @returns the ones that were new, in any order
  */
-export async function insertEntries(pool: pg.Pool, entries: readonly NewEntry[]): Promise<CreatedEntry[]> {
-  const rows = await query<{ request_id: string; create_time: string }>(pool, {
+export async function insertEntries(pool: pg.Pool, entries: readonly NewEntry[]): Promise<StoredEntry[]> {
+  const rows = await query<{ request_id: string; create_time_micros: string }>(pool, {
     name: "insert-entries",
     text: `
       WITH created AS (
         INSERT INTO learning_log (request_id, user_id, word_count, timestamp)
-        SELECT request_id, user_id, word_count, timestamptz 'epoch' + timestamp * interval '1 microsecond'
+        SELECT request_id, user_id, word_count, timestamptz 'epoch' + micros * interval '1 microsecond'
         FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::bigint[])
-          AS entry (request_id, user_id, word_count, timestamp)
+          AS entry (request_id, user_id, word_count, micros)
         ORDER BY request_id
         ON CONFLICT (request_id) DO NOTHING
         RETURNING request_id, user_id, word_count, timestamp, create_time
@@ -48,7 +32,7 @@ export async function insertEntries(pool: pg.Pool, entries: readonly NewEntry[])
           total_word_count = aggregate.total_word_count + excluded.total_word_count,
           entry_count = aggregate.entry_count + excluded.entry_count
       )
-      SELECT request_id, (extract(epoch FROM create_time) * 1000000)::bigint AS create_time
+      SELECT request_id, (extract(epoch FROM create_time) * 1000000)::bigint AS create_time_micros
       FROM created`,
     values: [
       entries.map(({ requestId }) => requestId),
@@ -57,5 +41,9 @@ export async function insertEntries(pool: pg.Pool, entries: readonly NewEntry[])
       entries.map(({ timestamp }) => timestamp),
     ],
   });
-  return rows.map((row) => ({ requestId: row.request_id, createTime: BigInt(row.create_time) }));
+  const createTimes = new Map(rows.map((row) => [row.request_id, BigInt(row.create_time_micros)]));
+  return entries.flatMap((entry) => {
+    const createTime = createTimes.get(entry.requestId);
+    return createTime === undefined ? [] : { ...entry, createTime };
+  });
 }

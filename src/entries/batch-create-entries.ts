@@ -1,0 +1,49 @@
+import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import {
+  type BatchCreateEntriesRequest,
+  BatchCreateEntriesRequestSchema,
+  type BatchCreateEntriesResponse,
+  BatchCreateEntriesResponseSchema,
+  type CreateEntryRequest,
+} from "#gen/dailyaggregator/v1/entry_pb.js";
+import { checkEntry } from "./check-entry.ts";
+import { requestIdConflict } from "./conflict.ts";
+import { newEntry } from "./entry.ts";
+import type { EntryWriter } from "./entry-writer.ts";
+
+/**
+ * Records a batch of entries: all of it or, on any error, nothing.
+ *
+ * @param request valid by the rules of the schema
+ * @throws ConnectError INVALID_ARGUMENT with the path of the entry's field
+ */
+export async function batchCreateEntries(
+  writer: EntryWriter,
+  request: BatchCreateEntriesRequest,
+): Promise<BatchCreateEntriesResponse> {
+  const result = await recordBatch(writer, BatchCreateEntriesRequestSchema, request.entries);
+  return create(BatchCreateEntriesResponseSchema, result);
+}
+
+/** @param schema the request that has `entries` */
+export async function recordBatch(
+  writer: EntryWriter,
+  schema: DescMessage,
+  requests: readonly CreateEntryRequest[],
+) {
+  const nowMs = Date.now();
+  const entries = requests.map((request, index) => {
+    checkEntry(schema, `entries[${index}].`, request, nowMs);
+    return newEntry(request, nowMs);
+  });
+  const recordings = await writer.recordBatch(entries);
+  const duplicates = recordings.flatMap(({ stored, isNew }, index) => {
+    const sent = entries[index];
+    return isNew || !sent ? [] : { index, conflict: requestIdConflict(sent, stored) };
+  });
+  return {
+    createdCount: entries.length - duplicates.length,
+    duplicateCount: duplicates.length,
+    duplicates,
+  } satisfies MessageInitShape<typeof BatchCreateEntriesResponseSchema>;
+}

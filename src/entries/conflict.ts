@@ -1,0 +1,22 @@
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { type RequestIdConflict, RequestIdConflictSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { entryMessage, type NewEntry, payloadMatches, type StoredEntry } from "./entry.ts";
+
+/** What a caller is told of a known request_id; another learner's entry stays hidden. */
+export function requestIdConflict(sent: NewEntry, stored: StoredEntry): RequestIdConflict {
+  return create(RequestIdConflictSchema, {
+    requestId: stored.requestId,
+    payloadMatches: payloadMatches(sent, stored),
+    ...(sent.userId === stored.userId && { existing: entryMessage(stored) }),
+  });
+}
+
+/** ALREADY_EXISTS, with a RequestIdConflict detail. */
+export function alreadyExists(sent: NewEntry, stored: StoredEntry): ConnectError {
+  const value = requestIdConflict(sent, stored);
+  const hint = value.payloadMatches ? "this entry is recorded" : "with another payload";
+  return new ConnectError(`request_id ${sent.requestId} is known, ${hint}`, Code.AlreadyExists, undefined, [
+    { desc: RequestIdConflictSchema, value },
+  ]);
+}

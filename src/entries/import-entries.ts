@@ -1,0 +1,26 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  type ImportEntriesRequest,
+  ImportEntriesRequestSchema,
+  type ImportEntriesResponse,
+  ImportEntriesResponseSchema,
+} from "#gen/dailyaggregator/v1/entry_pb.js";
+import { recordBatch } from "./batch-create-entries.ts";
+import type { EntryWriter } from "./entry-writer.ts";
+
+/**
+ * Records a stream of batches, and acknowledges each after its commit. The next batch is not read before the last one
+ * is acknowledged, so a client that is too fast is held back by the flow control of HTTP/2.
+ *
+ * @param requests valid by the rules of the schema
+ * @throws ConnectError INVALID_ARGUMENT with the path of the entry's field; what was acknowledged stands
+ */
+export async function* importEntries(
+  writer: EntryWriter,
+  requests: AsyncIterable<ImportEntriesRequest>,
+): AsyncIterable<ImportEntriesResponse> {
+  for await (const { entries } of requests) {
+    const result = await recordBatch(writer, ImportEntriesRequestSchema, entries);
+    yield create(ImportEntriesResponseSchema, result);
+  }
+}

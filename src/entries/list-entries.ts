@@ -1,0 +1,75 @@
+import { create } from "@bufbuild/protobuf";
+import type pg from "pg";
+import {
+  type ListEntriesRequest,
+  ListEntriesRequestSchema,
+  type ListEntriesResponse,
+  ListEntriesResponseSchema,
+} from "#gen/dailyaggregator/v1/entry_pb.js";
+import { microsFromTimestamp } from "../database/timestamps.ts";
+import { invalidArgument } from "../errors/invalid-argument.ts";
+import { requireValidTimestamp } from "../errors/valid-timestamp.ts";
+import { decodePageToken, encodePageToken } from "../paging/page-token.ts";
+import { entryMessage } from "./entry.ts";
+import { type ListSelection, listEntries as selectEntries } from "./sql/list-entries.ts";
+
+const defaultPageSize = 100;
+const maxPageSize = 1000;
+
+/**
+ * Lists one learner's entries, the newest first.
+ *
+ * @param request valid by the rules of the schema
+ * @param signal aborting it cancels the statement
+ * @throws ConnectError INVALID_ARGUMENT if from is after to, or the page token is not one of this request's
+ */
+export async function listEntries(
+  pool: pg.Pool,
+  request: ListEntriesRequest,
+  signal: AbortSignal,
+): Promise<ListEntriesResponse> {
+  const selection = selectionOf(request);
+  const pageSize = Math.min(request.pageSize || defaultPageSize, maxPageSize);
+  // One more than is answered tells whether there is a next page.
+  const found = await selectEntries(pool, selection, pageSize + 1, signal);
+  const page = found.slice(0, pageSize);
+  const last = page.at(-1);
+  return create(ListEntriesResponseSchema, {
+    entries: page.map(entryMessage),
+    nextPageToken:
+      found.length > pageSize && last
+        ? encodePageToken(tokenBinding(selection), [String(last.timestamp), last.requestId])
+        : "",
+  });
+}
+
+function selectionOf({ userId, from, to, pageToken }: ListEntriesRequest): ListSelection {
+  if (from) requireValidTimestamp(ListEntriesRequestSchema, "from", from);
+  if (to) requireValidTimestamp(ListEntriesRequestSchema, "to", to);
+  const range = {
+    userId,
+    from: from && microsFromTimestamp(from),
+    to: to && microsFromTimestamp(to),
+  };
+  if (range.from !== undefined && range.to !== undefined && range.from > range.to) {
+    throw invalidArgument(ListEntriesRequestSchema, "from", "list.from_not_after_to", "must not be after to");
+  }
+  return { ...range, after: pageToken === "" ? undefined : readToken(range, pageToken) };
+}
+
+function readToken(range: Omit<ListSelection, "after">, token: string): ListSelection["after"] {
+  const [timestamp, requestId] = decodePageToken(tokenBinding(range), token) ?? [];
+  if (timestamp === undefined || requestId === undefined) {
+    throw invalidArgument(
+      ListEntriesRequestSchema,
+      "page_token",
+      "page_token.valid",
+      "must be the next_page_token of an answer to the same user_id, from and to",
+    );
+  }
+  return { timestamp: BigInt(timestamp), requestId };
+}
+
+function tokenBinding({ userId, from, to }: Omit<ListSelection, "after">): unknown[] {
+  return ["ListEntries", userId, from, to];
+}

@@ -1,0 +1,48 @@
+import type pg from "pg";
+import { retryOnContention } from "../../database/contention.ts";
+import { transaction } from "../../database/query.ts";
+import type { StoredEntry } from "../entry.ts";
+import { type EntryRow, entryColumns, storedEntry } from "./entry-row.ts";
+import { notifyDeletion } from "./notify-deletion.ts";
+
+/**
+ * Deletes one entry, takes it out of the aggregates, and tells every instance, in one transaction.
+ *
+ * @returns the entry as it was; undefined if there is none
+ */
+export async function deleteEntry(pool: pg.Pool, requestId: string): Promise<StoredEntry | undefined> {
+  const attempt = () =>
+    transaction(pool, async (client) => {
+      const { rows } = await client.query<EntryRow & { bucket: Date }>({
+        name: "delete-entry",
+        text: `
+          WITH deleted AS (
+            DELETE FROM learning_log
+            WHERE request_id = $1
+            RETURNING *, date_bin('15 minutes', timestamp, 'epoch') AS bucket
+          ),
+          reduced AS (
+            UPDATE learning_log_aggregates AS aggregate
+            SET
+              total_word_count = aggregate.total_word_count - deleted.word_count,
+              entry_count = aggregate.entry_count - 1
+            FROM deleted
+            WHERE aggregate.user_id = deleted.user_id AND aggregate.bucket = deleted.bucket
+          )
+          SELECT ${entryColumns}, bucket
+          FROM deleted`,
+        values: [requestId],
+      });
+      const [row] = rows;
+      if (row === undefined) return undefined;
+      // A statement of its own, for one statement cannot change and delete the same row.
+      await client.query({
+        name: "delete-empty-aggregate",
+        text: "DELETE FROM learning_log_aggregates WHERE user_id = $1 AND bucket = $2 AND entry_count = 0",
+        values: [row.user_id, row.bucket],
+      });
+      await notifyDeletion(client, { requestId });
+      return storedEntry(row);
+    });
+  return retryOnContention(attempt);
+}

@@ -1,0 +1,71 @@
+import type pg from "pg";
+import { retryOnContention } from "../../database/contention.ts";
+import { query, transaction } from "../../database/query.ts";
+import { notifyDeletion } from "./notify-deletion.ts";
+
+/** How many entries one transaction deletes, so that none takes long. */
+const maxRows = 10_000;
+
+/**
+ * Deletes every entry that the learner has by now, oldest first, takes them out of the aggregates, and tells every
+ * instance: in as many transactions as it takes, after each of which the aggregates are right.
+ *
+ * @returns how many there were
+ */
+export async function deleteUserEntries(pool: pg.Pool, userId: string): Promise<number> {
+  const [clock] = await query<{ now: string }>(pool, { text: "SELECT clock_timestamp()::text AS now" });
+  let total = 0;
+  for (let deleted = maxRows; deleted === maxRows; total += deleted) {
+    deleted = await retryOnContention(() => deleteOldest(pool, userId, clock?.now));
+  }
+  return total;
+}
+
+/** @param recordedUntil entries that were recorded later stay; a text that PostgreSQL wrote */
+async function deleteOldest(
+  pool: pg.Pool,
+  userId: string,
+  recordedUntil: string | undefined,
+): Promise<number> {
+  return transaction(pool, async (client) => {
+    const { rows } = await client.query<{ deleted_count: number }>({
+      name: "delete-user-entries",
+      text: `
+        WITH deleted AS (
+          DELETE FROM learning_log
+          WHERE request_id IN (
+            SELECT request_id
+            FROM learning_log
+            WHERE user_id = $1 AND create_time <= $2
+            ORDER BY timestamp, request_id
+            LIMIT $3
+          )
+          RETURNING word_count, date_bin('15 minutes', timestamp, 'epoch') AS bucket
+        ),
+        sums AS (
+          SELECT bucket, sum(word_count) AS total_word_count, count(*) AS entry_count
+          FROM deleted
+          GROUP BY bucket
+        ),
+        reduced AS (
+          UPDATE learning_log_aggregates AS aggregate
+          SET
+            total_word_count = aggregate.total_word_count - sums.total_word_count,
+            entry_count = aggregate.entry_count - sums.entry_count
+          FROM sums
+          WHERE aggregate.user_id = $1 AND aggregate.bucket = sums.bucket
+        )
+        SELECT coalesce(sum(entry_count), 0)::integer AS deleted_count
+        FROM sums`,
+      values: [userId, recordedUntil, maxRows],
+    });
+    // A statement of its own, for one statement cannot change and delete the same row.
+    await client.query({
+      name: "delete-empty-aggregates",
+      text: "DELETE FROM learning_log_aggregates WHERE user_id = $1 AND entry_count = 0",
+      values: [userId],
+    });
+    await notifyDeletion(client, { userId });
+    return rows[0]?.deleted_count ?? 0;
+  });
+}

@@ -1,0 +1,28 @@
+import type { StoredEntry } from "../entry.ts";
+
+/** What is selected, or returned, of a row of learning_log to make a {@link StoredEntry} of. */
+export const entryColumns = `
+  request_id,
+  user_id,
+  word_count,
+  (extract(epoch FROM timestamp) * 1000000)::bigint AS timestamp_micros,
+  (extract(epoch FROM create_time) * 1000000)::bigint AS create_time_micros`;
+
+/** A row of these columns, as node-postgres gives it: a bigint comes as a string. */
+export interface EntryRow {
+  readonly request_id: string;
+  readonly user_id: string;
+  readonly word_count: number;
+  readonly timestamp_micros: string;
+  readonly create_time_micros: string;
+}
+
+export function storedEntry(row: EntryRow): StoredEntry {
+  return {
+    requestId: row.request_id,
+    userId: row.user_id,
+    wordCount: row.word_count,
+    timestamp: BigInt(row.timestamp_micros),
+    createTime: BigInt(row.create_time_micros),
+  };
+}
