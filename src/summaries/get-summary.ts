@@ -14,7 +14,7 @@ import { calendarUnits, estimatePeriods } from "./granularity.ts";
 import type { PeriodRow, SummaryRange } from "./sql/period-row.ts";
 import { summarizeCalendarPeriods } from "./sql/summarize-calendar-periods.ts";
 import { summarizeHours } from "./sql/summarize-hours.ts";
-import { isTimeZone } from "./time-zone.ts";
+import { databaseTimeZone } from "./time-zone.ts";
 
 const maxPeriods = 10_000;
 
@@ -47,11 +47,12 @@ export async function getSummary(
 const invalidParameterValue = "22023";
 
 function rangeOf(request: GetSummaryRequest): SummaryRange {
-  const { from, to, granularity, timeZone } = request;
+  const { from, to, granularity } = request;
   if (from === undefined || to === undefined) throw new Error("the schema requires from and to");
   requireValidTimestamp(GetSummaryRequestSchema, "from", from);
   requireValidTimestamp(GetSummaryRequestSchema, "to", to);
-  if (timeZone !== "" && !isTimeZone(timeZone)) throw unknownTimeZone();
+  const timeZone = databaseTimeZone(request.timeZone || "UTC");
+  if (timeZone === undefined) throw unknownTimeZone();
   if (estimatePeriods(granularity, from.seconds, to.seconds) > maxPeriods) {
     throw invalidArgument(
       GetSummaryRequestSchema,
@@ -64,7 +65,7 @@ function rangeOf(request: GetSummaryRequest): SummaryRange {
     userId: request.userId,
     from: microsFromTimestamp(from),
     to: microsFromTimestamp(to),
-    timeZone: timeZone || "UTC",
+    timeZone,
     omitEmptyPeriods: request.omitEmptyPeriods,
   };
 }

@@ -19,14 +19,19 @@ try {
   const { file, url } = readArguments();
   const client = createClient(LearningLogService, createGrpcTransport({ baseUrl: url }));
   const tally: ImportTally = { created: 0, duplicates: 0, rejected: 0 };
-  const bar = new SingleBar({ format: "{bar} {percentage}% | {rows} rows | {duration_formatted}" });
+  const bar = new SingleBar({ format: "{bar} {percentage}% | {rows} rows | {rate} rows/s" });
   const size = file === "-" ? 0 : (await stat(file)).size;
-  const rows = () => tally.created + tally.duplicates + tally.rejected;
-  bar.start(size, 0, { rows: 0 });
+  const began = performance.now();
+  const show = (bytes: number) => {
+    const rows = tally.created + tally.duplicates + tally.rejected;
+    const rate = Math.round((rows / (performance.now() - began)) * 1000);
+    bar.update(Math.min(bytes, size), { rows, rate });
+  };
+  bar.start(size, 0, { rows: 0, rate: 0 });
   try {
-    const source = readRows(file, (bytes) => bar.update(Math.min(bytes, size), { rows: rows() }));
-    await importRows(client, source, (line, reason) => say(`line ${line} rejected: ${reason}`), tally);
-    bar.update(size, { rows: rows() });
+    const onRejected = (line: number, reason: string) => say(`line ${line} rejected: ${reason}`);
+    await importRows(client, readRows(file, show), onRejected, tally);
+    show(size);
   } finally {
     bar.stop();
     process.stdout.write(

@@ -1,22 +1,27 @@
-import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import { create } from "@bufbuild/protobuf";
+import { createValidator } from "@bufbuild/protovalidate";
+import { type Client, ConnectError } from "@connectrpc/connect";
+import { CreateEntryRequestSchema, ImportEntriesRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import type { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { checkEntry } from "../check-entry.ts";
 import type { Row } from "./read-rows.ts";
 
-/** How an import is going. */
+/** How an import is going, in rows. */
 export interface ImportTally {
   created: number;
   duplicates: number;
   rejected: number;
 }
 
-/** How many calls are under way at once. */
-const callsInFlight = 64;
+const batchRows = 500;
 
 /**
- * Records every row, and counts what became of it.
+ * Records every row over one stream, and counts what became of it. An invalid row is found out here, before it is
+ * sent, by the same rules as the service's.
  *
  * @param onRejected is told of each row that was not recorded, and why
- * @throws ConnectError when the service cannot be reached or fails; running again resumes
+ * @throws ConnectError when the service cannot be reached or fails, in which case running again resumes; or whatever
+ * `rows` throws
  */
 export async function importRows(
   client: Client<typeof LearningLogService>,
@@ -24,26 +29,53 @@ export async function importRows(
   onRejected: (line: number, reason: string) => void,
   tally: ImportTally,
 ): Promise<void> {
-  const record = async (row: Row) => {
-    if ("reason" in row) return reject(row.line, row.reason);
-    try {
-      await client.createEntry(row.entry);
-      tally.created += 1;
-    } catch (error) {
-      const { code, rawMessage } = ConnectError.from(error);
-      if (code === Code.AlreadyExists) tally.duplicates += 1;
-      else if (code === Code.InvalidArgument) reject(row.line, rawMessage);
-      else throw error;
-    }
-  };
   const reject = (line: number, reason: string) => {
     tally.rejected += 1;
     onRejected(line, reason);
   };
+  let readFailure: unknown;
+  async function* readable() {
+    try {
+      yield* rows;
+    } catch (error) {
+      readFailure = error;
+      throw error;
+    }
+  }
+  try {
+    const requests = toBatches(readable(), reject);
+    for await (const { createdCount, duplicateCount } of client.importEntries(requests)) {
+      tally.created += createdCount;
+      tally.duplicates += duplicateCount;
+    }
+  } catch (error) {
+    // The client would report it as a failure of the call.
+    throw readFailure ?? error;
+  }
+}
 
-  const iterator = rows[Symbol.asyncIterator]();
-  const takeTurns = async () => {
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) await record(next.value);
-  };
-  await Promise.all(Array.from({ length: callsInFlight }, takeTurns));
+async function* toBatches(rows: AsyncIterable<Row>, reject: (line: number, reason: string) => void) {
+  const validator = createValidator();
+  let entries = [];
+  for await (const row of rows) {
+    if ("reason" in row) {
+      reject(row.line, row.reason);
+      continue;
+    }
+    const entry = create(CreateEntryRequestSchema, row.entry);
+    try {
+      const { error } = validator.validate(CreateEntryRequestSchema, entry);
+      if (error) throw error;
+      checkEntry(CreateEntryRequestSchema, "", entry, Date.now());
+    } catch (error) {
+      reject(row.line, ConnectError.from(error).rawMessage);
+      continue;
+    }
+    entries.push(entry);
+    if (entries.length === batchRows) {
+      yield create(ImportEntriesRequestSchema, { entries });
+      entries = [];
+    }
+  }
+  if (entries.length > 0) yield create(ImportEntriesRequestSchema, { entries });
 }

@@ -14,7 +14,7 @@ export interface SummaryRange {
   readonly from: bigint;
   /** Microseconds since 1970, not before `from`. */
   readonly to: bigint;
-  /** An IANA name. */
+  /** An IANA name that the database reads as one. */
   readonly timeZone: string;
   readonly omitEmptyPeriods: boolean;
 }

@@ -26,8 +26,8 @@ export async function summarizeCalendarPeriods(
       text: `
         WITH range AS (
           SELECT
-            date_trunc($4, (timestamptz 'epoch' + $2::bigint * interval '1 microsecond') AT TIME ZONE $6) AS first_label,
-            date_trunc($4, (timestamptz 'epoch' + $3::bigint * interval '1 microsecond') AT TIME ZONE $6) AS last_label
+            date_trunc($4, (timestamptz 'epoch' + $2::interval) AT TIME ZONE $6) AS first_label,
+            date_trunc($4, (timestamptz 'epoch' + $3::interval) AT TIME ZONE $6) AS last_label
         ),
         periods AS (
           SELECT label, period
@@ -91,8 +91,8 @@ export async function summarizeCalendarPeriods(
         ORDER BY period`,
       values: [
         range.userId,
-        range.from,
-        range.to,
+        `${range.from} microseconds`,
+        `${range.to} microseconds`,
         unit.name,
         unit.step,
         range.timeZone,

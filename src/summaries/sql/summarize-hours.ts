@@ -5,9 +5,11 @@ import type { PeriodRow, SummaryRange } from "./period-row.ts";
 /**
  * Adds up one learner's entries per hour of the local clock.
  *
- * A period is what DATE_TRUNC says of an instant, so an hour that the clock shows twice is two periods. Its name is
- * the first instant with that value. As a rule that is the value itself. Where the clock changes by part of an
- * hour within the range (Lord Howe), the instants a quarter of an hour apart are searched instead.
+ * A period is what DATE_TRUNC says of an instant, its `hour`, so an hour that the clock shows twice is two periods.
+ * Its name is the first instant with that value. As a rule that is the value itself. Where the clock skips by part of
+ * an hour (Lord Howe), the value may lie before the change, in the hour before: then the instants after it are
+ * searched. They are half a minute apart: no clock has changed in between since 1970 (Monrovia, 1972, 00:44:30Z).
+ * Such a change also cuts hours short, so the range is searched for hours by steps that none can fall through.
  *
  * Where a bucket's first and last instant lie in different hours, its entries are read from the log.
  */
@@ -23,8 +25,8 @@ export async function summarizeHours(
       text: `
         WITH range AS (
           SELECT
-            date_trunc('hour', timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $4) AS first_hour,
-            date_trunc('hour', timestamptz 'epoch' + $3::bigint * interval '1 microsecond', $4) AS last_hour
+            date_trunc('hour', timestamptz 'epoch' + $2::interval, $4) AS first_hour,
+            date_trunc('hour', timestamptz 'epoch' + $3::interval, $4) AS last_hour
         ),
         clock AS (
           SELECT CASE count(DISTINCT extract(epoch FROM day AT TIME ZONE $4 - day AT TIME ZONE 'UTC') % 3600)
@@ -36,13 +38,26 @@ export async function summarizeHours(
             first_hour - interval '24 hours', last_hour + interval '48 hours', interval '24 hours'
           ) AS day
         ),
-        periods AS (
-          SELECT date_trunc('hour', instant, $4) AS hour, min(instant) AS period
+        hours AS (
+          SELECT DISTINCT date_trunc('hour', instant, $4) AS hour
           FROM range
           CROSS JOIN clock
-          CROSS JOIN generate_series(first_hour, last_hour + interval '59 minutes', step) AS instant
+          CROSS JOIN generate_series(first_hour, last_hour + interval '1 hour', step) AS instant
           WHERE date_trunc('hour', instant, $4) BETWEEN first_hour AND last_hour
-          GROUP BY hour
+        ),
+        periods AS (
+          SELECT
+            hour,
+            CASE
+              WHEN date_trunc('hour', hour, $4) = hour
+              THEN hour
+              ELSE (
+                SELECT min(candidate)
+                FROM generate_series(hour, hour + interval '1 hour', interval '30 seconds') AS candidate
+                WHERE date_trunc('hour', candidate, $4) = hour
+              )
+            END AS period
+          FROM hours
         ),
         buckets AS (
           SELECT
@@ -80,7 +95,13 @@ export async function summarizeHours(
         LEFT JOIN sums USING (hour)
         WHERE entry_count IS NOT NULL OR NOT $5
         ORDER BY period`,
-      values: [range.userId, range.from, range.to, range.timeZone, range.omitEmptyPeriods],
+      values: [
+        range.userId,
+        `${range.from} microseconds`,
+        `${range.to} microseconds`,
+        range.timeZone,
+        range.omitEmptyPeriods,
+      ],
     },
     signal,
   );

@@ -1,0 +1,51 @@
+import type pg from "pg";
+
+/** A learner's quarter of an hour where the aggregate is not what the log adds up to; null where there is no row. */
+export interface Difference {
+  readonly user_id: string;
+  readonly bucket: Date;
+  readonly log_total: string | null;
+  readonly log_count: string | null;
+  readonly aggregate_total: string | null;
+  readonly aggregate_count: string | null;
+}
+
+/** Every difference between the log and the aggregates, as a query. */
+export const differencesQuery = `
+  SELECT
+    user_id,
+    bucket,
+    log.total_word_count AS log_total,
+    log.entry_count AS log_count,
+    aggregate.total_word_count AS aggregate_total,
+    aggregate.entry_count AS aggregate_count
+  FROM (
+    SELECT
+      user_id,
+      date_bin('15 minutes', timestamp, 'epoch') AS bucket,
+      sum(word_count)::bigint AS total_word_count,
+      count(*) AS entry_count
+    FROM learning_log
+    GROUP BY user_id, bucket
+  ) AS log
+  FULL JOIN learning_log_aggregates AS aggregate USING (user_id, bucket)
+  WHERE (log.total_word_count, log.entry_count)
+    IS DISTINCT FROM (aggregate.total_word_count, aggregate.entry_count)`;
+
+const fetchSize = 1000;
+
+/**
+ * Recounts the log in the database, which sorts on disk what does not fit into its memory; here only the differences
+ * arrive, a thousand at a time.
+ *
+ * @param client in a transaction, whose snapshot is recounted
+ */
+export async function* findDifferences(client: pg.ClientBase): AsyncIterable<Difference> {
+  await client.query(`DECLARE difference NO SCROLL CURSOR FOR ${differencesQuery}`);
+  for (;;) {
+    const { rows } = await client.query<Difference>(`FETCH ${fetchSize} FROM difference`);
+    if (rows.length === 0) break;
+    yield* rows;
+  }
+  await client.query("CLOSE difference");
+}
