@@ -2,26 +2,24 @@ import { create } from "@bufbuild/protobuf";
 import { type CreateEntryRequest, type Entry, EntrySchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { microsFromTimestamp, timestampFromMicros } from "../database/timestamps.ts";
 
-/** An entry that is to be recorded. */
-export interface NewEntry {
+/** What a learner studied at one time. */
+export interface EntryPayload {
   /** In lower case. */
   readonly requestId: string;
   readonly userId: string;
   readonly wordCount: number;
   /** Microseconds since 1970. */
   readonly timestamp: bigint;
+}
+
+/** An entry that is to be recorded. */
+export interface NewEntry extends EntryPayload {
   /** Whether the caller gave the timestamp; if not, it is when the call came. */
   readonly hasTimestamp: boolean;
 }
 
 /** An entry as the database has it. */
-export interface StoredEntry {
-  /** In lower case. */
-  readonly requestId: string;
-  readonly userId: string;
-  readonly wordCount: number;
-  /** Microseconds since 1970. */
-  readonly timestamp: bigint;
+export interface StoredEntry extends EntryPayload {
   /** Microseconds since 1970, by the clock of the database. */
   readonly createTime: bigint;
 }

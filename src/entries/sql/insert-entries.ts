@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { query } from "../../database/query.ts";
-import type { NewEntry, StoredEntry } from "../entry.ts";
+import type { EntryPayload, StoredEntry } from "../entry.ts";
 
 /**
  * Records those entries whose request_id is not known yet, and adds them to the aggregates, in one statement: no
@@ -9,7 +9,7 @@ import type { NewEntry, StoredEntry } from "../entry.ts";
  * @param entries with different request_ids
  * @returns the ones that were new, in any order
  */
-export async function insertEntries(pool: pg.Pool, entries: readonly NewEntry[]): Promise<StoredEntry[]> {
+export async function insertEntries(pool: pg.Pool, entries: readonly EntryPayload[]): Promise<StoredEntry[]> {
   const rows = await query<{ request_id: string; create_time_micros: string }>(pool, {
     name: "insert-entries",
     text: `
@@ -44,6 +44,8 @@ export async function insertEntries(pool: pg.Pool, entries: readonly NewEntry[])
   const createTimes = new Map(rows.map((row) => [row.request_id, BigInt(row.create_time_micros)]));
   return entries.flatMap((entry) => {
     const createTime = createTimes.get(entry.requestId);
-    return createTime === undefined ? [] : { ...entry, createTime };
+    if (createTime === undefined) return [];
+    const { requestId, userId, wordCount, timestamp } = entry;
+    return { requestId, userId, wordCount, timestamp, createTime };
   });
 }
