@@ -1,9 +1,21 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chown, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import {
+  chown,
+  link,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
 import { StartupError } from "../errors/startup-error.ts";
@@ -28,6 +40,23 @@ interface EmbeddedServerOptions {
   readonly log: Log;
 }
 
+/** What is in the way for a moment only, as a rule. */
+class PassingError extends StartupError {
+  /** How long to wait for it to pass. */
+  readonly patienceMs: number;
+
+  constructor(message: string, patienceMs: number) {
+    super(message);
+    this.patienceMs = patienceMs;
+  }
+}
+
+/** A server that starts, stops, or was killed: one of its statements may run for 30 seconds more. */
+const serverPatienceMs = 40_000;
+
+/** A service that was killed: the server notices almost at once. */
+const claimPatienceMs = 2_000;
+
 /**
  * Brings up the server, and makes its data the first time. What an earlier process left running, it takes over.
  *
@@ -48,33 +77,64 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     });
     await initializeCluster();
   }
-  if (!(await isRunning())) await start();
   const password = await readPassword();
-  const url = `postgres://postgres:${password}@127.0.0.1:${await readPort()}/postgres`;
-  const claim = await claimServer(url, dataDir, options.log);
+  const { url, claim } = await retryPassing(async () => {
+    if (!(await isRunning())) await start();
+    const url = `postgres://postgres:${password}@127.0.0.1:${await readPort()}/postgres`;
+    return { url, claim: await claimServer(url, dataDir) };
+  });
+  const reportLoss = (error: Error) =>
+    options.log.error({ error: error.message }, "the embedded PostgreSQL went away");
+  claim.on("error", reportLoss);
 
   return {
     url,
     async stop() {
+      claim.off("error", reportLoss);
+      // The claim goes last: nobody takes over a server that is about to stop.
+      if (await isRunning()) await run(pg_ctl, ["stop", "--mode=fast", "--wait", `--pgdata=${cluster}`], as);
       await claim.end();
-      await run(pg_ctl, ["stop", "--mode=fast", "--wait", `--pgdata=${cluster}`], as);
     },
   };
 
-  /** Works in a folder of another name, so that one that was cut off is not taken for a cluster. */
+  /**
+   * Works in a folder of its own, so that one that was cut off is not taken for a cluster. Of processes that start
+   * together, the first to finish wins.
+   */
   async function initializeCluster() {
-    const unfinished = path.join(dataDir, "postgres.initializing");
-    await rm(unfinished, { recursive: true, force: true });
-    await writeFile(passwordFile, randomBytes(24).toString("hex"), { mode: 0o600 });
-    if (account.uid !== undefined && account.gid !== undefined) {
-      await chown(passwordFile, account.uid, account.gid);
-    }
+    await makePassword();
+    const prefix = "postgres.initializing-";
+    const unfinished = await mkdtemp(path.join(dataDir, prefix));
+    await giveToAccount(unfinished);
     const flags = ["--username=postgres", "--auth=scram-sha-256", `--pwfile=${passwordFile}`];
     const encoding = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"];
-    await run(initdb, [...flags, ...encoding, `--pgdata=${unfinished}`], as).catch((error: unknown) => {
-      throw new StartupError(`cannot make a database in DATA_DIR ${dataDir}: ${reasonOf(error)}`);
+    try {
+      await run(initdb, [...flags, ...encoding, `--pgdata=${unfinished}`], as);
+      await rename(unfinished, cluster);
+    } catch (error) {
+      if (!existsSync(cluster)) {
+        throw new StartupError(`cannot make a database in DATA_DIR ${dataDir}: ${reasonOf(error)}`);
+      }
+    }
+    const leftOver = (await readdir(dataDir)).filter((name) => name.startsWith(prefix));
+    await Promise.all(leftOver.map((name) => rm(path.join(dataDir, name), { recursive: true, force: true })));
+  }
+
+  /** Whoever comes first makes it: processes that start together agree on one. */
+  async function makePassword() {
+    const draft = `${passwordFile}.${randomBytes(8).toString("hex")}`;
+    await writeFile(draft, randomBytes(24).toString("hex"), { mode: 0o600 });
+    await giveToAccount(draft);
+    await link(draft, passwordFile).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
     });
-    await rename(unfinished, cluster);
+    await rm(draft);
+  }
+
+  async function giveToAccount(file: string) {
+    if (account.uid !== undefined && account.gid !== undefined) {
+      await chown(file, account.uid, account.gid);
+    }
   }
 
   async function isRunning(): Promise<boolean> {
@@ -102,9 +162,13 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
       `--log=${logFile}`,
       `--options=${flags.join(" ")}`,
     ];
-    await run(pg_ctl, args, as).catch(async () => {
-      const reason = await lastFatalLine(logFile);
-      throw new StartupError(`the embedded PostgreSQL in DATA_DIR ${dataDir} does not start: ${reason}`);
+    const logSize = await sizeOf(logFile);
+    await run(pg_ctl, args, as).catch(async (error: unknown) => {
+      const reason = (await lastFatalLine(logFile, logSize)) ?? reasonOf(error);
+      const message = `the embedded PostgreSQL in DATA_DIR ${dataDir} does not start: ${reason}`;
+      throw passingReason.test(reason)
+        ? new PassingError(message, serverPatienceMs)
+        : new StartupError(message);
     });
   }
 
@@ -115,8 +179,12 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
   }
 
   /** Line 4 of this file is the port: https://www.postgresql.org/docs/current/storage-file-layout.html */
-  async function readPort(): Promise<string | undefined> {
-    return (await readFile(path.join(cluster, "postmaster.pid"), "utf8")).split("\n")[3];
+  async function readPort(): Promise<string> {
+    const lines = await readFile(path.join(cluster, "postmaster.pid"), "utf8").catch(() => "");
+    const port = lines.split("\n")[3];
+    if (port) return port;
+    const message = `the embedded PostgreSQL in DATA_DIR ${dataDir} is just starting or stopping`;
+    throw new PassingError(message, serverPatienceMs);
   }
 }
 
@@ -150,13 +218,33 @@ async function accountFor(dataDir: string, log: Log): Promise<Account> {
   }
 }
 
+/** Tries again for a while as long as only a PassingError is in the way. */
+async function retryPassing<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  const startedAt = Date.now();
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof PassingError) || Date.now() > startedAt + error.patienceMs) throw error;
+      await sleep(200);
+    }
+  }
+}
+
+/**
+ * Why a server may not start now, and yet a moment later: another process is starting one, backends of one that was
+ * killed have not noticed yet, or somebody else was faster to take the port.
+ */
+const passingReason = /"postmaster\.pid" already exists|is still in use|could not create any TCP\/IP sockets/;
+
 /**
  * Holds a connection with a lock for as long as this process uses the server, so that a second one can tell a
  * server that is in use from one that was left behind.
  */
-async function claimServer(url: string, dataDir: string, log: Log): Promise<pg.Client> {
+async function claimServer(url: string, dataDir: string): Promise<pg.Client> {
   const claim = new pg.Client({ connectionString: url, keepAlive: true });
-  claim.on("error", (error) => log.error({ error: error.message }, "the embedded PostgreSQL went away"));
+  // Losing it must not end the process.
+  claim.on("error", () => {});
   try {
     await claim.connect();
     const { rows } = await claim.query(
@@ -164,10 +252,13 @@ async function claimServer(url: string, dataDir: string, log: Log): Promise<pg.C
     );
     if (rows[0].claimed) return claim;
   } catch (error) {
-    throw new StartupError(`cannot connect to the PostgreSQL in DATA_DIR ${dataDir}: ${reasonOf(error)}`);
+    const message = `cannot connect to the PostgreSQL in DATA_DIR ${dataDir}: ${reasonOf(error)}`;
+    // What the database says of itself is final, unless it is that it is starting or stopping.
+    const isFinal = error instanceof pg.DatabaseError && !error.code?.startsWith("57P");
+    throw isFinal ? new StartupError(message) : new PassingError(message, serverPatienceMs);
   }
   await claim.end();
-  throw new StartupError(`DATA_DIR ${dataDir} is in use by another daily-aggregator`);
+  throw new PassingError(`DATA_DIR ${dataDir} is in use by another daily-aggregator`, claimPatienceMs);
 }
 
 async function freePort(): Promise<string> {
@@ -179,10 +270,19 @@ async function freePort(): Promise<string> {
   return String((address as { port: number }).port);
 }
 
-async function lastFatalLine(logFile: string): Promise<string> {
-  const text = await readFile(logFile, "utf8").catch(() => "");
-  const lines = text.split("\n").filter((line) => /\b(FATAL|PANIC|could not|cannot)\b/.test(line));
-  return lines.at(-1)?.replace(/^.*?(FATAL|PANIC): +/, "") ?? `see ${logFile}`;
+async function sizeOf(file: string): Promise<number> {
+  return stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  );
+}
+
+/** @param start where in the file to begin, in bytes */
+async function lastFatalLine(logFile: string, start: number): Promise<string | undefined> {
+  const bytes = await readFile(logFile).catch(() => Buffer.alloc(0));
+  const lines = bytes.subarray(start).toString().split("\n");
+  const last = lines.findLast((line) => /\b(FATAL|PANIC|could not|cannot)\b/.test(line));
+  return last?.replace(/^.*?(FATAL|PANIC): +/, "");
 }
 
 function nameOf({ uid }: Account): string {

@@ -4,7 +4,7 @@ import type { Log } from "../telemetry/log.ts";
 
 /** Who follows a channel. */
 export interface Subscriber {
-  /** A transaction that sent this has been committed. */
+  /** A transaction that sent this has been committed. To throw means that it could not be understood. */
   onMessage(payload: string): void;
   /** Messages may have been missed: whatever was concluded from their absence no longer holds. */
   onGap(): void;
@@ -86,9 +86,7 @@ export class Notifications {
   async #listen(client: pg.Client): Promise<void> {
     // A heartbeat fails, too, when the connection breaks; this only keeps the process alive.
     client.on("error", () => {});
-    client.on("notification", ({ channel, payload = "" }) =>
-      this.#subscribers.get(channel)?.onMessage(payload),
-    );
+    client.on("notification", ({ channel, payload = "" }) => this.#deliver(channel, payload));
     await client.connect();
     for (const channel of this.#subscribers.keys()) {
       await client.query(`LISTEN ${client.escapeIdentifier(channel)}`);
@@ -99,6 +97,17 @@ export class Notifications {
       await client.query("SELECT");
       this.#confirmedAt = began;
       await this.#pause(heartbeatMs);
+    }
+  }
+
+  /** Everyone who can connect to the database can send on the channel; what makes no sense must do no harm. */
+  #deliver(channel: string, payload: string): void {
+    const subscriber = this.#subscribers.get(channel);
+    try {
+      subscriber?.onMessage(payload);
+    } catch (error) {
+      this.#log.warn({ channel, error: String(error) }, "got a notification that makes no sense");
+      subscriber?.onGap();
     }
   }
 

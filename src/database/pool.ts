@@ -10,6 +10,9 @@ const connectTimeoutMs = 5_000;
 /** The longest that one statement may run; a bound for the ones whose caller set no deadline. */
 const statementTimeoutMs = 30_000;
 
+/** How long an answer is waited for: a database that is there gives one within {@link statementTimeoutMs}. */
+const answerTimeoutMs = statementTimeoutMs + 2_000;
+
 /** Connections are opened when needed, kept for a while, and replaced when they break. */
 export function createPool(connectionString: string, size: number, log: Log): pg.Pool {
   const pool = new pg.Pool({
@@ -18,9 +21,12 @@ export function createPool(connectionString: string, size: number, log: Log): pg
     application_name: applicationName,
     connectionTimeoutMillis: connectTimeoutMs,
     statement_timeout: statementTimeoutMs,
+    query_timeout: answerTimeoutMs,
     keepAlive: true,
   });
-  // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
+  // Whatever breaks is replaced by the pool; without a listener it would end the process. The pool listens to the
+  // idle connections only: of one that is in use, the statement that runs on it fails, too.
   pool.on("error", (error) => log.warn({ error: error.message }, "lost an idle database connection"));
+  pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
 }

@@ -1,0 +1,161 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type pg from "pg";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { readConfig } from "../../src/config.ts";
+import { type Service, startService } from "../../src/service.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { grpcClient, type LearningLogClient } from "../support/clients.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { isLongForm, report, seededRandom } from "./fault-run.ts";
+import { createRequest, type SentEntry } from "./ledger.ts";
+import { expectRecountClean, withConnection } from "./recount.ts";
+
+// Two instances write and delete the same few entries in opposite order, while somebody else locks the aggregates
+// backwards. The database settles that with waits and deadlocks; no caller may notice.
+
+const random = seededRandom("contention");
+const durationMs = isLongForm ? 60_000 : 5_000;
+const userIds = ["Ada", "Blaise", "Charles"] as const;
+const earliest = 1_760_000_000_000_000n;
+const bucketMicros = 900_000_000n;
+
+const buckets = 16;
+
+/** Every instance writes these; an entry is always the same learner's, in the same quarter of an hour. */
+const entries: readonly SentEntry[] = Array.from({ length: 480 }, (_, index) => ({
+  requestId: randomUUID(),
+  userId: userIds[index % userIds.length] ?? userIds[0],
+  wordCount: index,
+  timestamp: earliest + BigInt(random.integer(0, buckets - 1)) * bucketMicros,
+}));
+
+const allowed: ReadonlySet<Code> = new Set([Code.AlreadyExists, Code.NotFound]);
+
+const database = useTestDatabase();
+const services: Service[] = [];
+
+beforeAll(async () => {
+  for (let instance = 0; instance < 2; instance += 1) {
+    const url = new URL(database.url);
+    // Deadlocks are found soon, and so more of them happen.
+    url.searchParams.set("options", "-c deadlock_timeout=10ms");
+    const config = readConfig({ PORT: "0", DATABASE_URL: url.href, WRITE_STATEMENTS: "4" });
+    services.push(await startService(config, createLog("silent")));
+  }
+});
+
+afterAll(async () => {
+  await Promise.all(services.map((service) => service.stop()));
+});
+
+test("two instances that write the same in opposite order", { timeout: durationMs + 60_000 }, async () => {
+  const answers = new Map<string, number>();
+  const until = performance.now() + durationMs;
+  const rival = withConnection(database.url, lockBackwards);
+  await Promise.all(
+    services.flatMap(({ url }, instance) => {
+      const client = grpcClient(url);
+      const ordered = instance === 0 ? entries : entries.toReversed();
+      return [
+        ...Array.from({ length: 2 }, () => repeat("CreateEntry", () => createGroup(client, ordered))),
+        ...Array.from({ length: 3 }, () => repeat("BatchCreateEntries", () => createBatch(client, ordered))),
+        ...Array.from({ length: 6 }, () =>
+          repeat("DeleteEntry", () => client.deleteEntry({ requestId: anyEntry().requestId }, deadline)),
+        ),
+        ...[...userIds, ...userIds, ...userIds].map((userId) =>
+          repeat("DeleteUserEntries", () => client.deleteUserEntries({ userId }, deadline)),
+        ),
+        repeat("ListEntries", () => client.listEntries({ userId: anyEntry().userId }, deadline)),
+      ];
+    }),
+  );
+  await rival;
+  report(`  answers: ${[...answers].map((pair) => pair.join(" ")).join(", ")}`);
+  const surprises = [...answers.keys()].filter((answer) => answer.includes("!"));
+  expect(surprises).toEqual([]);
+  await withConnection(database.url, async (connection) => {
+    const { rows } = await connection.query(`
+      SELECT application_name, state, query
+      FROM pg_stat_activity
+      WHERE datname = current_database() AND state LIKE 'idle in transaction%'`);
+    expect(rows).toEqual([]);
+    await expectRecountClean(connection);
+  });
+  if (isLongForm) {
+    // The database counts with a delay.
+    const deadlocks = await vi.waitUntil(countDeadlocks, 15_000);
+    report(`  the database settled ${deadlocks} deadlocks`);
+  }
+
+  /** What the service never does. It is the service that meets the deadlocks, for this connection waits for longer. */
+  async function lockBackwards(connection: pg.Client): Promise<void> {
+    await connection.query("SET deadlock_timeout = '5s'");
+    while (performance.now() < until) {
+      await connection.query("BEGIN");
+      for (let bucket = buckets - 1; bucket >= 0; bucket -= 1) {
+        await connection.query(
+          "SELECT FROM learning_log_aggregates WHERE bucket = timestamptz 'epoch' + $1 * interval '1 microsecond' FOR UPDATE",
+          [earliest + BigInt(bucket) * bucketMicros],
+        );
+        await sleep(5);
+      }
+      await connection.query("COMMIT");
+      await sleep(random.integer(0, 100));
+    }
+  }
+
+  /** Until the time is over; counts what callers met. */
+  async function repeat(method: string, call: () => Promise<unknown>): Promise<void> {
+    while (performance.now() < until) {
+      const answer = await call().then(
+        () => "OK",
+        (error) => nameOf(ConnectError.from(error)),
+      );
+      const key = `${method} ${answer}`;
+      answers.set(key, (answers.get(key) ?? 0) + 1);
+    }
+  }
+});
+
+const deadline = { timeoutMs: 30_000 };
+
+/** Single entries side by side, so that they go as groups; the first error that is not allowed, if any. */
+async function createGroup(client: LearningLogClient, ordered: readonly SentEntry[]): Promise<void> {
+  const calls = some(ordered, 40).map((entry) => client.createEntry(createRequest(entry), deadline));
+  const failures = (await Promise.allSettled(calls)).flatMap((call) =>
+    call.status === "rejected" ? ConnectError.from(call.reason) : [],
+  );
+  const [failure] = failures.filter(({ code }) => !allowed.has(code));
+  if (failure) throw failure;
+}
+
+async function createBatch(client: LearningLogClient, ordered: readonly SentEntry[]): Promise<void> {
+  const requests = some(ordered, 120).map(createRequest);
+  const { duplicates } = await client.batchCreateEntries({ entries: requests }, deadline);
+  expect(duplicates.filter(({ conflict }) => !conflict?.payloadMatches)).toEqual([]);
+}
+
+/** About as many, in the same order. */
+function some(ordered: readonly SentEntry[], count: number): SentEntry[] {
+  return ordered.filter(() => random.fraction() * ordered.length < count);
+}
+
+function anyEntry(): SentEntry {
+  const entry = entries[random.integer(0, entries.length - 1)];
+  if (entry === undefined) throw new Error("there are no entries");
+  return entry;
+}
+
+/** With an exclamation mark if no caller should meet it. */
+function nameOf({ code, message }: ConnectError): string {
+  return allowed.has(code) ? `${Code[code]}` : `! ${message}`;
+}
+
+async function countDeadlocks(): Promise<number> {
+  const { rows } = await database.pool.query<{ deadlocks: string }>(
+    "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
+  );
+  return Number(rows[0]?.deadlocks);
+}

@@ -1,0 +1,146 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { grpcClient } from "../support/clients.ts";
+import { report, rounds, seededRandom } from "./fault-run.ts";
+import { createRequest, Ledger } from "./ledger.ts";
+import { type LoadOutcome, runLoad } from "./load.ts";
+import { expectRecountClean, withConnection } from "./recount.ts";
+import { embeddedServerUrl, postmasterPid, type ServiceChild, startServiceChild } from "./service-child.ts";
+
+// The service and its PostgreSQL, both as in production, die under load in one of three ways, round by round, over
+// the same data. What was acknowledged must be there once, and a retry must settle whatever was not.
+
+const faults = ["the service is killed", "PostgreSQL stops at once", "both are killed"] as const;
+const random = seededRandom("crash");
+// Every kind has its turn, in a random order.
+const offset = random.integer(0, faults.length - 1);
+const plan = Array.from({ length: rounds }, (_, round) => ({
+  round: round + 1,
+  fault: faults[(offset + round) % faults.length] ?? faults[0],
+  afterMs: random.integer(300, 1500),
+}));
+
+describe("crashes under load", { concurrent: false, shuffle: false }, () => {
+  const ledger = new Ledger(random);
+  let dataDir: string;
+  let service: ServiceChild;
+
+  beforeAll(async () => {
+    dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-crash-"));
+    service = await startServiceChild(dataDir);
+  });
+
+  afterAll(async () => {
+    const ended = service.process.exitCode === null ? await service.end("SIGTERM") : undefined;
+    const pid = await postmasterPid(dataDir);
+    if (pid !== undefined) kill(pid, "SIGKILL");
+    await sleep(pid === undefined ? 0 : 500);
+    await rm(dataDir, { recursive: true });
+    expect(ended).toMatchObject({ code: 0 });
+    expect(pid, "PostgreSQL is stopped with the service").toBeUndefined();
+  });
+
+  test.each(plan)("round $round: $fault after $afterMs ms", async ({ round, fault, afterMs }) => {
+    const client = grpcClient(service.url);
+    const before = ledger.acknowledgedEntries;
+    const stop = new AbortController();
+    const load = runLoad(client, { ledger, random, signal: stop.signal, goesOn: false });
+    await vi.waitFor(() => expect(ledger.acknowledgedEntries).toBeGreaterThan(before), 20_000);
+    await sleep(afterMs);
+    // The calls under way run into the fault.
+    const outcome = await strike(fault, load, stop);
+
+    service = await startServiceChild(dataDir);
+    const url = await embeddedServerUrl(dataDir);
+    const unacknowledged = ledger.unacknowledgedEntries;
+    const acknowledged = ledger.acknowledgedEntries - before;
+    report(
+      `  round ${round}: ${fault} after ${afterMs} ms: ${acknowledged} entries acknowledged, ` +
+        `${unacknowledged} not, slowest call ${Math.round(outcome.slowestMs)} ms`,
+    );
+    await withConnection(url, async (connection) => {
+      await ledger.expectAcknowledgedThere(connection);
+      await ledger.retryUnacknowledged(grpcClient(service.url));
+      await ledger.expectAllThere(connection);
+      await expectRecountClean(connection);
+    });
+  });
+
+  /** Ends with neither service nor PostgreSQL being of use. */
+  async function strike(
+    fault: (typeof faults)[number],
+    load: Promise<LoadOutcome>,
+    stop: AbortController,
+  ): Promise<LoadOutcome> {
+    const pid = await postmasterPid(dataDir);
+    if (pid === undefined) throw new Error("PostgreSQL does not run");
+    if (fault !== "PostgreSQL stops at once") {
+      if (fault === "both are killed") {
+        // With its children, which would finish what they have begun.
+        const children = await childrenOf(pid);
+        for (const each of [pid, ...children]) kill(each, "SIGKILL");
+      }
+      await service.end("SIGKILL");
+      stop.abort();
+      return load;
+    }
+    kill(pid, "SIGQUIT");
+    await sleep(500);
+    stop.abort();
+    const outcome = await load;
+    // A process that fell takes a moment to end.
+    await sleep(200);
+    expect(service.process.exitCode, service.lastWords()).toBeNull();
+    expectUnavailable(outcome.failures);
+    // The service lives, and says so to new calls, too.
+    const client = grpcClient(service.url);
+    const start = performance.now();
+    const calls = Array.from({ length: 20 }, async () => {
+      const { entries } = ledger.begin("single", 1);
+      const [request = {}] = entries.map(createRequest);
+      return client.createEntry(request, { timeoutMs: 20_000 }).then(
+        () => new ConnectError("a call succeeded without a database"),
+        (error) => ConnectError.from(error),
+      );
+    });
+    expectUnavailable(await Promise.all(calls));
+    expect(performance.now() - start).toBeLessThan(10_000);
+    const ended = await service.end("SIGTERM");
+    report(`  a stop without a database took ${Math.round(ended.ms)} ms`);
+    expect(ended).toMatchObject({ code: 0 });
+    return outcome;
+  }
+});
+
+/** They name the code, and when to try again. */
+function expectUnavailable(failures: readonly ConnectError[]): void {
+  const wrong = failures.filter(
+    (failure) => failure.code !== Code.Unavailable || failure.findDetails(RetryInfoSchema).length !== 1,
+  );
+  expect([...new Set(wrong.map(String))], `${wrong.length} of ${failures.length} calls`).toEqual([]);
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const { stdout } = await promisify(execFile)("ps", ["-A", "-o", "ppid=,pid="]);
+  const pairs = stdout
+    .trim()
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/).map(Number));
+  return pairs.flatMap(([parent, child]) => (parent === pid && child !== undefined ? child : []));
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    // It may have ended meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

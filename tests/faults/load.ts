@@ -1,0 +1,123 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { ConnectError } from "@connectrpc/connect";
+import type { LearningLogClient } from "../support/clients.ts";
+import type { Random } from "./fault-run.ts";
+import { createRequest, type Ledger } from "./ledger.ts";
+
+interface LoadOptions {
+  readonly ledger: Ledger;
+  readonly random: Random;
+  /** Callers begin nothing new once it aborts; what they began, they wait for. */
+  readonly signal: AbortSignal;
+  /** Whether a caller whose call failed makes the next one all the same, after a pause. */
+  readonly goesOn: boolean;
+}
+
+/** What callers met, beside answers. */
+export interface LoadOutcome {
+  readonly failures: readonly ConnectError[];
+  /** The longest that a caller waited for an answer or an error, in milliseconds. */
+  readonly slowestMs: number;
+}
+
+/** More than this many are not begun, however fast they are answered. */
+const maxSendings = 10_000;
+
+const singleCallers = 64;
+const batchCallers = 2;
+const callTimeoutMs = 20_000;
+const pauseMs = 50;
+
+/** Calls of all three kinds that write, side by side; resolves when the last one has its answer or its error. */
+export async function runLoad(client: LearningLogClient, options: LoadOptions): Promise<LoadOutcome> {
+  const { ledger, random, signal, goesOn } = options;
+  const failures: ConnectError[] = [];
+  let slowestMs = 0;
+  let begun = 0;
+
+  await Promise.all([
+    ...Array.from({ length: singleCallers }, () => repeat(callOnce)),
+    ...Array.from({ length: batchCallers }, () => repeat(callBatch)),
+    repeat(callStream),
+  ]);
+  return { failures, slowestMs };
+
+  function goesOnNow() {
+    return !signal.aborted && begun < maxSendings;
+  }
+
+  async function repeat(call: () => Promise<void>) {
+    while (goesOnNow()) {
+      try {
+        await call();
+      } catch (error) {
+        failures.push(ConnectError.from(error));
+        if (!goesOn) return;
+        await sleep(pauseMs);
+      }
+    }
+  }
+
+  function begin(kind: "single" | "batch", size: number) {
+    begun += 1;
+    return ledger.begin(kind, size);
+  }
+
+  async function timed<Answer>(answer: Promise<Answer>): Promise<Answer> {
+    const start = performance.now();
+    try {
+      return await answer;
+    } finally {
+      slowestMs = Math.max(slowestMs, performance.now() - start);
+    }
+  }
+
+  async function callOnce() {
+    const sending = begin("single", 1);
+    const [request = {}] = sending.entries.map(createRequest);
+    await timed(client.createEntry(request, { timeoutMs: callTimeoutMs }));
+    sending.acknowledged = true;
+  }
+
+  async function callBatch() {
+    const sending = begin("batch", random.integer(2, 200));
+    const entries = sending.entries.map(createRequest);
+    await timed(client.batchCreateEntries({ entries }, { timeoutMs: callTimeoutMs }));
+    sending.acknowledged = true;
+    await sleep(random.integer(0, 20));
+  }
+
+  /** A batch follows when the last one is acknowledged, or a little before. */
+  async function callStream() {
+    const sent: ReturnType<typeof begin>[] = [];
+    const caller = new AbortController();
+    let proceed = Promise.withResolvers<void>();
+    async function* batches() {
+      while (goesOnNow() && !caller.signal.aborted && sent.length < 500) {
+        const sending = begin("batch", random.integer(2, 200));
+        sent.push(sending);
+        yield { entries: sending.entries.map(createRequest) };
+        if (sent.filter(({ acknowledged }) => !acknowledged).length > 1) await proceed.promise;
+      }
+    }
+    let acknowledgements = 0;
+    const options = { timeoutMs: callTimeoutMs, signal: caller.signal };
+    const answers = client.importEntries(batches(), options)[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const { done } = await timed(answers.next());
+        if (done) break;
+        const sending = sent[acknowledgements];
+        if (sending === undefined) throw new Error("a batch was acknowledged that was not sent");
+        sending.acknowledged = true;
+        acknowledgements += 1;
+        proceed.resolve();
+        proceed = Promise.withResolvers<void>();
+      }
+    } finally {
+      // After a failure, the batches that were still to come would keep the stream open.
+      caller.abort();
+      proceed.resolve();
+    }
+  }
+}

@@ -1,0 +1,23 @@
+import pg from "pg";
+import { expect } from "vitest";
+import { type Difference, findDifferences } from "../../src/entries/verify/find-differences.ts";
+
+/** The aggregates are what the log adds up to. */
+export async function expectRecountClean(client: pg.ClientBase): Promise<void> {
+  await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  const differences: Difference[] = [];
+  for await (const difference of findDifferences(client)) differences.push(difference);
+  await client.query("COMMIT");
+  expect(differences.slice(0, 10), `${differences.length} aggregates differ from the log`).toEqual([]);
+}
+
+/** Connects for as long as `body` runs. */
+export async function withConnection(url: string, body: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await body(client);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,90 @@
+import { connect, createServer, type Server, type Socket } from "node:net";
+
+/**
+ * A way to a server that can be made to fail.
+ *
+ *     open: forwards
+ *     cut: closes every connection, refuses new ones
+ *     silent: takes connections and bytes, and forwards nothing, as a network that drops packets
+ *
+ * A connection that was silent for once stays so: what was lost on it is lost.
+ */
+export class TcpProxy {
+  readonly target: { readonly host: string; readonly port: number };
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  #state: "open" | "cut" | "silent" = "open";
+
+  private constructor(target: { host: string; port: number }) {
+    this.target = target;
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#take(socket));
+  }
+
+  static async start(target: { host: string; port: number }): Promise<TcpProxy> {
+    const proxy = new TcpProxy(target);
+    await new Promise<void>((resolve) => proxy.#server.listen(0, "127.0.0.1", resolve));
+    return proxy;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    if (address === null || typeof address === "string") throw new Error("the proxy does not listen");
+    return address.port;
+  }
+
+  cut(): void {
+    this.#state = "cut";
+    this.#closeAll();
+  }
+
+  silence(): void {
+    this.#state = "silent";
+    for (const socket of this.#sockets) fallSilent(socket);
+  }
+
+  /** For new connections; what was cut or silenced does not come back. */
+  heal(): void {
+    this.#state = "open";
+  }
+
+  async stop(): Promise<void> {
+    this.#closeAll();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #take(socket: Socket): void {
+    if (this.#state === "cut") {
+      socket.destroy();
+      return;
+    }
+    this.#keep(socket);
+    if (this.#state === "silent") {
+      fallSilent(socket);
+      return;
+    }
+    const onward = connect({ ...this.target, allowHalfOpen: true });
+    this.#keep(onward);
+    socket.pipe(onward);
+    onward.pipe(socket);
+    // While silent, even the end of one side stays unknown to the other.
+    socket.once("close", () => this.#state !== "silent" && onward.destroy());
+    onward.once("close", () => this.#state !== "silent" && socket.destroy());
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.on("error", () => {});
+    socket.once("close", () => this.#sockets.delete(socket));
+  }
+
+  #closeAll(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
+
+/** Whatever comes on it goes nowhere, and nobody closes it. */
+function fallSilent(socket: Socket): void {
+  socket.unpipe();
+  socket.on("data", () => {});
+  socket.resume();
+}

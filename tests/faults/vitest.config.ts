@@ -1,0 +1,13 @@
+import { defineConfig } from "vitest/config";
+
+// `npm run test:faults`: the suites that break things, one after another, for they measure how long calls take.
+export default defineConfig({
+  test: {
+    include: ["tests/faults/*.fault.ts"],
+    globalSetup: ["tests/support/database-server.ts"],
+    testTimeout: 180_000,
+    hookTimeout: 60_000,
+    fileParallelism: false,
+    bail: 1,
+  },
+});
