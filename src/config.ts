@@ -91,7 +91,7 @@ function wholeNumber(min: number, max: number) {
     .string()
     .regex(/^\d+$/, message)
     .transform(Number)
-    .pipe(z.number().min(min, message).max(max, message));
+    .pipe(z.number(message).min(min, message).max(max, message));
 }
 
 function isPostgresUrl(value: string): boolean {

@@ -9,20 +9,30 @@ import { createLog } from "./telemetry/log.ts";
 try {
   const config = readConfig(process.env);
   const log = createLog(config.logLevel);
-  const service = await startService(config, log);
-  log.info({ url: service.url }, `listening on ${service.url}`);
+  const starting = startService(config, log);
 
   let stopping = false;
   const stop = async (signal: NodeJS.Signals) => {
     if (stopping) return;
     stopping = true;
     log.info({ signal }, "stopping");
-    await service.stop();
-    log.info("stopped");
-    process.exit(0);
+    // One that is just starting is stopped, too; if it cannot start, that is told below.
+    const service = await starting.catch(() => undefined);
+    if (service === undefined) return;
+    try {
+      await service.stop();
+      log.info("stopped");
+      process.exit(0);
+    } catch (error) {
+      log.error({ err: error }, "could not stop cleanly");
+      process.exit(1);
+    }
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+
+  const service = await starting;
+  log.info({ url: service.url }, `listening on ${service.url}`);
 } catch (error) {
   if (!(error instanceof StartupError)) throw error;
   process.stderr.write(`daily-aggregator: ${error.message}\n`);

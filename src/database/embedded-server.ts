@@ -235,7 +235,7 @@ async function retryPassing<Result>(attempt: () => Promise<Result>): Promise<Res
  * Why a server may not start now, and yet a moment later: another process is starting one, backends of one that was
  * killed have not noticed yet, or somebody else was faster to take the port.
  */
-const passingReason = /"postmaster\.pid" already exists|is still in use|could not create any TCP\/IP sockets/;
+const passingReason = /lock file "postmaster\.pid"|is still in use|could not create any TCP\/IP sockets/;
 
 /**
  * Holds a connection with a lock for as long as this process uses the server, so that a second one can tell a

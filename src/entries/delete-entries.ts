@@ -28,9 +28,10 @@ export async function deleteEntry(
 ): Promise<DeleteEntryResponse> {
   const requestId = request.requestId.toLowerCase();
   const deleted = await deleteFromDatabase(pool, requestId);
-  if (deleted === undefined) throw new ConnectError(`there is no entry ${requestId}`, Code.NotFound);
   recent.forget({ requestId });
+  // Even if there was nothing to delete, for another call may have deleted it a moment ago.
   await sleep(leaseMs);
+  if (deleted === undefined) throw new ConnectError(`there is no entry ${requestId}`, Code.NotFound);
   return create(DeleteEntryResponseSchema, { entry: entryMessage(deleted) });
 }
 
@@ -45,8 +46,8 @@ export async function deleteUserEntries(
   { userId }: DeleteUserEntriesRequest,
 ): Promise<DeleteUserEntriesResponse> {
   const deletedCount = await deleteUserFromDatabase(pool, userId);
-  if (deletedCount === 0) throw new ConnectError("there is no entry of this user_id", Code.NotFound);
   recent.forget({ userId });
   await sleep(leaseMs);
+  if (deletedCount === 0) throw new ConnectError("there is no entry of this user_id", Code.NotFound);
   return create(DeleteUserEntriesResponseSchema, { deletedCount: BigInt(deletedCount) });
 }

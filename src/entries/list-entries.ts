@@ -11,10 +11,13 @@ import { invalidArgument } from "../errors/invalid-argument.ts";
 import { requireValidTimestamp } from "../errors/valid-timestamp.ts";
 import { decodePageToken, encodePageToken } from "../paging/page-token.ts";
 import { entryMessage } from "./entry.ts";
-import { type ListSelection, listEntries as selectEntries } from "./sql/list-entries.ts";
+import { type ListPosition, listEntries as selectEntries } from "./sql/list-entries.ts";
 
 const defaultPageSize = 100;
 const maxPageSize = 1000;
+
+const lowestUuid = "00000000-0000-0000-0000-000000000000";
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
  * Lists one learner's entries, the newest first.
@@ -28,22 +31,31 @@ export async function listEntries(
   request: ListEntriesRequest,
   signal: AbortSignal,
 ): Promise<ListEntriesResponse> {
-  const selection = selectionOf(request);
+  const range = rangeOf(request);
+  const { userId, from } = range;
+  const after = request.pageToken === "" ? startOf(range) : readToken(range, request.pageToken);
   const pageSize = Math.min(request.pageSize || defaultPageSize, maxPageSize);
   // One more than is answered tells whether there is a next page.
-  const found = await selectEntries(pool, selection, pageSize + 1, signal);
+  const found = await selectEntries(pool, { userId, from, after }, pageSize + 1, signal);
   const page = found.slice(0, pageSize);
   const last = page.at(-1);
   return create(ListEntriesResponseSchema, {
     entries: page.map(entryMessage),
     nextPageToken:
       found.length > pageSize && last
-        ? encodePageToken(tokenBinding(selection), [String(last.timestamp), last.requestId])
+        ? encodePageToken(tokenBinding(range), [String(last.timestamp), last.requestId])
         : "",
   });
 }
 
-function selectionOf({ userId, from, to, pageToken }: ListEntriesRequest): ListSelection {
+/** What stays the same from page to page; times in microseconds since 1970. */
+interface ListRange {
+  readonly userId: string;
+  readonly from: bigint | undefined;
+  readonly to: bigint | undefined;
+}
+
+function rangeOf({ userId, from, to }: ListEntriesRequest): ListRange {
   if (from) requireValidTimestamp(ListEntriesRequestSchema, "from", from);
   if (to) requireValidTimestamp(ListEntriesRequestSchema, "to", to);
   const range = {
@@ -54,12 +66,19 @@ function selectionOf({ userId, from, to, pageToken }: ListEntriesRequest): ListS
   if (range.from !== undefined && range.to !== undefined && range.from > range.to) {
     throw invalidArgument(ListEntriesRequestSchema, "from", "list.from_not_after_to", "must not be after to");
   }
-  return { ...range, after: pageToken === "" ? undefined : readToken(range, pageToken) };
+  return range;
 }
 
-function readToken(range: Omit<ListSelection, "after">, token: string): ListSelection["after"] {
-  const [timestamp, requestId] = decodePageToken(tokenBinding(range), token) ?? [];
-  if (timestamp === undefined || requestId === undefined) {
+/** Behind every entry at `to`. */
+function startOf({ to }: ListRange): ListPosition | undefined {
+  return to === undefined ? undefined : { timestamp: to, requestId: lowestUuid };
+}
+
+function readToken(range: ListRange, token: string): ListPosition {
+  const [timestamp = "", requestId = ""] = decodePageToken(tokenBinding(range), token) ?? [];
+  // Somebody may have made it up.
+  const isPosition = /^\d{1,16}$/.test(timestamp) && uuid.test(requestId);
+  if (!isPosition || (range.to !== undefined && BigInt(timestamp) >= range.to)) {
     throw invalidArgument(
       ListEntriesRequestSchema,
       "page_token",
@@ -70,6 +89,6 @@ function readToken(range: Omit<ListSelection, "after">, token: string): ListSele
   return { timestamp: BigInt(timestamp), requestId };
 }
 
-function tokenBinding({ userId, from, to }: Omit<ListSelection, "after">): unknown[] {
+function tokenBinding({ userId, from, to }: ListRange): unknown[] {
   return ["ListEntries", userId, from, to];
 }

@@ -3,14 +3,15 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Log } from "../telemetry/log.ts";
 
 /**
- * The outermost interceptor: what is no ConnectError reaches the caller as INTERNAL with a correlation id, and the
- * log with the same id and everything that is known of it.
+ * What is no ConnectError reaches the caller as INTERNAL with a correlation id, and the log with the same id and
+ * everything that is known of it. A call that ends because its caller is gone is no failure.
  */
 export function createErrorInterceptor(log: Log): Interceptor {
   return (next) => async (request) => {
     try {
       return await next(request);
     } catch (error) {
+      if (request.signal.aborted && error === request.signal.reason) throw ConnectError.from(error);
       throw publicError(error, log, request.url);
     }
   };

@@ -1,12 +1,19 @@
 import { type ConnectRouter, cors as connectCors, type Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import cors from "cors";
+import { answerAtDeadline } from "./deadline-interceptor.ts";
 import type { Listener } from "./port.ts";
-import { probe } from "./probes.ts";
+import { type ProbeAnswer, probe } from "./probes.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** The largest message that is read, in bytes: gRPC's usual limit. */
 const maxMessageBytes = 4 * 1024 * 1024;
+
+/** The longest deadline that a call may set: no timer of Node runs for longer than these 24 days. */
+const maxTimeoutMs = 2 ** 31 - 1;
+
+type Request = Parameters<Listener>[0];
+type Response = Parameters<Listener>[1];
 
 interface ListenerOptions {
   readonly routes: (router: ConnectRouter) => void;
@@ -19,11 +26,12 @@ interface ListenerOptions {
 export function createListener({ routes, interceptors, readiness, corsOrigins }: ListenerOptions): Listener {
   const answerCall = connectNodeAdapter({
     routes,
-    interceptors,
+    interceptors: [answerAtDeadline, ...interceptors],
     readMaxBytes: maxMessageBytes,
+    maxTimeoutMs,
     fallback: answerPlainRequest(readiness),
   });
-  if (corsOrigins.length === 0) return answerCall;
+  if (corsOrigins.length === 0) return refuseMalformed(answerCall);
 
   const allowOrigin = cors({
     origin: corsOrigins.includes("*") ? "*" : [...corsOrigins],
@@ -32,19 +40,34 @@ export function createListener({ routes, interceptors, readiness, corsOrigins }:
     exposedHeaders: [...connectCors.exposedHeaders],
     maxAge: 2 * 60 * 60,
   });
-  return (request, response) => {
+  return refuseMalformed((request, response) => {
     allowOrigin(request, response, () => answerCall(request, response));
+  });
+}
+
+/** The adapter throws where host and path make no URL; nothing has been answered then. */
+function refuseMalformed(listener: Listener): Listener {
+  return (request, response) => {
+    try {
+      listener(request, response);
+    } catch {
+      sendText(request, response, { status: 400, text: "bad request" });
+    }
   };
 }
 
 function answerPlainRequest(readiness: Readiness): Listener {
   return (request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const url = URL.parse(request.url ?? "/", "http://localhost");
     const isRead = request.method === "GET" || request.method === "HEAD";
-    const answer = (isRead && probe(pathname, readiness)) || { status: 404, text: "not found" };
-    response.statusCode = answer.status;
-    response.setHeader("content-type", "text/plain; charset=utf-8");
-    response.setHeader("cache-control", "no-store");
-    response.end(request.method === "HEAD" ? "" : `${answer.text}\n`);
+    const answer = url && isRead ? probe(url.pathname, readiness) : undefined;
+    sendText(request, response, answer ?? { status: 404, text: "not found" });
   };
+}
+
+function sendText(request: Request, response: Response, { status, text }: ProbeAnswer): void {
+  response.statusCode = status;
+  response.setHeader("content-type", "text/plain; charset=utf-8");
+  response.setHeader("cache-control", "no-store");
+  response.end(request.method === "HEAD" ? "" : `${text}\n`);
 }

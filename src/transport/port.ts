@@ -36,6 +36,7 @@ export async function listen(listener: Listener, host: string, port: number): Pr
   const http2 = createHttp2Server({ settings: { maxConcurrentStreams } }, listener);
   const http1 = createHttp1Server({ keepAlive: true, keepAliveInitialDelay: keepAliveMs }, listener);
   const sockets = new Set<Socket>();
+  const undecided = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
   let closing = false;
 
@@ -48,7 +49,10 @@ export async function listen(listener: Listener, host: string, port: number): Pr
     socket.once("close", () => sockets.delete(socket));
     // A peer that goes away without a word must not end the process; the servers see the connection close.
     socket.on("error", () => {});
+    undecided.add(socket);
+    socket.once("close", () => undecided.delete(socket));
     sniffHttp2(socket, (isHttp2) => {
+      undecided.delete(socket);
       if (isHttp2) http2.emit("connection", socket);
       else for (const accept of acceptHttp1) accept.call(http1, socket);
     });
@@ -72,6 +76,7 @@ export async function listen(listener: Listener, host: string, port: number): Pr
     async close(graceMs) {
       closing = true;
       const closed = new Promise((resolve) => http1.close(resolve));
+      for (const socket of undecided) socket.destroy();
       for (const session of sessions) session.close();
       // A connection that was busy a moment ago turns idle without a word.
       const sweep = setInterval(() => http1.closeIdleConnections(), 50);
@@ -89,20 +94,26 @@ const http2Preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 // No method of HTTP/1.1 starts like this.
 const distinctive = http2Preface.subarray(0, 3);
 
-/** Reads as many bytes as it takes to tell the version, and puts them back. */
+/** Reads as many bytes as it takes to tell the version, and puts them back; who says nothing is hung up on. */
 function sniffHttp2(socket: Socket, decide: (isHttp2: boolean) => void): void {
-  socket.setTimeout(firstBytesTimeoutMs, () => socket.destroy());
+  let seen: Buffer = Buffer.alloc(0);
+  const hangUp = () => socket.destroy();
   // Not `data`: it would set the socket flowing, and HTTP/2 reads from the handle below it.
-  socket.on("readable", function onReadable() {
+  const onReadable = () => {
     const bytes: Buffer | null = socket.read();
     if (bytes === null) return;
-    socket.unshift(bytes);
-    const seen = bytes.subarray(0, distinctive.length);
-    const isHttp2 = seen.equals(distinctive);
+    seen = Buffer.concat([seen, bytes]);
+    const isHttp2 = seen.subarray(0, distinctive.length).equals(distinctive);
     if (!isHttp2 && distinctive.subarray(0, seen.length).equals(seen)) return;
-    socket.removeListener("readable", onReadable);
     socket.setTimeout(0);
-    socket.removeAllListeners("timeout");
+    socket.removeListener("timeout", hangUp);
+    socket.removeListener("end", hangUp);
+    socket.removeListener("readable", onReadable);
+    // Only now: what is put back while `readable` is listened for is announced again at once, for ever.
+    socket.unshift(seen);
     decide(isHttp2);
-  });
+  };
+  socket.setTimeout(firstBytesTimeoutMs, hangUp);
+  socket.once("end", hangUp);
+  socket.on("readable", onReadable);
 }

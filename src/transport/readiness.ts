@@ -1,10 +1,16 @@
 import { EventEmitter, on } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** Whether calls can be answered, and if not, why. */
 export type ReadinessState = { readonly ready: true } | { readonly ready: false; readonly reason: string };
 
 /** How often what the service depends on is looked at. */
 const probeIntervalMs = 2_000;
+
+/** A database that takes this long to answer is as good as away. */
+const probeTimeoutMs = 5_000;
+
+const away = "the database is away";
 
 /**
  * Whether this instance should get calls.
@@ -32,7 +38,8 @@ export class Readiness {
 
   /** Looks for the first time, and then regularly. */
   async start(): Promise<void> {
-    const reason = await this.#probe().catch(() => "the database is away");
+    const found = this.#probe().catch(() => away);
+    const reason = await Promise.race([found, sleep(probeTimeoutMs, away, { ref: false })]);
     if (this.#draining.signal.aborted) return;
     this.#set(reason === undefined ? { ready: true } : { ready: false, reason });
     this.#timer = setTimeout(() => this.start(), probeIntervalMs).unref();
@@ -48,9 +55,11 @@ export class Readiness {
   /** Yields at once and after each change, until the signal aborts or the service drains. */
   async *changes(signal: AbortSignal): AsyncIterable<void> {
     const ended = AbortSignal.any([signal, this.#draining.signal]);
+    // From before the first answer, so that no change is lost while that one is on its way.
+    const changes = ended.aborted ? [] : on(this.#changes, "change", { signal: ended });
     yield;
     try {
-      for await (const _ of on(this.#changes, "change", { signal: ended })) yield;
+      for await (const _ of changes) yield;
     } catch (error) {
       if (!ended.aborted) throw error;
     }

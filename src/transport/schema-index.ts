@@ -1,7 +1,9 @@
 import {
   createRegistry,
+  type DescEnum,
   type DescExtension,
   type DescFile,
+  type DescMessage,
   type DescService,
   type MessageInitShape,
   type Registry,
@@ -23,15 +25,21 @@ export interface SchemaIndex {
   /** By file name, every import included. */
   readonly files: ReadonlyMap<string, DescFile>;
   readonly types: Registry;
+  /** The file of every message, enum, extension and service, and of each field, value and method of theirs. */
+  readonly symbols: ReadonlyMap<string, DescFile>;
 }
 
 /** @param files beside those of the services */
 export function createSchemaIndex(services: readonly DescService[], files: readonly DescFile[]): SchemaIndex {
   const all = withImports([...services.map(({ file }) => file), ...files]);
+  const types = createRegistry(...all);
   return {
     services,
     files: new Map(all.map((file) => [file.proto.name, file])),
-    types: createRegistry(...all),
+    types,
+    symbols: new Map(
+      Array.from(types).flatMap((type) => symbolsOf(type).map((symbol) => [symbol, type.file] as const)),
+    ),
   };
 }
 
@@ -41,7 +49,7 @@ export function answerReflection(index: SchemaIndex, question: Question): Answer
     case "fileByFilename":
       return fileAnswer(index.files.get(question.value), question.value);
     case "fileContainingSymbol":
-      return fileAnswer(fileOfSymbol(index, question.value), question.value);
+      return fileAnswer(index.symbols.get(question.value), question.value);
     case "fileContainingExtension": {
       const { containingType, extensionNumber } = question.value;
       const extension = extensionsOf(index, containingType).find(({ number }) => number === extensionNumber);
@@ -64,22 +72,21 @@ export function answerReflection(index: SchemaIndex, question: Question): Answer
   }
 }
 
-/** The file of a message, enum, extension or service, or of a field, value or method within one. */
-function fileOfSymbol({ types }: SchemaIndex, symbol: string): DescFile | undefined {
-  const parent = symbol.slice(0, symbol.lastIndexOf("."));
-  const type = types.get(symbol);
-  if (type) return type.file;
-  const holder = types.get(parent);
-  const name = symbol.slice(parent.length + 1);
-  switch (holder?.kind) {
+/** The full names of a type and of what it has inside. */
+function symbolsOf(type: DescMessage | DescEnum | DescExtension | DescService): string[] {
+  const { typeName } = type;
+  switch (type.kind) {
     case "message":
-      return holder.members.some((member) => member.name === name) ? holder.file : undefined;
-    case "enum":
-      return holder.values.some((value) => value.name === name) ? holder.file : undefined;
+      return [typeName, ...type.members.map(({ name }) => `${typeName}.${name}`)];
+    case "enum": {
+      // The values of an enum stand beside it, not inside: https://protobuf.dev/programming-guides/proto3/#enum
+      const scope = typeName.slice(0, typeName.lastIndexOf(".") + 1);
+      return [typeName, ...type.values.map(({ name }) => `${scope}${name}`)];
+    }
     case "service":
-      return holder.methods.some((method) => method.name === name) ? holder.file : undefined;
-    default:
-      return undefined;
+      return [typeName, ...type.methods.map(({ name }) => `${typeName}.${name}`)];
+    case "extension":
+      return [typeName];
   }
 }
 

@@ -3,7 +3,7 @@ import { PassThrough, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { fromJson, type MessageInitShape } from "@bufbuild/protobuf";
-import { TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { parse } from "csv-parse";
 import type { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 
@@ -16,14 +16,26 @@ const columns = ["request_id", "user_id", "word_count", "timestamp"] as const;
 
 /**
  * Reads CSV, plain or gzip, whose first line names the columns request_id, user_id, word_count and timestamp (RFC 3339),
- * in any order and among others. Nothing is read ahead of what is asked for, but a small buffer.
+ * in any order and among others; empty lines do not count. Nothing is read ahead of what is asked for, but a small
+ * buffer.
  *
  * @param file a path, or `-` for standard input
  * @param onBytes is told how many bytes of the file have been read so far
  * @throws Error if the file cannot be read or has not got the columns
  */
 export async function* readRows(file: string, onBytes: (total: number) => void): AsyncIterable<Row> {
-  const parser = parse({ columns: checkHeader, info: true, bom: true, relax_column_count: true, trim: true });
+  let hasHeader = false;
+  const parser = parse({
+    columns(header: string[]) {
+      hasHeader = true;
+      return checkHeader(header);
+    },
+    info: true,
+    bom: true,
+    relax_column_count: true,
+    skip_empty_lines: true,
+    trim: true,
+  });
   const source = file === "-" ? process.stdin : createReadStream(file);
   const decoded = await gunzipIfNeeded(countBytes(source, onBytes));
   const reading = pipeline(decoded, parser);
@@ -31,6 +43,7 @@ export async function* readRows(file: string, onBytes: (total: number) => void):
   reading.catch(() => {});
   for await (const { info, record } of parser) yield toRow(info.lines, record);
   await reading;
+  if (!hasHeader) checkHeader([]);
 }
 
 function checkHeader(header: string[]): string[] {
@@ -48,16 +61,19 @@ function toRow(line: number, record: Partial<Record<string, string>>): Row {
   try {
     return {
       line,
-      entry: {
-        requestId,
-        userId,
-        wordCount: Number(wordCount),
-        timestamp: fromJson(TimestampSchema, timestamp),
-      },
+      entry: { requestId, userId, wordCount: Number(wordCount), timestamp: parseTimestamp(timestamp) },
     };
   } catch {
     return { line, reason: `timestamp ${timestamp} is not as in 2024-02-29T12:00:00+01:00` };
   }
+}
+
+/** @throws Error if it is not RFC 3339 */
+function parseTimestamp(text: string): Timestamp {
+  const day = text.slice(0, "2024-02-29".length);
+  // What parses it takes February 30 for March 1.
+  if (!new Date(day).toISOString().startsWith(day)) throw new RangeError(`there is no ${day}`);
+  return fromJson(TimestampSchema, text);
 }
 
 async function* countBytes(source: Readable, onBytes: (total: number) => void): AsyncIterable<Buffer> {

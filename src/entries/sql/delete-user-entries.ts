@@ -13,20 +13,29 @@ const maxRows = 10_000;
  * @returns how many there were
  */
 export async function deleteUserEntries(pool: pg.Pool, userId: string): Promise<number> {
-  const [clock] = await query<{ now: string }>(pool, { text: "SELECT clock_timestamp()::text AS now" });
+  const [clock] = await query<Clock>(pool, { text: "SELECT clock_timestamp()::text AS now" });
   let total = 0;
-  for (let deleted = maxRows; deleted === maxRows; total += deleted) {
-    deleted = await retryOnContention(() => deleteOldest(pool, userId, clock?.now));
+  for (;;) {
+    const deleted = await retryOnContention(() => deleteOldest(pool, userId, clock));
+    total += deleted;
+    // Fewer than it takes may also mean that others deleted some of them at the same time.
+    if (deleted < maxRows && !(await hasEntries(pool, userId, clock))) return total;
   }
-  return total;
 }
 
-/** @param recordedUntil entries that were recorded later stay; a text that PostgreSQL wrote */
-async function deleteOldest(
-  pool: pg.Pool,
-  userId: string,
-  recordedUntil: string | undefined,
-): Promise<number> {
+/** When the call came, as a text that PostgreSQL wrote: entries that were recorded later stay. */
+type Clock = { readonly now: string };
+
+async function hasEntries(pool: pg.Pool, userId: string, clock: Clock | undefined): Promise<boolean> {
+  const rows = await query(pool, {
+    name: "has-entries",
+    text: "SELECT FROM learning_log WHERE user_id = $1 AND create_time <= $2 LIMIT 1",
+    values: [userId, clock?.now],
+  });
+  return rows.length > 0;
+}
+
+async function deleteOldest(pool: pg.Pool, userId: string, clock: Clock | undefined): Promise<number> {
   return transaction(pool, async (client) => {
     const { rows } = await client.query<{ deleted_count: number }>({
       name: "delete-user-entries",
@@ -57,7 +66,7 @@ async function deleteOldest(
         )
         SELECT coalesce(sum(entry_count), 0)::integer AS deleted_count
         FROM sums`,
-      values: [userId, recordedUntil, maxRows],
+      values: [userId, clock?.now, maxRows],
     });
     // A statement of its own, for one statement cannot change and delete the same row.
     await client.query({

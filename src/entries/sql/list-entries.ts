@@ -8,16 +8,24 @@ export interface ListSelection {
   readonly userId: string;
   /** At this time or later. */
   readonly from: bigint | undefined;
-  /** Before this time. */
-  readonly to: bigint | undefined;
-  /** Only what comes after this entry in the order of the list. */
-  readonly after: { readonly timestamp: bigint; readonly requestId: string } | undefined;
+  /** Only what comes after this place in the order of the list. */
+  readonly after: ListPosition | undefined;
 }
 
-/** One learner's entries, the newest first; a range of the index (user_id, timestamp, request_id) from its end. */
+/** A place in the order of the list: that of an entry, or one where an entry could be. */
+export interface ListPosition {
+  readonly timestamp: bigint;
+  readonly requestId: string;
+}
+
+/**
+ * One learner's entries, the newest first; a range of the index (user_id, timestamp, request_id) from its end.
+ *
+ * There is one upper bound only: of two, PostgreSQL would go to the one and read its way down to the other.
+ */
 export async function listEntries(
   pool: pg.Pool,
-  { userId, from, to, after }: ListSelection,
+  { userId, from, after }: ListSelection,
   limit: number,
   signal: AbortSignal,
 ): Promise<StoredEntry[]> {
@@ -30,14 +38,13 @@ export async function listEntries(
         FROM learning_log
         WHERE user_id = $1
           AND timestamp >= coalesce(timestamptz 'epoch' + $2::bigint * interval '1 microsecond', '-infinity')
-          AND timestamp < coalesce(timestamptz 'epoch' + $3::bigint * interval '1 microsecond', 'infinity')
           AND (timestamp, request_id) < (
-            coalesce(timestamptz 'epoch' + $4::bigint * interval '1 microsecond', 'infinity'),
-            coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+            coalesce(timestamptz 'epoch' + $3::bigint * interval '1 microsecond', 'infinity'),
+            coalesce($4::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
           )
         ORDER BY timestamp DESC, request_id DESC
-        LIMIT $6`,
-      values: [userId, from, to, after?.timestamp, after?.requestId, limit],
+        LIMIT $5`,
+      values: [userId, from, after?.timestamp, after?.requestId, limit],
     },
     signal,
   );

@@ -9,7 +9,8 @@ import type { PeriodRow, SummaryRange } from "./period-row.ts";
  * A period is what DATE_TRUNC of the local time says, its `label`, such as 2024-03-31 00:00. Its name is the first
  * instant with that label. As a rule that is the label's own instant. Within 26 hours of a change of the clock,
  * the instants a quarter of an hour apart are searched instead: midnight may come twice (Havana), not at all
- * (Beirut), or a whole day be missing (Apia, 2011-12-30), which then has no row.
+ * (Beirut), or a whole day be missing (Apia, 2011-12-30), which then has no row. The period of `to` may even be the
+ * one before that of `from`: St. John's once put its clock back a minute after midnight.
  *
  * Where a bucket's first and last instant have different labels, its entries are read from the log.
  */
@@ -25,9 +26,9 @@ export async function summarizeCalendarPeriods(
       name: "summarize-calendar-periods",
       text: `
         WITH range AS (
-          SELECT
-            date_trunc($4, (timestamptz 'epoch' + $2::interval) AT TIME ZONE $6) AS first_label,
-            date_trunc($4, (timestamptz 'epoch' + $3::interval) AT TIME ZONE $6) AS last_label
+          SELECT min(label) AS first_label, max(label) AS last_label
+          FROM unnest(ARRAY[$2::interval, $3::interval]) AS since_epoch
+          CROSS JOIN LATERAL date_trunc($4, (timestamptz 'epoch' + since_epoch) AT TIME ZONE $6) AS label
         ),
         periods AS (
           SELECT label, period

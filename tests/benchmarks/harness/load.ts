@@ -1,0 +1,98 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** What was measured in one turn. */
+export interface Measurement {
+  /** Per second. */
+  readonly rate: number;
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
+}
+
+/** What a load found. */
+export interface LoadMeasurement extends Measurement {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** How many calls were answered, those of the warm-up and after the end included. */
+  readonly answered: number;
+}
+
+interface LoadOptions {
+  /** How many callers there are; each makes its next call when the last one is answered. */
+  readonly inFlight: number;
+  readonly warmUpSeconds: number;
+  readonly seconds: number;
+}
+
+/** How long the last calls may take after the end. */
+const stragglersMs = 30_000;
+
+/**
+ * A closed loop: so many callers call again and again, until the time is over.
+ *
+ * @param call makes one call, and resolves when it is answered as it should be
+ * @throws whatever a call throws
+ */
+export async function runLoad(
+  { inFlight, warmUpSeconds, seconds }: LoadOptions,
+  call: (caller: number) => Promise<unknown>,
+): Promise<LoadMeasurement> {
+  const from = performance.now() + warmUpSeconds * 1000;
+  const to = from + seconds * 1000;
+  const latencies: number[] = [];
+  let answered = 0;
+  let failed = false;
+
+  const repeat = async (caller: number) => {
+    while (!failed) {
+      const start = performance.now();
+      if (start >= to) return;
+      await call(caller);
+      const end = performance.now();
+      answered += 1;
+      // What is answered in the time that is measured counts, whenever it began.
+      if (end >= from && end < to) latencies.push(end - start);
+    }
+  };
+  const callers = Promise.all(Array.from({ length: inFlight }, (_, caller) => repeat(caller)));
+  try {
+    await withTimeLimit(callers, to + stragglersMs - performance.now());
+  } finally {
+    failed = true;
+  }
+
+  const sorted = Float64Array.from(latencies).sort();
+  return {
+    rate: sorted.length / seconds,
+    p50Ms: percentile(sorted, 0.5),
+    p99Ms: percentile(sorted, 0.99),
+    answered,
+  };
+}
+
+/** Makes calls so long that nothing is new to the processes any more; what comes later is measured. */
+export async function warmUp(
+  seconds: number,
+  inFlight: number,
+  call: (caller: number) => Promise<unknown>,
+): Promise<void> {
+  await runLoad({ inFlight, warmUpSeconds: seconds, seconds: 0 }, call);
+}
+
+/** The value that so large a part of the sorted values does not exceed; 0 if there are none. */
+export function percentile(sorted: ArrayLike<number>, part: number): number {
+  return sorted[Math.max(0, Math.ceil(sorted.length * part) - 1)] ?? 0;
+}
+
+async function withTimeLimit(work: Promise<unknown>, ms: number): Promise<void> {
+  const timer = new AbortController();
+  const limit = sleep(ms, undefined, { signal: timer.signal }).then(() => {
+    throw new Error("calls are not answered");
+  });
+  // Cancelled below; the race has been decided by then.
+  limit.catch(() => {});
+  try {
+    await Promise.race([work, limit]);
+  } finally {
+    timer.abort();
+  }
+}

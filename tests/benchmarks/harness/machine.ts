@@ -1,0 +1,32 @@
+import { availableParallelism, cpus } from "node:os";
+import pg from "pg";
+import type { BenchmarkServer } from "./database.ts";
+
+/** What the figures were measured on. */
+export interface Machine {
+  readonly date: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly node: string;
+  readonly postgres: string;
+  /** Settings without which a commit is not durable. */
+  readonly durability: string;
+}
+
+export async function describeMachine(server: BenchmarkServer): Promise<Machine> {
+  const client = new pg.Client({ connectionString: server.url });
+  await client.connect();
+  const { rows } = await client.query<{ name: string; setting: string }>(
+    "SELECT name, setting FROM pg_settings WHERE name IN ('server_version', 'fsync', 'synchronous_commit')",
+  );
+  await client.end();
+  const settings = new Map(rows.map(({ name, setting }) => [name, setting]));
+  return {
+    date: new Date().toISOString(),
+    cpu: cpus()[0]?.model.trim() ?? "unknown",
+    cores: availableParallelism(),
+    node: process.version,
+    postgres: settings.get("server_version") ?? "unknown",
+    durability: `fsync ${settings.get("fsync")}, synchronous_commit ${settings.get("synchronous_commit")}`,
+  };
+}

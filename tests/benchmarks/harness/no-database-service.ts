@@ -1,0 +1,32 @@
+import type { ConnectRouter } from "@connectrpc/connect";
+import { createValidateInterceptor } from "@connectrpc/validate";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { alreadyExists } from "../../../src/entries/conflict.ts";
+import { newEntry } from "../../../src/entries/entry.ts";
+import { createLog } from "../../../src/telemetry/log.ts";
+import { createErrorInterceptor } from "../../../src/transport/error-interceptor.ts";
+import { createListener } from "../../../src/transport/listener.ts";
+import { listen } from "../../../src/transport/port.ts";
+import { Readiness } from "../../../src/transport/readiness.ts";
+
+// The rival of retries, a process of its own: the service's port, interceptors and validation, and the error with the
+// same details, but nothing behind them that knows or looks up any entry.
+
+const routes = (router: ConnectRouter) => {
+  router.service(LearningLogService, {
+    createEntry(request) {
+      const entry = newEntry(request, Date.now());
+      throw alreadyExists(entry, { ...entry, createTime: entry.timestamp });
+    },
+  });
+};
+const log = createLog("error");
+const listener = createListener({
+  routes,
+  interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
+  readiness: new Readiness(async () => undefined),
+  corsOrigins: [],
+});
+const port = await listen(listener, "127.0.0.1", 0);
+process.stdout.write(`${JSON.stringify({ url: `http://127.0.0.1:${port.address.port}` })}\n`);
+process.on("SIGTERM", () => process.exit(0));

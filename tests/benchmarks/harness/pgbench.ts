@@ -1,0 +1,82 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { type BenchmarkDatabase, bareTable } from "./database.ts";
+import { userCount } from "./entries.ts";
+import type { Figure } from "./figure.ts";
+import type { Measurement } from "./load.ts";
+
+const run = promisify(execFile);
+
+const script = `
+\\set learner random(1, ${userCount})
+INSERT INTO ${bareTable} (request_id, user_id, word_count, timestamp)
+VALUES (gen_random_uuid(), 'user-' || :learner, 42, now());
+`;
+
+const clients = 64;
+const threads = 2;
+
+/**
+ * PostgreSQL's own load generator: each client inserts one row, commits, and inserts the next, with a prepared
+ * statement into a table of the same columns, key and index, and no aggregates.
+ *
+ * @returns undefined if pgbench is not installed, or did nothing in so short a time
+ */
+export async function measurePgbench(
+  database: BenchmarkDatabase,
+  seconds: number,
+): Promise<Measurement | undefined> {
+  await using temporary = await temporaryFolder();
+  const file = path.join(temporary.path, "insert.sql");
+  await writeFile(file, script);
+  await database.reset();
+  // Not among the arguments, which everybody on the machine can read.
+  const url = new URL(database.url);
+  const env = { ...process.env, PGPASSWORD: decodeURIComponent(url.password) };
+  url.password = "";
+  const load = ["--client", `${clients}`, "--jobs", `${threads}`, "--time", `${seconds}`];
+  const args = ["--no-vacuum", "--protocol=prepared", ...load, "--file", file, url.href];
+  try {
+    const { stdout } = await run("pgbench", args, { env, timeout: (seconds + 60) * 1000 });
+    const rate = readRate(stdout);
+    return rate > 0 ? { rate } : undefined;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The figures of turns that were taken beside one of pgbench.
+ *
+ * @param measured by the names of the turns
+ * @param goal how many times as fast as pgbench they should be
+ */
+export function besidePgbench(
+  what: string,
+  { pgbench, ...measured }: Readonly<Record<string, Measurement | undefined>>,
+  goal: number,
+): Figure[] {
+  return Object.entries(measured).flatMap(([turn, measurement]) => {
+    if (measurement === undefined) return [];
+    const { rate, p50Ms, p99Ms } = measurement;
+    const figure = { name: `${what}, ${turn}`, value: rate, unit: "rows/s", p50Ms, p99Ms };
+    if (pgbench === undefined)
+      return { ...figure, note: "no rival: pgbench is not installed, or did nothing in so short a time" };
+    const rival = { name: `pgbench INSERT, ${clients} clients`, value: pgbench.rate };
+    return { ...figure, rival, goal: { of: "ratio", atLeast: goal } as const };
+  });
+}
+
+/** What pgbench did per second; 0 if it did nothing, for then it tells no rate. */
+function readRate(output: string): number {
+  return Number(/^tps = ([\d.]+)/m.exec(output)?.[1] ?? 0);
+}
+
+async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
+  const folder = await mkdtemp(path.join(tmpdir(), "daily-aggregator-pgbench-"));
+  return { path: folder, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
+}

@@ -1,0 +1,33 @@
+import type { Setting } from "./benchmark.ts";
+import type { Measurement } from "./load.ts";
+
+/** Something and its rivals take turns, so that what else the machine does hits all of them. */
+export type Turns<Names extends string> = Readonly<Record<Names, () => Promise<Measurement | undefined>>>;
+
+/**
+ * Takes the turns one after another, round by round.
+ *
+ * @returns of each turn the round whose rate is the median; undefined where a turn had nothing to measure
+ */
+export async function takeTurns<Names extends string>(
+  { effort, progress }: Setting,
+  turns: Turns<Names>,
+): Promise<Record<Names, Measurement | undefined>> {
+  const names = Object.keys(turns) as Names[];
+  const found = new Map<Names, Measurement[]>(names.map((name) => [name, []]));
+  for (let round = 1; round <= effort.rounds; round += 1) {
+    for (const name of names) {
+      const measurement = await turns[name]();
+      if (measurement === undefined) continue;
+      found.get(name)?.push(measurement);
+      progress(`  round ${round} of ${effort.rounds}, ${name}: ${Math.round(measurement.rate)}/s`);
+    }
+  }
+  const medians = names.map((name) => [name, median(found.get(name) ?? [])]);
+  return Object.fromEntries(medians);
+}
+
+function median(measurements: readonly Measurement[]): Measurement | undefined {
+  const sorted = measurements.toSorted((a, b) => a.rate - b.rate);
+  return sorted[Math.floor(sorted.length / 2)];
+}

@@ -1,0 +1,108 @@
+import { expect, test } from "vitest";
+import { readConfig } from "../src/config.ts";
+import { StartupError } from "../src/errors/startup-error.ts";
+
+const defaults = {
+  host: "127.0.0.1",
+  port: 8080,
+  databaseUrl: undefined,
+  dataDir: ".data",
+  databasePoolSize: 10,
+  writing: { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 100_000 },
+  recentEntries: 50_000,
+  migrateOnStart: true,
+  corsOrigins: [],
+  logLevel: "info",
+};
+
+test("runs on loopback with a PostgreSQL of its own when nothing is set", () => {
+  expect(readConfig({})).toEqual(defaults);
+});
+
+test("takes an empty variable as one that is not set", () => {
+  const variables = [
+    "HOST",
+    "PORT",
+    "DATABASE_URL",
+    "DATA_DIR",
+    "DATABASE_POOL_SIZE",
+    "WRITE_STATEMENTS",
+    "WRITE_STATEMENT_ROWS",
+    "WRITE_PENDING_ROWS",
+    "RECENT_ENTRIES",
+    "MIGRATE_ON_START",
+    "CORS_ORIGINS",
+    "LOG_LEVEL",
+  ];
+  expect(readConfig(Object.fromEntries(variables.map((name) => [name, ""])))).toEqual(defaults);
+});
+
+test("leaves alone the variables of others", () => {
+  expect(readConfig({ PATH: "/bin", PGHOST: "db", NODE_ENV: "production" })).toEqual(defaults);
+});
+
+test.for([
+  [{ HOST: "0.0.0.0" }, { host: "0.0.0.0" }],
+  [{ HOST: "::1" }, { host: "::1" }],
+  [{ PORT: "0" }, { port: 0 }],
+  [{ PORT: "65535" }, { port: 65_535 }],
+  [{ DATABASE_URL: "postgres://u:p@db:5432/learning" }, { databaseUrl: "postgres://u:p@db:5432/learning" }],
+  [{ DATABASE_URL: "postgresql://db/learning" }, { databaseUrl: "postgresql://db/learning" }],
+  [{ DATA_DIR: "/var/lib/daily" }, { dataDir: "/var/lib/daily" }],
+  [{ DATABASE_POOL_SIZE: "1" }, { databasePoolSize: 1 }],
+  [{ DATABASE_POOL_SIZE: "1000" }, { databasePoolSize: 1000 }],
+  [
+    { WRITE_STATEMENTS: "4", WRITE_STATEMENT_ROWS: "1", WRITE_PENDING_ROWS: "10" },
+    { writing: { maxStatements: 4, maxStatementRows: 1, maxPendingRows: 10 } },
+  ],
+  [{ RECENT_ENTRIES: "0" }, { recentEntries: 0 }],
+  [{ MIGRATE_ON_START: "false" }, { migrateOnStart: false }],
+  [{ MIGRATE_ON_START: "true" }, { migrateOnStart: true }],
+  [{ CORS_ORIGINS: "*" }, { corsOrigins: ["*"] }],
+  [
+    { CORS_ORIGINS: "https://app.example.com, http://localhost:5173 ," },
+    { corsOrigins: ["https://app.example.com", "http://localhost:5173"] },
+  ],
+  [{ LOG_LEVEL: "debug" }, { logLevel: "debug" }],
+  [{ LOG_LEVEL: "silent" }, { logLevel: "silent" }],
+] as const)("reads %j", ([variables, expected]) => {
+  expect(readConfig(variables)).toEqual({ ...defaults, ...expected });
+});
+
+const aUrl = "DATABASE_URL must be a URL such as postgres://user:password@host:5432/database";
+const aPort = "PORT must be a whole number from 0 to 65535";
+const aSize = "DATABASE_POOL_SIZE must be a whole number from 1 to 1000";
+const anOrigin = "CORS_ORIGINS must be origins such as https://app.example.com, separated by commas, or *";
+const aLevel = "LOG_LEVEL must be one of trace, debug, info, warn, error, fatal, silent";
+
+test.for([
+  [{ PORT: "abc" }, aPort],
+  [{ PORT: "65536" }, aPort],
+  [{ PORT: "-1" }, aPort],
+  [{ PORT: "80.5" }, aPort],
+  [{ PORT: "0x50" }, aPort],
+  [{ PORT: " 80" }, aPort],
+  [{ PORT: "9".repeat(400) }, aPort],
+  [{ DATABASE_URL: "localhost" }, aUrl],
+  [{ DATABASE_URL: "mysql://u:secret@db/x" }, aUrl],
+  [{ DATABASE_URL: "postgres://u:sec#ret@db/x" }, aUrl],
+  [{ DATABASE_URL: "postgres://u:secret@db:x/x" }, aUrl],
+  [{ DATABASE_POOL_SIZE: "0" }, aSize],
+  [{ DATABASE_POOL_SIZE: "1001" }, aSize],
+  [{ WRITE_STATEMENTS: "0" }, "WRITE_STATEMENTS must be a whole number from 1 to 100"],
+  [{ WRITE_STATEMENT_ROWS: "many" }, "WRITE_STATEMENT_ROWS must be a whole number from 1 to 10000"],
+  [{ WRITE_PENDING_ROWS: "1e6" }, "WRITE_PENDING_ROWS must be a whole number from 1 to 10000000"],
+  [{ RECENT_ENTRIES: "-1" }, "RECENT_ENTRIES must be a whole number from 0 to 10000000"],
+  [{ MIGRATE_ON_START: "maybe" }, "MIGRATE_ON_START must be true or false"],
+  [{ MIGRATE_ON_START: "1" }, "MIGRATE_ON_START must be true or false"],
+  [{ CORS_ORIGINS: "nonsense" }, anOrigin],
+  [{ CORS_ORIGINS: "https://app.example.com/" }, anOrigin],
+  [{ CORS_ORIGINS: "https://app.example.com/page" }, anOrigin],
+  [{ CORS_ORIGINS: "https://a.example.com https://b.example.com" }, anOrigin],
+  [{ CORS_ORIGINS: "null" }, anOrigin],
+  [{ CORS_ORIGINS: "file://" }, anOrigin],
+  [{ LOG_LEVEL: "loud" }, aLevel],
+  [{ LOG_LEVEL: "INFO" }, aLevel],
+])("refuses %j and says what it takes", ([variables, message]) => {
+  expect(() => readConfig(variables as NodeJS.ProcessEnv)).toThrow(new StartupError(message as string));
+});

@@ -1,0 +1,121 @@
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import { migrate, pendingMigrations } from "../../src/database/migrations.ts";
+import { createPool } from "../../src/database/pool.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { grpcClient } from "../support/clients.ts";
+import { runCommand } from "../support/command.ts";
+import { createEmptyDatabase } from "../support/empty-database.ts";
+import { healthClient } from "../support/grpc-js.ts";
+import { startOwnService } from "../support/own-service.ts";
+
+const log = createLog("error");
+
+function newEntry() {
+  return { requestId: randomUUID(), userId: "mia", wordCount: 1 };
+}
+
+test("go up, all the way down, and up again", async () => {
+  const url = await createEmptyDatabase();
+  const steps = await migrate(url, log);
+  expect(steps.length).toBeGreaterThan(0);
+  const schema = await describeSchema(url);
+  expect(schema).toContainEqual({ table_name: "learning_log", column_name: "request_id", data_type: "uuid" });
+
+  const back: string[] = [];
+  for (let step = await migrate(url, log, "down"); step.length > 0; step = await migrate(url, log, "down")) {
+    back.push(...step);
+  }
+  expect(back).toEqual(steps.toReversed());
+  await expect(describeSchema(url)).resolves.toEqual([]);
+
+  await expect(migrate(url, log)).resolves.toEqual(steps);
+  await expect(describeSchema(url)).resolves.toEqual(schema);
+  await expect(migrate(url, log)).resolves.toEqual([]);
+});
+
+test("instances that start together on an empty database all serve", async () => {
+  const url = await createEmptyDatabase();
+  const services = await Promise.all([1, 2, 3, 4].map(() => startOwnService(url)));
+  for (const service of services) {
+    await grpcClient(service.url).createEntry(newEntry());
+    await expect(fetch(`${service.url}/readyz`)).resolves.toMatchObject({ status: 200 });
+  }
+});
+
+test("an instance that must not migrate waits, says for what, and serves once it is done", async () => {
+  const url = await createEmptyDatabase();
+  const service = await startOwnService(url, { migrateOnStart: false });
+  const pool = createPool(url, 1, log);
+  const pending = await pendingMigrations(pool).finally(() => pool.end());
+  expect(pending.length).toBeGreaterThan(0);
+
+  const response = await fetch(`${service.url}/readyz`);
+  expect(response.status).toBe(503);
+  await expect(response.text()).resolves.toBe(`not ready: migrations are pending: ${pending.join(", ")}\n`);
+  await expect(fetch(`${service.url}/healthz`)).resolves.toMatchObject({ status: 200 });
+  const health = healthClient(service.url);
+  await expect(health.unary("check", { service: "" })).resolves.toEqual({ status: "NOT_SERVING" });
+  const client = grpcClient(service.url);
+
+  await migrate(url, log);
+  await expect
+    .poll(() => health.unary("check", { service: "" }), { timeout: 25_000, interval: 100 })
+    .toEqual({ status: "SERVING" });
+  await expect(fetch(`${service.url}/readyz`)).resolves.toMatchObject({ status: 200 });
+  await client.createEntry(newEntry());
+});
+
+test("an instance that is older than the database serves, for a newer one may have migrated it", async () => {
+  const url = await createEmptyDatabase();
+  await migrate(url, log);
+  const pool = createPool(url, 1, log);
+  await pool.query("INSERT INTO schema_migrations (name, run_on) VALUES ('9999999999999_later', now())");
+  await pool.end();
+  const service = await startOwnService(url, { migrateOnStart: false });
+  await grpcClient(service.url).createEntry(newEntry());
+});
+
+test("npm run migrate goes up and down one step", async () => {
+  const DATABASE_URL = await createEmptyDatabase();
+  const run = (...args: string[]) =>
+    runCommand("src/database/migrate-command.ts", args, { env: { DATABASE_URL } });
+  await expect(run()).resolves.toMatchObject({
+    code: 0,
+    stderr: "",
+    stdout: expect.stringMatching(/^up: \d+_.+\n$/),
+  });
+  await expect(run("up")).resolves.toMatchObject({ code: 0, stderr: "", stdout: "up: nothing to do\n" });
+  await expect(run("down")).resolves.toMatchObject({
+    code: 0,
+    stderr: "",
+    stdout: expect.stringMatching(/^down: \d+_[^,]+\n$/),
+  });
+});
+
+test.for([
+  ["without a database", [], "", "set DATABASE_URL: the embedded PostgreSQL is migrated at every start"],
+  ["in no direction that there is", ["sideways"], "postgres://localhost/x", "usage: migrate [up|down]"],
+  [
+    "of a database that is not there",
+    [],
+    "postgres://u:secret@127.0.0.1:1/x",
+    "connect ECONNREFUSED 127.0.0.1:1",
+  ],
+] as const)("npm run migrate %s says so in one line", async ([, args, DATABASE_URL, message]) => {
+  const result = await runCommand("src/database/migrate-command.ts", args, { env: { DATABASE_URL } });
+  expect(result).toEqual({ code: 1, stdout: "", stderr: `migrate: ${message}\n` });
+});
+
+/** The columns of all tables of the service. */
+async function describeSchema(url: string): Promise<unknown[]> {
+  const pool = createPool(url, 1, log);
+  const { rows } = await pool.query(
+    `SELECT table_name, column_name, data_type
+    FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name <> 'schema_migrations'
+    ORDER BY table_name, ordinal_position`,
+  );
+  await pool.end();
+  return rows;
+}

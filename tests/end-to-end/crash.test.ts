@@ -1,0 +1,79 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { createPool } from "../../src/database/pool.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
+import { grpcClient, type LearningLogClient } from "../support/clients.ts";
+import {
+  databaseUrl,
+  killPostgres,
+  makeDataDir,
+  startServiceProcess,
+  useDataTemplate,
+} from "../support/service-process.ts";
+
+// Whole processes start and stop here, and machines can be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const template = useDataTemplate();
+
+test("what was acknowledged is there, once, after kill -9 of the service and of its PostgreSQL", async () => {
+  const DATA_DIR = await makeDataDir(template.path);
+  const crashing = startServiceProcess({ DATA_DIR });
+  const writers = Array.from({ length: 16 }, startWriter(grpcClient(await crashing.url)));
+  while (writers.flatMap(({ acknowledged }) => acknowledged).length < 100) await sleep(10);
+  await Promise.all([crashing.kill("SIGKILL"), killPostgres(DATA_DIR, "SIGKILL")]);
+  await Promise.all(writers.map(({ ended }) => ended));
+  const acknowledged = writers.flatMap((writer) => writer.acknowledged);
+  const unanswered = writers.flatMap((writer) => writer.unanswered);
+
+  const client = grpcClient(await startServiceProcess({ DATA_DIR }).url);
+  const database = createPool(await databaseUrl(DATA_DIR), 1, createLog("silent"));
+  onTestFinished(() => database.end());
+  const stored = await database.query<{ request_id: string }>("SELECT request_id FROM learning_log");
+  const storedIds = new Set(stored.rows.map((row) => row.request_id));
+  expect(acknowledged.filter((id) => !storedIds.has(id))).toEqual([]);
+  await expectAggregatesMatchLog(database);
+
+  const repeated = await Promise.all(acknowledged.map((id) => write(client, id)));
+  expect(new Set(repeated)).toEqual(new Set([Code.AlreadyExists]));
+  const retried = await Promise.all(unanswered.map((id) => write(client, id)));
+  expect(new Set(retried)).toSatisfy((outcomes: Set<Outcome>) =>
+    outcomes.isSubsetOf(new Set(["created", Code.AlreadyExists])),
+  );
+  const { rows } = await database.query("SELECT count(*)::int AS entries FROM learning_log");
+  expect(rows).toEqual([{ entries: acknowledged.length + unanswered.length }]);
+  await expectAggregatesMatchLog(database);
+});
+
+type Outcome = "created" | Code;
+
+/** Writes one entry after the other until a write fails. */
+function startWriter(client: LearningLogClient) {
+  return () => {
+    const acknowledged: string[] = [];
+    const unanswered: string[] = [];
+    const writeAll = async () => {
+      for (;;) {
+        const id = randomUUID();
+        if ((await write(client, id)) !== "created") {
+          unanswered.push(id);
+          return;
+        }
+        acknowledged.push(id);
+      }
+    };
+    return { acknowledged, unanswered, ended: writeAll() };
+  };
+}
+
+async function write(client: LearningLogClient, requestId: string): Promise<Outcome> {
+  try {
+    await client.createEntry({ requestId, userId: `learner ${requestId[0]}`, wordCount: 7 });
+    return "created";
+  } catch (error) {
+    return ConnectError.from(error).code;
+  }
+}

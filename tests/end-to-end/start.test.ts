@@ -1,0 +1,123 @@
+import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { rm, truncate, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { expect, test, vi } from "vitest";
+import { grpcClient } from "../support/clients.ts";
+import {
+  isPostgresRunning,
+  killPostgres,
+  makeDataDir,
+  postmasterPid,
+  startServiceProcess,
+  useDataTemplate,
+} from "../support/service-process.ts";
+
+// Whole processes start and stop here, and machines can be busy.
+vi.setConfig({ testTimeout: 120_000 });
+
+const template = useDataTemplate();
+
+test("needs nothing but a folder, keeps its data there, and leaves no process behind", async () => {
+  const DATA_DIR = await makeDataDir();
+  const entry = { requestId: randomUUID(), userId: "mia", wordCount: 3 };
+
+  const first = startServiceProcess({ DATA_DIR });
+  await expect(grpcClient(await first.url).createEntry(entry)).resolves.toMatchObject({
+    entry: { wordCount: 3 },
+  });
+  await expect(first.kill("SIGTERM")).resolves.toEqual({ code: 0, signal: null, stderr: "" });
+  await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
+
+  const second = startServiceProcess({ DATA_DIR });
+  const repeated = await grpcClient(await second.url)
+    .createEntry(entry)
+    .catch(ConnectError.from);
+  expect(repeated).toMatchObject({ code: Code.AlreadyExists });
+  await expect(second.kill("SIGINT")).resolves.toEqual({ code: 0, signal: null, stderr: "" });
+  await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
+});
+
+test("a SIGTERM in the middle of the start leaves no process behind either", async () => {
+  const DATA_DIR = await makeDataDir(template.path);
+  const service = startServiceProcess({ DATA_DIR });
+  while (!existsSync(path.join(DATA_DIR, "postgres/postmaster.pid"))) await sleep(10);
+  await expect(service.kill("SIGTERM")).resolves.toEqual({ code: 0, signal: null, stderr: "" });
+  await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
+});
+
+test("takes over the PostgreSQL that a killed service left running", async () => {
+  const DATA_DIR = await makeDataDir(template.path);
+  const entry = { requestId: randomUUID(), userId: "mia", wordCount: 3 };
+  const killed = startServiceProcess({ DATA_DIR });
+  await grpcClient(await killed.url).createEntry(entry);
+  const pid = await postmasterPid(DATA_DIR);
+  await killed.kill("SIGKILL");
+
+  const service = startServiceProcess({ DATA_DIR });
+  const repeated = await grpcClient(await service.url)
+    .createEntry(entry)
+    .catch(ConnectError.from);
+  expect(repeated).toMatchObject({ code: Code.AlreadyExists });
+  await expect(postmasterPid(DATA_DIR)).resolves.toBe(pid);
+  await expect(service.kill("SIGTERM")).resolves.toMatchObject({ code: 0 });
+  await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
+});
+
+test("of two that start together in an empty folder, one runs undisturbed and the other says why not", async () => {
+  const DATA_DIR = await makeDataDir();
+  const both = [startServiceProcess({ DATA_DIR }), startServiceProcess({ DATA_DIR })];
+  const refused = await Promise.race(both.map(({ ended }) => ended));
+  expect(refused).toEqual({ code: 1, signal: null, stderr: inUse(DATA_DIR) });
+
+  const running = grpcClient(await Promise.any(both.map(({ url }) => url)));
+  await running.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
+});
+
+test("a second one in the same folder says why it does not start, and leaves the first one alone", async () => {
+  const DATA_DIR = await makeDataDir(template.path);
+  const first = grpcClient(await startServiceProcess({ DATA_DIR }).url);
+  const second = startServiceProcess({ DATA_DIR });
+  await expect(second.ended).resolves.toEqual({ code: 1, signal: null, stderr: inUse(DATA_DIR) });
+  await first.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
+});
+
+function inUse(dataDir: string): string {
+  return `daily-aggregator: DATA_DIR ${dataDir} is in use by another daily-aggregator\n`;
+}
+
+test("stops cleanly when its PostgreSQL is gone already", async () => {
+  const DATA_DIR = await makeDataDir(template.path);
+  const service = startServiceProcess({ DATA_DIR });
+  await service.url;
+  await killPostgres(DATA_DIR, "SIGKILL");
+  await expect(service.kill("SIGTERM")).resolves.toEqual({ code: 0, signal: null, stderr: "" });
+});
+
+test.for([
+  ["whose control file is cut off", "global/pg_control", (file: string) => truncate(file, 0)],
+  ["without a version", "PG_VERSION", (file: string) => rm(file)],
+  ["of another version", "PG_VERSION", (file: string) => writeFile(file, "9\n")],
+  ["with a broken configuration", "postgresql.conf", (file: string) => writeFile(file, "nonsense = \n")],
+] as const)("says in one line that it cannot use data %s", async ([, file, damage]) => {
+  const DATA_DIR = await makeDataDir(template.path);
+  await damage(path.join(DATA_DIR, "postgres", file));
+
+  const { code, stderr } = await startServiceProcess({ DATA_DIR }).ended;
+  expect(stderr).toMatch(/^daily-aggregator: .+\n$/);
+  expect(stderr).toContain(`the embedded PostgreSQL in DATA_DIR ${DATA_DIR} does not start: `);
+  expect(code).toBe(1);
+  await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
+});
+
+test.for(["file", "file/below"])("says in one line that DATA_DIR cannot be %s", async (place) => {
+  const folder = await makeDataDir();
+  await writeFile(path.join(folder, "file"), "a regular file");
+  const DATA_DIR = path.join(folder, place);
+  const { code, stderr } = await startServiceProcess({ DATA_DIR }).ended;
+  expect(stderr).toMatch(/^daily-aggregator: .+\n$/);
+  expect(stderr).toContain(`cannot write DATA_DIR ${DATA_DIR}`);
+  expect(code).toBe(1);
+});

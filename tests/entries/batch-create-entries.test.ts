@@ -1,0 +1,181 @@
+import { randomUUID } from "node:crypto";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
+import { grpcClient } from "../support/clients.ts";
+import { failureOf, violatedFields } from "../support/failures.ts";
+import { useTestService } from "../support/test-service.ts";
+import { lockWrites } from "../support/write-lock.ts";
+
+const service = useTestService();
+checkAggregatesAfterAll(service.database);
+
+const client = () => grpcClient(service.url);
+const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
+
+/** So many entries of the learner, one word more in each. */
+function entriesOf(userId: string, count: number) {
+  return Array.from({ length: count }, (_, wordCount) => ({
+    requestId: randomUUID() as string,
+    userId,
+    wordCount,
+    timestamp,
+  }));
+}
+
+test("records a batch of 1000, and a batch of one", async () => {
+  for (const count of [1000, 1]) {
+    const userId = randomUUID();
+    const answer = await client().batchCreateEntries({ entries: entriesOf(userId, count) });
+    expect(answer).toMatchObject({ createdCount: count, duplicateCount: 0, duplicates: [] });
+    const words = (count * (count - 1)) / 2;
+    expect(await aggregatesOf(service.database.pool, userId)).toEqual({ words, entries: count, rows: 1 });
+  }
+});
+
+test("takes the time of the call for the timestamps that are not sent", async () => {
+  const userId = randomUUID();
+  const entries = entriesOf(userId, 2).map(({ timestamp: _, ...entry }) => entry);
+  const before = BigInt(Date.now());
+  await client().batchCreateEntries({ entries });
+  const after = BigInt(Date.now());
+  const listed = await client().listEntries({ userId });
+  expect(listed.entries).toHaveLength(2);
+  for (const { timestamp: stored } of listed.entries) {
+    const ms = (stored?.seconds ?? 0n) * 1000n + BigInt((stored?.nanos ?? 0) / 1_000_000);
+    expect(ms >= before && ms <= after).toBe(true);
+  }
+});
+
+describe("one invalid entry, and nothing of the batch is recorded:", () => {
+  const secondsNow = BigInt(Math.floor(Date.now() / 1000));
+
+  test.for([
+    ["no count", "word_count", { wordCount: undefined }],
+    ["a negative count", "word_count", { wordCount: -1 }],
+    ["no UUID", "request_id", { requestId: "42" }],
+    ["no user_id", "user_id", { userId: "" }],
+    ["25 hours ahead", "timestamp", { timestamp: { seconds: secondsNow + 25n * 3600n } }],
+    ["before 1970", "timestamp", { timestamp: { seconds: -1n } }],
+    ["nanos out of range", "timestamp", { timestamp: { seconds: 1n, nanos: -5 } }],
+  ] as const)("%s, named as entries[3].%s", async ([, field, invalid]) => {
+    const userId = randomUUID();
+    const entries = entriesOf(userId, 6).map((entry, index) => ({ ...entry, ...(index === 3 && invalid) }));
+    const error = await failureOf(client().batchCreateEntries({ entries }));
+    expect(error).toMatchObject({ code: Code.InvalidArgument });
+    expect(violatedFields(error)).toEqual([`entries[3].${field}`]);
+    expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 0 });
+  });
+
+  test("all that break a rule of the schema are named", async () => {
+    const [first, second, third] = entriesOf(randomUUID(), 3);
+    const entries = [{ ...first, userId: "" }, { ...second }, { ...third, requestId: "", wordCount: -1 }];
+    const error = await failureOf(client().batchCreateEntries({ entries }));
+    expect(violatedFields(error)).toEqual([
+      "entries[0].user_id",
+      "entries[2].request_id",
+      "entries[2].word_count",
+    ]);
+  });
+});
+
+test("refuses a batch of none and one of 1001", async () => {
+  const userId = randomUUID();
+  for (const count of [0, 1001]) {
+    const error = await failureOf(client().batchCreateEntries({ entries: entriesOf(userId, count) }));
+    expect(error).toMatchObject({ code: Code.InvalidArgument });
+    expect(violatedFields(error)).toEqual(["entries"]);
+  }
+  expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 0 });
+});
+
+describe("reports duplicates one by one,", () => {
+  test("of the log: with their place, whether they match, and the entry if it is the learner's own", async () => {
+    const userId = randomUUID();
+    const [mine, changed, theirs, ...fresh] = entriesOf(userId, 5);
+    const stored = await client().batchCreateEntries({
+      entries: [{ ...mine }, { ...changed }, { ...theirs, userId: randomUUID() }],
+    });
+    expect(stored).toMatchObject({ createdCount: 3 });
+
+    const answer = await client().batchCreateEntries({
+      entries: [
+        { ...fresh[0] },
+        { ...mine, timestamp: undefined },
+        { ...changed, wordCount: 99 },
+        { ...theirs },
+        { ...fresh[1] },
+      ],
+    });
+    expect(answer).toMatchObject({
+      createdCount: 2,
+      duplicateCount: 3,
+      duplicates: [
+        { index: 1, conflict: { requestId: mine?.requestId, payloadMatches: true, existing: mine } },
+        { index: 2, conflict: { requestId: changed?.requestId, payloadMatches: false, existing: changed } },
+        { index: 3, conflict: { requestId: theirs?.requestId, payloadMatches: false } },
+      ],
+    });
+    expect(answer.duplicates[2]?.conflict?.existing).toBeUndefined();
+    // Places 3 and 4 of the batch of five, and the two that were there before.
+    expect(await aggregatesOf(service.database.pool, userId)).toEqual({
+      words: 3 + 4 + 0 + 1,
+      entries: 4,
+      rows: 1,
+    });
+  });
+
+  test("of the batch itself: the first one is recorded", async () => {
+    const userId = randomUUID();
+    const [first, other] = entriesOf(userId, 2);
+    const again = { ...first, requestId: first?.requestId.toUpperCase() ?? "" };
+    const answer = await client().batchCreateEntries({
+      entries: [{ ...first }, { ...again }, { ...other }, { ...again, wordCount: 9 }],
+    });
+    expect(answer).toMatchObject({
+      createdCount: 2,
+      duplicateCount: 2,
+      duplicates: [
+        { index: 1, conflict: { requestId: first?.requestId, payloadMatches: true, existing: first } },
+        { index: 3, conflict: { requestId: first?.requestId, payloadMatches: false, existing: first } },
+      ],
+    });
+    expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 2 });
+  });
+
+  test("of a batch that is sent again: all of it, and nothing changes", async () => {
+    const userId = randomUUID();
+    const entries = entriesOf(userId, 1000);
+    await client().batchCreateEntries({ entries });
+    const answer = await client().batchCreateEntries({ entries });
+    expect(answer).toMatchObject({ createdCount: 0, duplicateCount: 1000 });
+    expect(answer.duplicates.map(({ index }) => index)).toEqual(entries.map((_, index) => index));
+    expect(answer.duplicates.every(({ conflict }) => conflict?.payloadMatches)).toBe(true);
+    expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 1000 });
+  });
+});
+
+test("an entry of a batch is a retry for CreateEntry, and the other way round", async () => {
+  const [entry] = entriesOf(randomUUID(), 1);
+  await client().batchCreateEntries({ entries: [{ ...entry }] });
+  expect(await failureOf(client().createEntry({ ...entry }))).toMatchObject({ code: Code.AlreadyExists });
+  const [other] = entriesOf(randomUUID(), 1);
+  await client().createEntry({ ...other });
+  expect(await client().batchCreateEntries({ entries: [{ ...other }] })).toMatchObject({ duplicateCount: 1 });
+});
+
+test("two batches at once that share entries record each of them once", async () => {
+  const userId = randomUUID();
+  const entries = entriesOf(userId, 300);
+  await using lock = await lockWrites(service.database);
+  const answers = [entries.slice(0, 200), entries.slice(100).reverse()].map((batch) =>
+    client().batchCreateEntries({ entries: batch }),
+  );
+  await lock.waitForBlocked(2);
+  await lock.release();
+  const [first, second] = await Promise.all(answers);
+  expect((first?.createdCount ?? 0) + (second?.createdCount ?? 0)).toBe(300);
+  expect((first?.duplicateCount ?? 0) + (second?.duplicateCount ?? 0)).toBe(100);
+  expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 300 });
+});

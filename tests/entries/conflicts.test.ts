@@ -1,0 +1,100 @@
+import { randomUUID } from "node:crypto";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import { ConflictPolicy } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
+import { grpcClient } from "../support/clients.ts";
+import { conflictOf, failureOf } from "../support/failures.ts";
+import { useTestService } from "../support/test-service.ts";
+import { lockWrites } from "../support/write-lock.ts";
+
+const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00.123Z"));
+
+describe("a known request_id, when the instance remembers it:", () => {
+  const service = useTestService();
+  describeConflicts(service);
+
+  test("a retry is answered while the database is stuck", async () => {
+    const client = grpcClient(service.url);
+    const sent = { requestId: randomUUID(), userId: randomUUID(), wordCount: 5 };
+    const { entry } = await client.createEntry(sent);
+    await using _ = await lockWrites(service.database);
+    const error = await failureOf(client.createEntry(sent));
+    expect(conflictOf(error)).toMatchObject({ payloadMatches: true, existing: entry });
+  });
+});
+
+describe("a known request_id, when only the database knows it:", () => {
+  describeConflicts(useTestService({ recentEntries: 0 }));
+});
+
+function describeConflicts(service: ReturnType<typeof useTestService>): void {
+  checkAggregatesAfterAll(service.database);
+  const client = () => grpcClient(service.url);
+  const newEntry = () => ({ requestId: randomUUID(), userId: randomUUID(), wordCount: 5, timestamp });
+
+  test.for([
+    ["the same again", true, {}],
+    ["the same without a timestamp", true, { timestamp: undefined }],
+    ["the same to the microsecond", true, { timestamp: { ...timestamp, nanos: 123_000_999 } }],
+    ["another count", false, { wordCount: 6 }],
+    ["another timestamp", false, { timestamp: { ...timestamp, nanos: 123_001_000 } }],
+    ["another count and no timestamp", false, { wordCount: 6, timestamp: undefined }],
+  ] as const)(
+    "%s: ALREADY_EXISTS, payload_matches %s, with the entry",
+    async ([, payloadMatches, changes]) => {
+      const first = newEntry();
+      const { entry } = await client().createEntry(first);
+      const error = await failureOf(client().createEntry({ ...first, ...changes }));
+      expect(error).toMatchObject({ code: Code.AlreadyExists });
+      expect(conflictOf(error)).toMatchObject({
+        requestId: first.requestId,
+        payloadMatches,
+        existing: entry,
+      });
+      const stored = { words: first.wordCount, entries: 1, rows: 1 };
+      expect(await aggregatesOf(service.database.pool, first.userId)).toEqual(stored);
+    },
+  );
+
+  test("the same in upper case: matches, and is named in lower case", async () => {
+    const first = newEntry();
+    await client().createEntry({ ...first, requestId: first.requestId.toUpperCase() });
+    const error = await failureOf(client().createEntry(first));
+    expect(conflictOf(error)).toMatchObject({ requestId: first.requestId, payloadMatches: true });
+  });
+
+  test("the first had no timestamp, the retry has another one: does not match", async () => {
+    const first = { ...newEntry(), timestamp: undefined };
+    await client().createEntry(first);
+    const error = await failureOf(client().createEntry({ ...first, timestamp }));
+    expect(conflictOf(error)).toMatchObject({ payloadMatches: false });
+  });
+
+  test("another learner's: ALREADY_EXISTS, and nothing of the entry shows", async () => {
+    const first = newEntry();
+    await client().createEntry(first);
+    const userId = randomUUID();
+    for (const onConflict of [ConflictPolicy.UNSPECIFIED, ConflictPolicy.ERROR, ConflictPolicy.IGNORE]) {
+      const error = await failureOf(client().createEntry({ ...first, userId, onConflict }));
+      expect(error).toMatchObject({ code: Code.AlreadyExists });
+      expect(conflictOf(error)).toMatchObject({ requestId: first.requestId, payloadMatches: false });
+      expect(conflictOf(error)?.existing).toBeUndefined();
+      expect(error.message).not.toContain(first.userId);
+    }
+    expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ rows: 0 });
+  });
+
+  test("IGNORE: OK with the stored entry and already_existed, even if it differs", async () => {
+    const first = { ...newEntry(), onConflict: ConflictPolicy.IGNORE };
+    const { entry, alreadyExisted } = await client().createEntry(first);
+    expect(alreadyExisted).toBe(false);
+    for (const changes of [{}, { wordCount: 6 }, { timestamp: undefined }]) {
+      const answer = await client().createEntry({ ...first, ...changes });
+      expect(answer).toMatchObject({ entry, alreadyExisted: true });
+    }
+    const stored = { words: first.wordCount, entries: 1, rows: 1 };
+    expect(await aggregatesOf(service.database.pool, first.userId)).toEqual(stored);
+  });
+}

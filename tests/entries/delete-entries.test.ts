@@ -1,0 +1,196 @@
+import { randomUUID } from "node:crypto";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { describe, expect, test, vi } from "vitest";
+import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
+import { grpcClient } from "../support/clients.ts";
+import { failureOf, violatedFields } from "../support/failures.ts";
+import { useTestService } from "../support/test-service.ts";
+import { countEntries, recordLearner } from "./learner.ts";
+
+const service = useTestService();
+checkAggregatesAfterAll(service.database);
+
+const { pool } = service.database;
+const client = () => grpcClient(service.url);
+const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
+const oneWord = (userId: string) => ({ requestId: randomUUID() as string, userId, wordCount: 1, timestamp });
+
+describe("DeleteEntry", () => {
+  test("answers with the entry as it was, and takes it out of the list and the aggregates", async () => {
+    const userId = randomUUID();
+    const { entry } = await client().createEntry({ ...oneWord(userId), wordCount: 5 });
+    const { entry: other } = await client().createEntry({ ...oneWord(userId), wordCount: 3 });
+    const deleted = await client().deleteEntry({ requestId: entry?.requestId.toUpperCase() ?? "" });
+    expect(deleted.entry).toEqual(entry);
+    expect((await client().listEntries({ userId })).entries).toEqual([other]);
+    expect(await aggregatesOf(pool, userId)).toEqual({ words: 3, entries: 1, rows: 1 });
+  });
+
+  test("of the last entry of a quarter of an hour leaves no aggregate, even if the entry had no words", async () => {
+    const userId = randomUUID();
+    const entry = { ...oneWord(userId), wordCount: 0 };
+    await client().createEntry(entry);
+    await client().deleteEntry({ requestId: entry.requestId });
+    expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
+  });
+
+  test("of an entry that is not there: NOT_FOUND, the second time, too", async () => {
+    const entry = oneWord(randomUUID());
+    expect(await failureOf(client().deleteEntry(entry))).toMatchObject({ code: Code.NotFound });
+    await client().createEntry(entry);
+    await client().deleteEntry({ requestId: entry.requestId });
+    expect(await failureOf(client().deleteEntry(entry))).toMatchObject({ code: Code.NotFound });
+  });
+
+  test("refuses what is no UUID", async () => {
+    const error = await failureOf(client().deleteEntry({ requestId: "42" }));
+    expect(error).toMatchObject({ code: Code.InvalidArgument });
+    expect(violatedFields(error)).toEqual(["request_id"]);
+  });
+
+  test("frees the request_id, for another learner, too", async () => {
+    const entry = oneWord(randomUUID());
+    await client().createEntry(entry);
+    await client().deleteEntry({ requestId: entry.requestId });
+    const userId = randomUUID();
+    expect(await client().createEntry({ ...entry, userId })).toMatchObject({ alreadyExisted: false });
+    expect(await aggregatesOf(pool, userId)).toMatchObject({ entries: 1 });
+  });
+
+  test("of many entries at once never shows the aggregates different from the log", async () => {
+    const userId = randomUUID();
+    const entries = Array.from({ length: 40 }, () => oneWord(userId));
+    await client().batchCreateEntries({ entries });
+    const deleting = Promise.all(entries.map(({ requestId }) => client().deleteEntry({ requestId })));
+    await watchAggregatesUntil(deleting);
+    expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
+  });
+
+  test("of one entry by many callers at once succeeds for one of them", async () => {
+    const entry = oneWord(randomUUID());
+    await client().createEntry(entry);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 20 }, () => client().deleteEntry({ requestId: entry.requestId })),
+    );
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    for (const outcome of outcomes) {
+      if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: Code.NotFound });
+    }
+    expect(await aggregatesOf(pool, entry.userId)).toMatchObject({ rows: 0 });
+  });
+});
+
+describe("DeleteUserEntries", () => {
+  test("deletes that learner's entries only, and says how many there were", async () => {
+    const userId = await recordLearner(pool, 100);
+    const other = await recordLearner(pool, 100);
+    expect(await client().deleteUserEntries({ userId })).toMatchObject({ deletedCount: 100n });
+    expect(await countEntries(pool, userId)).toBe(0);
+    expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
+    expect(await aggregatesOf(pool, other)).toMatchObject({ entries: 100 });
+  });
+
+  test("deletes more than one transaction takes, and shows the aggregates right all the while", async () => {
+    const userId = await recordLearner(pool, 20_001);
+    const deleting = client().deleteUserEntries({ userId });
+    await watchAggregatesUntil(deleting);
+    expect(await deleting).toMatchObject({ deletedCount: 20_001n });
+    expect(await countEntries(pool, userId)).toBe(0);
+    expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
+  });
+
+  test("deletes exactly what one transaction takes", async () => {
+    const userId = await recordLearner(pool, 10_000);
+    expect(await client().deleteUserEntries({ userId })).toMatchObject({ deletedCount: 10_000n });
+    expect(await countEntries(pool, userId)).toBe(0);
+  });
+
+  test("deletes everything also when another deletes one of the entries at the same time", async () => {
+    const userId = await recordLearner(pool, 10_050);
+    const { entries } = await client().listEntries({ userId, to: { seconds: 1_704_067_320n } });
+    const [oldest] = entries;
+    const rival = await pool.connect();
+    await rival.query("BEGIN");
+    await rival.query("DELETE FROM learning_log WHERE request_id = $1", [oldest?.requestId]);
+    await rival.query(
+      `UPDATE learning_log_aggregates
+      SET total_word_count = total_word_count - 1, entry_count = entry_count - 1
+      WHERE user_id = $1 AND bucket = '2024-01-01T00:00:00Z'`,
+      [userId],
+    );
+    const deleting = client().deleteUserEntries({ userId });
+    await waitForBlockedStatement();
+    await rival.query("COMMIT");
+    rival.release();
+    expect(await deleting).toMatchObject({ deletedCount: 10_049n });
+    expect(await countEntries(pool, userId)).toBe(0);
+    expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
+  });
+
+  test("by two callers at once deletes each entry once", async () => {
+    const userId = await recordLearner(pool, 500);
+    const outcomes = await Promise.allSettled([1, 2].map(() => client().deleteUserEntries({ userId })));
+    const deleted = outcomes.map((outcome) =>
+      outcome.status === "fulfilled" ? outcome.value.deletedCount : 0n,
+    );
+    expect(deleted.reduce((sum, count) => sum + count, 0n)).toBe(500n);
+    expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
+  });
+
+  test("of a learner who has none: NOT_FOUND", async () => {
+    expect(await failureOf(client().deleteUserEntries({ userId: randomUUID() }))).toMatchObject({
+      code: Code.NotFound,
+    });
+    const error = await failureOf(client().deleteUserEntries({ userId: "" }));
+    expect(error).toMatchObject({ code: Code.InvalidArgument });
+    expect(violatedFields(error)).toEqual(["user_id"]);
+  });
+
+  test("leaves the entries that come later, and the aggregates right whatever comes meanwhile", async () => {
+    const userId = await recordLearner(pool, 3000);
+    const recorded: string[] = [];
+    const deleting = client().deleteUserEntries({ userId });
+    let done = false;
+    const creating = Promise.all(
+      [0, 1, 2, 3].map(async () => {
+        while (!done) {
+          // In the quarters of an hour that are being deleted.
+          const minute = BigInt(Math.floor(Math.random() * 3000));
+          const entry = { ...oneWord(userId), timestamp: { seconds: 1_704_067_200n + minute * 60n } };
+          await client().createEntry(entry);
+          recorded.push(entry.requestId);
+        }
+      }),
+    );
+    await watchAggregatesUntil(deleting);
+    done = true;
+    await creating;
+    const { deletedCount } = await deleting;
+    expect(deletedCount).toBeGreaterThanOrEqual(3000n);
+    expect(await countEntries(pool, userId)).toBe(3000 + recorded.length - Number(deletedCount));
+    await expectAggregatesMatchLog(pool);
+  });
+});
+
+/** Recounts the log again and again, until the change is done. */
+async function watchAggregatesUntil(change: Promise<unknown>): Promise<void> {
+  let done = false;
+  const finished = change.finally(() => {
+    done = true;
+  });
+  while (!done) await expectAggregatesMatchLog(pool);
+  await finished;
+}
+
+async function waitForBlockedStatement(): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const { rowCount } = await pool.query(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+      );
+      if (rowCount === 0) throw new Error("no statement waits for a lock");
+    },
+    { timeout: 20_000, interval: 10 },
+  );
+}

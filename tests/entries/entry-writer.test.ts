@@ -1,0 +1,296 @@
+import { randomUUID } from "node:crypto";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { Notifications } from "../../src/database/notifications.ts";
+import { createPool } from "../../src/database/pool.ts";
+import type { NewEntry } from "../../src/entries/entry.ts";
+import { EntryWriter, type EntryWriterLimits } from "../../src/entries/entry-writer.ts";
+import { RecentEntries } from "../../src/entries/recent-entries.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
+import { failureOf } from "../support/failures.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { lockWrites } from "../support/write-lock.ts";
+
+const database = useTestDatabase();
+checkAggregatesAfterAll(database);
+
+const log = createLog("silent");
+const forever = new AbortController().signal;
+
+describe("group commit", () => {
+  test("500 entries at once take a handful of statements, and every one is recorded", async () => {
+    const { writer, statements } = openWriter();
+    const entries = Array.from({ length: 500 }, () => entryOf({}));
+    const recordings = await Promise.all(entries.map((entry) => writer.record(entry, forever)));
+    expect(recordings.map(({ isNew }) => isNew)).toEqual(entries.map(() => true));
+    expect(recordings.map(({ stored }) => stored.requestId)).toEqual(
+      entries.map(({ requestId }) => requestId),
+    );
+    expect(await count(entries)).toBe(500);
+    expect(statements()).toBeLessThan(10);
+  });
+
+  test("an entry is sent at once while the line is idle, and also while a statement is free", async () => {
+    const { writer } = openWriter({ maxStatements: 2 });
+    await using lock = await lockWrites(database);
+    const first = writer.record(entryOf({}), forever);
+    await lock.waitForBlocked(1);
+    const second = writer.record(entryOf({}), forever);
+    await lock.waitForBlocked(2);
+    await lock.release();
+    expect(await Promise.all([first, second])).toMatchObject([{ isNew: true }, { isNew: true }]);
+  });
+
+  test("no more statements than allowed are under way, and none takes more rows than allowed", async () => {
+    const { writer, statements } = openWriter({ maxStatements: 2, maxStatementRows: 10 });
+    await using lock = await lockWrites(database);
+    const entries = Array.from({ length: 36 }, () => entryOf({}));
+    const recordings = entries.map((entry) => writer.record(entry, forever));
+    await lock.waitForBlocked(2);
+    expect(statements()).toBe(2);
+    await lock.release();
+    await Promise.all(recordings);
+    // Two of one row that found the line idle; the other 34 in tens.
+    expect(statements()).toBe(2 + 4);
+    expect(await count(entries)).toBe(36);
+  });
+
+  test("beyond the bound of pending entries: RESOURCE_EXHAUSTED, with the time to wait, until some are written", async () => {
+    const { writer } = openWriter({ maxPendingRows: 5 });
+    await using lock = await lockWrites(database);
+    const pending = [
+      writer.record(entryOf({}), forever),
+      writer.recordBatch([entryOf({}), entryOf({}), entryOf({})]),
+    ];
+    const refused = [
+      await failureOf(writer.recordBatch([entryOf({}), entryOf({})])),
+      await (async () => {
+        pending.push(writer.record(entryOf({}), forever));
+        return failureOf(writer.record(entryOf({}), forever));
+      })(),
+    ];
+    for (const error of refused) {
+      expect(error).toMatchObject({ code: Code.ResourceExhausted });
+      expect(error.findDetails(RetryInfoSchema)[0]?.retryDelay).toBeDefined();
+    }
+    await lock.release();
+    await Promise.all(pending);
+    expect(await writer.record(entryOf({}), forever)).toMatchObject({ isNew: true });
+  });
+
+  test("a request_id that comes several times at once is recorded once: the one that came first", async () => {
+    const { writer } = openWriter();
+    const requestId = randomUUID();
+    const userId = randomUUID();
+    await using lock = await lockWrites(database);
+    const others = [1, 2, 3].map(() => writer.record(entryOf({}), forever));
+    const recordings = [7, 8, 9, 7].map((wordCount) =>
+      writer.record(entryOf({ requestId, userId, wordCount }), forever),
+    );
+    await lock.release();
+    expect(await Promise.all(recordings)).toMatchObject([
+      { isNew: true, stored: { wordCount: 7 } },
+      { isNew: false, stored: { wordCount: 7 } },
+      { isNew: false, stored: { wordCount: 7 } },
+      { isNew: false, stored: { wordCount: 7 } },
+    ]);
+    await Promise.all(others);
+    expect(await aggregatesOf(database.pool, userId)).toEqual({ words: 7, entries: 1, rows: 1 });
+  });
+});
+
+describe("a row that the database refuses", () => {
+  beforeAll(() =>
+    database.pool.query("ALTER TABLE learning_log ADD CONSTRAINT poison CHECK (user_id NOT LIKE 'poison%')"),
+  );
+
+  test("fails alone: its neighbours in the statement are recorded", async () => {
+    const { writer } = openWriter({ maxStatements: 1 });
+    const userId = randomUUID();
+    const entries = Array.from({ length: 100 }, (_, index) =>
+      entryOf({ userId: [0, 37, 38, 99].includes(index) ? `poison ${userId}` : userId }),
+    );
+    const outcomes = await Promise.allSettled(entries.map((entry) => writer.record(entry, forever)));
+    const failed = outcomes.flatMap(({ status }, index) => (status === "rejected" ? [index] : []));
+    expect(failed).toEqual([0, 37, 38, 99]);
+    for (const index of failed) expect(outcomes[index]).toMatchObject({ reason: { constraint: "poison" } });
+    expect(
+      outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? outcome.value.isNew : [])),
+    ).toEqual(Array(96).fill(true));
+    expect(await aggregatesOf(database.pool, userId)).toMatchObject({ entries: 96 });
+    expect(await aggregatesOf(database.pool, `poison ${userId}`)).toMatchObject({ entries: 0 });
+  });
+
+  test("fails the whole of its batch, of which nothing is recorded", async () => {
+    const { writer } = openWriter();
+    const entries = [entryOf({}), entryOf({ userId: "poison" }), entryOf({})];
+    await expect(writer.recordBatch(entries)).rejects.toMatchObject({ constraint: "poison" });
+    expect(await count(entries)).toBe(0);
+  });
+
+  test("leaves no trace: the same request_id with a good row is new", async () => {
+    const { writer } = openWriter();
+    const bad = entryOf({ userId: "poison" });
+    await expect(writer.record(bad, forever)).rejects.toMatchObject({ constraint: "poison" });
+    expect(await writer.record({ ...bad, userId: "u" }, forever)).toMatchObject({ isNew: true });
+  });
+});
+
+describe("a statement that loses a race in the database", () => {
+  test.for([
+    ["a deadlock", "40P01"],
+    ["a serialization failure", "40001"],
+  ])("is run again after %s, and nobody notices", async ([, code]) => {
+    const userId = randomUUID();
+    // A sequence goes on counting when the statement is rolled back.
+    await database.pool.query(`
+      CREATE SEQUENCE attempts_${code};
+      CREATE FUNCTION lose_${code}() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF nextval('attempts_${code}') < 4 THEN
+          RAISE EXCEPTION 'lost' USING ERRCODE = '${code}';
+        END IF;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER lose_${code} BEFORE INSERT ON learning_log
+      FOR EACH ROW WHEN (NEW.user_id = '${userId}') EXECUTE FUNCTION lose_${code}()`);
+    const { writer } = openWriter();
+    expect(await writer.record(entryOf({ userId }), forever)).toMatchObject({ isNew: true });
+    expect(await aggregatesOf(database.pool, userId)).toMatchObject({ entries: 1 });
+  });
+});
+
+describe("a caller that gives up", () => {
+  test("before its entry was sent gets its reason at once, and nothing is written", async () => {
+    const { writer, statements } = openWriter({ maxStatements: 1 });
+    await using lock = await lockWrites(database);
+    const sent = writer.record(entryOf({}), forever);
+    await lock.waitForBlocked(1);
+    const entry = entryOf({});
+    const caller = new AbortController();
+    const waiting = writer.record(entry, caller.signal);
+    const neighbour = writer.record(entryOf({}), forever);
+    caller.abort(new ConnectError("too late", Code.DeadlineExceeded));
+    expect(await failureOf(waiting)).toMatchObject({ code: Code.DeadlineExceeded });
+    await lock.release();
+    await Promise.all([sent, neighbour]);
+    await writer.drain();
+    expect(await count([entry])).toBe(0);
+    expect(statements()).toBe(2);
+  });
+
+  test("before the call even came is not sent", async () => {
+    const { writer, statements } = openWriter();
+    const gone = AbortSignal.abort(new ConnectError("gone", Code.Canceled));
+    expect(await failureOf(writer.record(entryOf({}), gone))).toMatchObject({ code: Code.Canceled });
+    expect(statements()).toBe(0);
+  });
+
+  test("after its entry was sent gets its reason at once; a retry tells that the entry stands", async () => {
+    const { writer } = openWriter();
+    await using lock = await lockWrites(database);
+    const entry = entryOf({});
+    const caller = new AbortController();
+    const sent = writer.record(entry, caller.signal);
+    await lock.waitForBlocked(1);
+    caller.abort(new ConnectError("gone", Code.Canceled));
+    expect(await failureOf(sent)).toMatchObject({ code: Code.Canceled });
+    await lock.release();
+    expect(await writer.record(entry, forever)).toMatchObject({ isNew: false });
+  });
+
+  test("makes room for others", async () => {
+    const { writer } = openWriter({ maxStatements: 1, maxPendingRows: 2 });
+    await using lock = await lockWrites(database);
+    const sent = writer.record(entryOf({}), forever);
+    const caller = new AbortController();
+    const waiting = writer.record(entryOf({}), caller.signal);
+    caller.abort(new ConnectError("gone", Code.Canceled));
+    await failureOf(waiting);
+    const next = writer.record(entryOf({}), forever);
+    await lock.release();
+    expect(await Promise.all([sent, next])).toMatchObject([{ isNew: true }, { isNew: true }]);
+  });
+});
+
+describe("draining", () => {
+  test("writes what waits, refuses what comes with UNAVAILABLE, and ends when all is answered", async () => {
+    const { writer } = openWriter({ maxStatements: 1, maxStatementRows: 3 });
+    const entries = Array.from({ length: 20 }, () => entryOf({}));
+    await using lock = await lockWrites(database);
+    const recordings = entries.map((entry) => writer.record(entry, forever));
+    const batch = [entryOf({}), entryOf({})];
+    const batchRecordings = writer.recordBatch(batch);
+    const drained = writer.drain();
+    for (const late of [writer.record(entryOf({}), forever), writer.recordBatch([entryOf({})])]) {
+      const error = await failureOf(late);
+      expect(error).toMatchObject({ code: Code.Unavailable });
+      expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+    }
+    await lock.release();
+    await drained;
+    expect(await count([...entries, ...batch])).toBe(22);
+    await Promise.all([...recordings, batchRecordings]);
+  });
+
+  test("ends at once when nothing is pending, also the second time", async () => {
+    const { writer } = openWriter();
+    await writer.record(entryOf({}), forever);
+    await writer.drain();
+    await writer.drain();
+    expect(await failureOf(writer.record(entryOf({}), forever))).toMatchObject({ code: Code.Unavailable });
+  });
+});
+
+test("an entry that was written to a database that is gone by then: UNAVAILABLE, and a retry tells", async () => {
+  const { writer } = openWriter();
+  await using lock = await lockWrites(database);
+  const entry = entryOf({});
+  const recording = failureOf(writer.record(entry, forever));
+  await lock.waitForBlocked(1);
+  await database.pool.query(
+    `SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+  );
+  const error = await recording;
+  expect(error).toMatchObject({ code: Code.Unavailable });
+  expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+  await lock.release();
+  expect(await writer.record(entry, forever)).toMatchObject({ isNew: true });
+});
+
+/** A writer with a pool of its own, and how many statements it has sent so far. It remembers nothing. */
+function openWriter(limits: Partial<EntryWriterLimits> = {}) {
+  const pool = createPool(database.url, 10, log);
+  onTestFinished(() => pool.end());
+  let acquired = 0;
+  pool.on("acquire", () => {
+    acquired += 1;
+  });
+  const recent = new RecentEntries(new Notifications(database.url, log), 0);
+  const defaults = { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 100_000 };
+  return { writer: new EntryWriter(pool, recent, { ...defaults, ...limits }), statements: () => acquired };
+}
+
+function entryOf(fields: { requestId?: string; userId?: string; wordCount?: number }) {
+  return {
+    requestId: randomUUID() as string,
+    userId: randomUUID() as string,
+    wordCount: 1,
+    timestamp: 1_709_208_000_000_000n,
+    hasTimestamp: true,
+    ...fields,
+  } satisfies NewEntry;
+}
+
+/** How many of these entries the log has. */
+async function count(entries: readonly { requestId: string }[]): Promise<number | null> {
+  const ids = entries.map(({ requestId }) => requestId);
+  const { rowCount } = await database.pool.query("SELECT FROM learning_log WHERE request_id = ANY ($1)", [
+    ids,
+  ]);
+  return rowCount;
+}

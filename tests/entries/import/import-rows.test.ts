@@ -1,0 +1,138 @@
+import { randomUUID } from "node:crypto";
+import { gzipSync } from "node:zlib";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { expect, test } from "vitest";
+import { importRows } from "../../../src/entries/import/import-rows.ts";
+import { readRows } from "../../../src/entries/import/read-rows.ts";
+import { aggregatesOf, checkAggregatesAfterAll } from "../../support/aggregates.ts";
+import { grpcClient } from "../../support/clients.ts";
+import { useTestService } from "../../support/test-service.ts";
+import { csvOf, header, useCsvFiles } from "./csv-files.ts";
+
+const service = useTestService();
+checkAggregatesAfterAll(service.database);
+const files = useCsvFiles();
+
+test("keeps every field as it is written: microseconds, offsets, quotes, line breaks, any script", async () => {
+  const users = ['a "quoted", user', "two\nlines", "Zoë 😀"].map((name) => `${name} ${randomUUID()}`);
+  const quote = (text: string) => `"${text.replaceAll('"', '""')}"`;
+  const rows = users.map((user) => `${randomUUID()},${quote(user)},7,2024-02-29T13:00:00.123456+01:00`);
+  expect(await importFile([header, ...rows].join("\n"))).toMatchObject({ created: 3, rejected: 0 });
+  const { seconds } = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
+  for (const userId of users) {
+    const { entries } = await grpcClient(service.url).listEntries({ userId });
+    expect(entries).toMatchObject([{ wordCount: 7, timestamp: { seconds, nanos: 123_456_000 } }]);
+  }
+});
+
+test.for([
+  ["CRLF", (csv: string) => csv.replaceAll("\n", "\r\n")],
+  ["a byte order mark", (csv: string) => `\ufeff${csv}`],
+  ["a line break at the end", (csv: string) => `${csv}\n`],
+  ["empty lines", (csv: string) => `${csv.replaceAll("\n", "\n\n")}\n\n`],
+  ["empty lines and CRLF", (csv: string) => `${csv.replaceAll("\n", "\r\n\r\n")}\r\n\r\n`],
+  ["request_ids in upper case", (csv: string) => csv.replaceAll(/[0-9a-f-]{36}/g, (id) => id.toUpperCase())],
+  ["spaces around the fields", (csv: string) => csv.replaceAll(",", " , ")],
+  ["every field in quotes", (csv: string) => csv.replaceAll(/[^,\n]+/g, '"$&"')],
+  ["gzip around it", (csv: string) => gzipSync(csv)],
+  [
+    "gzip around a byte order mark and CRLF",
+    (csv: string) => gzipSync(`\ufeff${csv.replaceAll("\n", "\r\n")}`),
+  ],
+] as const)("takes a file with %s", async ([, change]) => {
+  const userId = randomUUID();
+  expect(await importFile(change(csvOf(userId, 3)))).toEqual({
+    created: 3,
+    duplicates: 0,
+    rejected: 0,
+    said: [],
+  });
+});
+
+test("finds the columns in any order and among others", async () => {
+  const userId = randomUUID();
+  const names = "note,timestamp,word_count,request_id,user_id,more";
+  const row = `x,2024-02-29T12:00:00Z,7,${randomUUID()},${userId},`;
+  expect(await importFile(`${names}\n${row}`)).toMatchObject({ created: 1 });
+  expect(await aggregatesOf(service.database.pool, userId)).toEqual({ words: 7, entries: 1, rows: 1 });
+});
+
+test.for([
+  ["LF", "\n"],
+  ["CRLF", "\r\n"],
+] as const)(
+  "names the line and the reason of each row it rejects, and records the rest (%s)",
+  async ([, lineBreak]) => {
+    const userId = randomUUID();
+    const id = () => randomUUID();
+    const time = "2024-02-29T12:00:00Z";
+    const tomorrow = new Date(Date.now() + 25 * 3_600_000).toISOString();
+    const lines = [
+      header,
+      `${id()},${userId},1,${time}`,
+      `no-uuid,${userId},1,${time}`,
+      `${id()},,1,${time}`,
+      `${id()},${userId},-1,${time}`,
+      `${id()},${userId},1.5,${time}`,
+      `${id()},${userId},2147483648,${time}`,
+      "",
+      `${id()},${userId},1,yesterday`,
+      `${id()},${userId},1,2024-02-30T12:00:00Z`,
+      `${id()},${userId},1,${tomorrow}`,
+      `${id()},${userId},1,1969-12-31T23:59:59Z`,
+      `${id()},${"u".repeat(129)},1,${time}`,
+      `${id()},a\0b,1,${time}`,
+      `${id()},${userId},1`,
+      `${id()},${userId},1,${time}`,
+    ];
+    const { said, ...tally } = await importFile(lines.join(lineBreak));
+    expect(said).toEqual([
+      [3, expect.stringMatching(/^request_id: .*UUID/)],
+      [4, "a column is empty"],
+      [5, "word_count -1 is no whole number from 0 to 2147483647"],
+      [6, "word_count 1.5 is no whole number from 0 to 2147483647"],
+      [7, "word_count 2147483648 is no whole number from 0 to 2147483647"],
+      [9, "timestamp yesterday is not as in 2024-02-29T12:00:00+01:00"],
+      [10, "timestamp 2024-02-30T12:00:00Z is not as in 2024-02-29T12:00:00+01:00"],
+      [11, expect.stringMatching(/^timestamp: .*24 hours/)],
+      [12, expect.stringMatching(/^timestamp: .*1970/)],
+      [13, expect.stringMatching(/^user_id: .*128/)],
+      [14, expect.stringMatching(/^user_id: /)],
+      [15, "a column is empty"],
+    ]);
+    expect(tally).toEqual({ created: 2, duplicates: 0, rejected: 12 });
+    expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 2 });
+  },
+);
+
+test("a row that changes an entry which is recorded is a duplicate, and changes nothing", async () => {
+  const userId = randomUUID();
+  const csv = csvOf(userId, 2);
+  await importFile(csv);
+  expect(await importFile(csv.replaceAll(",1,", ",9,"))).toMatchObject({ created: 0, duplicates: 2 });
+  expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ words: 2 });
+});
+
+test("a file with nothing but the columns has no rows", async () => {
+  expect(await importFile(`${header}\n`)).toEqual({ created: 0, duplicates: 0, rejected: 0, said: [] });
+});
+
+test.for([
+  ["is empty", "", "the first line names no column request_id, user_id, word_count, timestamp"],
+  ["has nothing but empty lines", "\n\n", "the first line names no column"],
+  ["is an empty one in gzip", gzipSync(""), "the first line names no column"],
+  ["has no columns of these names", "request_id,user,timestamp\n", "names no column user_id, word_count"],
+  ["has a quote that is not closed", `${csvOf("u", 1)}\n"${randomUUID()},u,1`, "line 3"],
+  ["is cut off within gzip", gzipSync(csvOf("u", 100)).subarray(0, -10), "unexpected end of file"],
+  ["is not what its first bytes say", Buffer.from([0x1f, 0x8b, 1, 2, 3]), "unknown compression method"],
+] as const)("a file that %s ends the import with the reason", async ([, content, reason]) => {
+  await expect(importFile(content)).rejects.toThrow(reason);
+});
+
+async function importFile(content: string | Buffer) {
+  const tally = { created: 0, duplicates: 0, rejected: 0 };
+  const said: [line: number, reason: string][] = [];
+  const rows = readRows(await files.write(content), () => {});
+  await importRows(grpcClient(service.url), rows, (line, reason) => said.push([line, reason]), tally);
+  return { ...tally, said };
+}

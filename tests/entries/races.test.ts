@@ -1,0 +1,108 @@
+import { randomUUID } from "node:crypto";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { expect, test } from "vitest";
+import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
+import { conflictOf } from "../support/failures.ts";
+import { useTwoServices } from "../support/two-services.ts";
+
+const services = useTwoServices();
+checkAggregatesAfterAll(services.database);
+
+const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
+
+test("of 200 callers on two instances with one request_id, one wins, and the entry counts once", async () => {
+  const { a, b, database } = services;
+  const sent = { requestId: randomUUID(), userId: randomUUID(), wordCount: 5, timestamp };
+  const outcomes = await Promise.all(
+    Array.from({ length: 200 }, (_, index) =>
+      (index % 2 === 0 ? a : b).createEntry(sent).catch(ConnectError.from),
+    ),
+  );
+  const lost = outcomes.filter((outcome) => outcome instanceof ConnectError);
+  expect(lost).toHaveLength(199);
+  for (const error of lost) {
+    expect(error).toMatchObject({ code: Code.AlreadyExists });
+    expect(conflictOf(error)).toMatchObject({ payloadMatches: true });
+  }
+  expect(await aggregatesOf(database.pool, sent.userId)).toEqual({ words: 5, entries: 1, rows: 1 });
+});
+
+test("of callers with one request_id and different entries, all who lose see the one that won", async () => {
+  const { a, b } = services;
+  const userId = randomUUID();
+  for (let round = 0; round < 20; round += 1) {
+    const requestId = randomUUID();
+    const outcomes = await Promise.all(
+      [a, b, a, b].map((client, wordCount) =>
+        client.createEntry({ requestId, userId, wordCount, timestamp }).catch(ConnectError.from),
+      ),
+    );
+    const [won] = outcomes.flatMap((outcome) => (outcome instanceof ConnectError ? [] : outcome.entry));
+    const seen = outcomes.flatMap((outcome) =>
+      outcome instanceof ConnectError ? conflictOf(outcome)?.existing : [],
+    );
+    expect(seen).toEqual([won, won, won]);
+  }
+});
+
+test("two instances that write the same keys in opposite order get no error, and record each once", async () => {
+  const { a, b, database } = services;
+  const users = Array.from({ length: 50 }, () => randomUUID());
+  const rounds = 25;
+  for (let round = 0; round < rounds; round += 1) {
+    const entries = users.flatMap((userId) =>
+      [0, 1].map((quarter) => ({
+        requestId: randomUUID(),
+        userId,
+        wordCount: 1,
+        timestamp: { ...timestamp, seconds: timestamp.seconds + BigInt(quarter * 900) },
+      })),
+    );
+    const others = entries.map((entry) => ({ ...entry, requestId: randomUUID() })).reverse();
+    const answers = await Promise.all([
+      a.batchCreateEntries({ entries }),
+      b.batchCreateEntries({ entries: entries.toReversed() }),
+      a.batchCreateEntries({ entries: others }),
+      b.batchCreateEntries({ entries: others.toReversed() }),
+    ]);
+    expect(answers.reduce((sum, { createdCount }) => sum + createdCount, 0)).toBe(200);
+    expect(answers.reduce((sum, { duplicateCount }) => sum + duplicateCount, 0)).toBe(200);
+  }
+  for (const userId of users) {
+    expect(await aggregatesOf(database.pool, userId)).toEqual({
+      words: rounds * 4,
+      entries: rounds * 4,
+      rows: 2,
+    });
+  }
+});
+
+test("entries that are created and deleted at the same time leave the aggregates right, and nobody gets an error", async () => {
+  const { a, b, database } = services;
+  const userId = randomUUID();
+  const requestIds = Array.from({ length: 5 }, () => randomUUID());
+  let created = 0;
+  let deleted = 0;
+  const expected = [Code.AlreadyExists, Code.NotFound];
+  const worker = async (index: number) => {
+    const client = index % 2 === 0 ? a : b;
+    for (let step = 0; step < 6; step += 1) {
+      const requestId = requestIds[(index + step) % requestIds.length] ?? "";
+      try {
+        if ((index + step) % 3 > 0) {
+          await client.createEntry({ requestId, userId, wordCount: 3, timestamp });
+          created += 1;
+        } else {
+          await client.deleteEntry({ requestId });
+          deleted += 1;
+        }
+      } catch (error) {
+        if (!expected.includes(ConnectError.from(error).code)) throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: 24 }, (_, index) => worker(index)));
+  const { words, entries } = await aggregatesOf(database.pool, userId);
+  expect({ words, entries }).toEqual({ words: (created - deleted) * 3, entries: created - deleted });
+});

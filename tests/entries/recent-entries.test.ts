@@ -1,0 +1,169 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { expect, test, vi } from "vitest";
+import { checkAggregatesAfterAll } from "../support/aggregates.ts";
+import type { LearningLogClient } from "../support/clients.ts";
+import { failureOf } from "../support/failures.ts";
+import { useTwoServices } from "../support/two-services.ts";
+import { lockWrites } from "../support/write-lock.ts";
+
+// An instance remembers what it recorded; whatever another instance deletes must not be answered from that.
+
+const services = useTwoServices();
+const { database } = services;
+checkAggregatesAfterAll(database);
+
+const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
+const oneWord = (userId = randomUUID() as string) => ({
+  requestId: randomUUID() as string,
+  userId,
+  wordCount: 1,
+  timestamp,
+});
+
+type Entry = ReturnType<typeof oneWord>;
+
+test("a request_id that one instance deletes is free at once in the other that remembered it", async () => {
+  const { a, b } = services;
+  await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const entry = oneWord();
+      await b.createEntry(entry);
+      await expectKnown(b, entry);
+      for (let round = 0; round < 3; round += 1) {
+        await a.deleteEntry({ requestId: entry.requestId });
+        expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
+        await expectKnown(b, entry);
+      }
+    }),
+  );
+});
+
+test("the request_ids of a learner whom one instance deletes are free at once in both, and no others are", async () => {
+  const { a, b } = services;
+  const userId = randomUUID();
+  const entries = Array.from({ length: 10 }, () => oneWord(userId));
+  const other = oneWord();
+  for (const entry of [...entries, other]) {
+    await b.createEntry(entry);
+    await expectKnown(a, entry);
+  }
+  await a.deleteUserEntries({ userId });
+  for (const [index, entry] of entries.entries()) {
+    expect(await (index % 2 === 0 ? a : b).createEntry(entry)).toMatchObject({ alreadyExisted: false });
+  }
+  await waitForNotifications();
+  await using _ = await lockWrites(database);
+  for (const client of [a, b]) await expectKnown(client, other);
+});
+
+test("an instance whose connection for the news is cut never takes what was deleted for known", async () => {
+  const { a, b } = services;
+  let done = false;
+  const cutting = (async () => {
+    while (!done) {
+      await cutNotifications();
+      await sleep(Math.random() * 400);
+    }
+  })();
+  const working = Promise.all(
+    Array.from({ length: 10 }, async () => {
+      const entry = oneWord();
+      for (let round = 0; round < 4; round += 1) {
+        expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
+        await expectKnown(b, entry);
+        await a.deleteEntry({ requestId: entry.requestId });
+      }
+    }),
+  ).finally(() => {
+    done = true;
+  });
+  await Promise.all([working, cutting]);
+});
+
+test.for([
+  ["an entry is not there", (client, { requestId }) => client.deleteEntry({ requestId })],
+  ["a learner has no entries", (client, { userId }) => client.deleteUserEntries({ userId })],
+] satisfies [string, (client: LearningLogClient, entry: Entry) => Promise<unknown>][])(
+  "who is told that %s can record it in any instance, even while its deletion goes on",
+  async ([, remove]) => {
+    const { a, b } = services;
+    for (let round = 0; round < 4; round += 1) {
+      await waitForNotifications();
+      const entry = oneWord();
+      await b.createEntry(entry);
+      await cutNotifications();
+      const deletions = [1, 2].map(() => remove(a, entry).catch(ConnectError.from));
+      // One of them deletes the entry, the other one finds nothing to delete.
+      await Promise.race(deletions);
+      expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
+      await Promise.all(deletions);
+    }
+  },
+);
+
+test("whatever creates and deletes race, both instances agree with the database afterwards", async () => {
+  const { a, b } = services;
+  await Promise.all(
+    Array.from({ length: 15 }, async () => {
+      const entry = oneWord();
+      for (let round = 0; round < 4; round += 1) {
+        const deletion = { requestId: entry.requestId };
+        await Promise.allSettled([b.createEntry(entry), a.deleteEntry(deletion), b.createEntry(entry)]);
+        const { rowCount } = await database.pool.query("SELECT FROM learning_log WHERE request_id = $1", [
+          entry.requestId,
+        ]);
+        for (const client of [a, b]) {
+          const outcome = await client.createEntry(entry).catch(ConnectError.from);
+          if (rowCount === 0 && client === a) expect(outcome).toMatchObject({ alreadyExisted: false });
+          else expect(outcome).toMatchObject({ code: Code.AlreadyExists });
+        }
+      }
+    }),
+  );
+});
+
+test("a message that makes no sense on the channel for deletions does no harm", async () => {
+  const { a, b } = services;
+  const entry = oneWord();
+  await b.createEntry(entry);
+  await waitForNotifications();
+  for (const payload of ["garbage", "", "42", "null", '"text"', "{}"]) {
+    await database.pool.query("SELECT pg_notify('daily_aggregator_deletions', $1)", [payload]);
+  }
+  await expectKnown(b, entry);
+  await a.deleteEntry({ requestId: entry.requestId });
+  expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
+});
+
+async function expectKnown(client: LearningLogClient, entry: Entry): Promise<void> {
+  expect(await failureOf(client.createEntry(entry))).toMatchObject({ code: Code.AlreadyExists });
+}
+
+/** Breaks the connections over which the instances get the news; they make new ones. */
+async function cutNotifications(): Promise<void> {
+  await database.pool.query(
+    `SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE application_name = 'daily-aggregator notifications' AND datname = current_database()`,
+  );
+}
+
+/** Resolves once both instances get the news: each then sends `SELECT` over that connection, again and again. */
+async function waitForNotifications(): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const { rowCount } = await database.pool.query(
+        `SELECT
+        FROM pg_stat_activity
+        WHERE application_name = 'daily-aggregator notifications'
+          AND datname = current_database()
+          AND query = 'SELECT'`,
+      );
+      if (rowCount !== 2) throw new Error(`${rowCount} instances get the news`);
+    },
+    { timeout: 20_000, interval: 10 },
+  );
+}

@@ -1,0 +1,30 @@
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import { readConfig } from "../../src/config.ts";
+import { startService } from "../../src/service.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
+import { grpcClient } from "../support/clients.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { lockWrites } from "../support/write-lock.ts";
+
+const database = useTestDatabase();
+checkAggregatesAfterAll(database);
+
+test("an instance that is stopped answers the calls that wait for the database, after their commit", async () => {
+  const config = readConfig({ PORT: "0", DATABASE_URL: database.url });
+  const service = await startService(config, createLog("silent"));
+  const client = grpcClient(service.url);
+  const userId = randomUUID();
+  const entry = () => ({ requestId: randomUUID(), userId, wordCount: 1 });
+  await using lock = await lockWrites(database);
+  const calls = Array.from({ length: 100 }, () => client.createEntry(entry()));
+  const batch = client.batchCreateEntries({ entries: [entry(), entry()] });
+  // Two statements of single entries, and the batch: by then, the other calls have come, too.
+  await lock.waitForBlocked(3);
+  const stopped = service.stop();
+  await lock.release();
+  await Promise.all([...calls, batch]);
+  await stopped;
+  expect(await aggregatesOf(database.pool, userId)).toMatchObject({ entries: 102 });
+});

@@ -1,0 +1,142 @@
+import { randomUUID } from "node:crypto";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { expect, test } from "vitest";
+import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../../support/aggregates.ts";
+import { grpcClient } from "../../support/clients.ts";
+import { runCommand } from "../../support/command.ts";
+import { useTestService } from "../../support/test-service.ts";
+import { recordLearner } from "../learner.ts";
+
+// Each test that makes the aggregates wrong leaves them right.
+
+const service = useTestService();
+checkAggregatesAfterAll(service.database);
+const { pool } = service.database;
+
+const clean = { code: 0, stdout: "the aggregates agree with the log\n", stderr: "" };
+
+test("aggregates that agree with the log: says so and ends with 0, with --repair, too", async () => {
+  const userId = await recordLearner(pool, 100);
+  expect(await verify()).toEqual(clean);
+  expect(await verify("--repair")).toEqual(clean);
+  expect(await aggregatesOf(pool, userId)).toMatchObject({ words: 100, entries: 100 });
+});
+
+test("a wrong row, a missing one and one too many: shows each and ends with 1, until --repair mends them", async () => {
+  // A minute apart from 00:01 on, so 14 entries in the first quarter of an hour, 15 in the next.
+  const userId = await recordLearner(pool, 40);
+  const untouched = await recordLearner(pool, 40);
+  const bucket = (time: string) => `2024-01-01T${time}:00.000Z`;
+  await pool.query(
+    `UPDATE learning_log_aggregates SET total_word_count = 99 WHERE user_id = $1 AND bucket = $2`,
+    [userId, bucket("00:00")],
+  );
+  await pool.query("DELETE FROM learning_log_aggregates WHERE user_id = $1 AND bucket = $2", [
+    userId,
+    bucket("00:15"),
+  ]);
+  await pool.query("INSERT INTO learning_log_aggregates VALUES ($1, $2, 0, 0)", [userId, bucket("09:00")]);
+
+  const differences = [
+    `${userId} ${bucket("00:00")}: the log has 14 words in 14 entries, the aggregates have 99 words in 14 entries`,
+    `${userId} ${bucket("00:15")}: the log has 15 words in 15 entries, the aggregates have no row`,
+    `${userId} ${bucket("09:00")}: the log has nothing, the aggregates have 0 words in 0 entries`,
+  ];
+  for (let times = 0; times < 2; times += 1) {
+    const { code, stdout } = await verify();
+    const said = stdout.trimEnd().split("\n");
+    expect({ code, said: said.toSorted() }).toEqual({
+      code: 1,
+      said: [...differences, "3 aggregates differ from the log"].toSorted(),
+    });
+    expect(said.at(-1)).toBe("3 aggregates differ from the log");
+  }
+
+  const repaired = await verify("--repair");
+  expect(repaired.code).toBe(0);
+  expect(repaired.stdout.split("\n").slice(3)).toEqual([
+    "3 aggregates differ from the log",
+    "repaired: 2 set to what the log adds up to, 1 deleted",
+    "",
+  ]);
+  await expectAggregatesMatchLog(pool);
+  expect(await aggregatesOf(pool, userId)).toEqual({ words: 40, entries: 40, rows: 3 });
+  expect(await aggregatesOf(pool, untouched)).toEqual({ words: 40, entries: 40, rows: 3 });
+  expect(await verify()).toEqual(clean);
+});
+
+test("more than a thousand differences: shows the first ten, and counts them all", async () => {
+  const userId = randomUUID();
+  await pool.query(
+    `INSERT INTO learning_log_aggregates
+    SELECT $1, timestamptz '2024-01-01T00:00:00Z' + n * interval '15 minutes', 1, 1
+    FROM generate_series(1, 2345) AS n`,
+    [userId],
+  );
+  const { code, stdout } = await verify("--repair");
+  const said = stdout.trimEnd().split("\n");
+  expect(code).toBe(0);
+  expect(said).toHaveLength(12);
+  expect(said.slice(10)).toEqual([
+    "2345 aggregates differ from the log",
+    "repaired: 0 set to what the log adds up to, 2345 deleted",
+  ]);
+  expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
+});
+
+test("while others write: finds no difference that is none, mends what is wrong, and no writer gets an error", async () => {
+  const client = grpcClient(service.url);
+  const userId = await recordLearner(pool, 40);
+  const timestamp = timestampFromDate(new Date("2024-01-01T00:05:00Z"));
+  let done = false;
+  let written = 0;
+  const writing = Promise.all(
+    Array.from({ length: 4 }, async (_, writer) => {
+      while (!done) {
+        const entry = () => ({ requestId: randomUUID(), userId, wordCount: 1, timestamp });
+        const first = entry();
+        await client.createEntry(first);
+        await client.batchCreateEntries({ entries: [entry(), entry()] });
+        written += 3;
+        if (writer === 0) {
+          await client.deleteEntry({ requestId: first.requestId });
+          written -= 1;
+        }
+      }
+    }),
+  );
+  try {
+    expect(await verify()).toEqual(clean);
+    await pool.query(
+      "UPDATE learning_log_aggregates SET entry_count = entry_count + 5 WHERE user_id = $1 AND bucket = $2",
+      [userId, "2024-01-01T00:30:00Z"],
+    );
+    expect(await verify()).toMatchObject({ code: 1 });
+    expect(await verify("--repair")).toMatchObject({ code: 0 });
+    expect(await verify()).toEqual(clean);
+  } finally {
+    done = true;
+    await writing;
+  }
+  expect(await aggregatesOf(pool, userId)).toMatchObject({ entries: 40 + written });
+});
+
+test("a database that cannot be reached, or an option that it does not know: says so and ends with 2", async () => {
+  const away = await verify("", "postgres://postgres@127.0.0.1:1/none");
+  expect(away).toMatchObject({
+    code: 2,
+    stdout: "",
+    stderr: expect.stringMatching(/^verify: .*ECONNREFUSED/),
+  });
+  const misspelt = await verify("--repiar");
+  expect(misspelt).toMatchObject({
+    code: 2,
+    stdout: "",
+    stderr: expect.stringMatching(/^verify: .*--repiar/),
+  });
+});
+
+function verify(option = "", databaseUrl = service.database.url) {
+  const args = option === "" ? [] : [option];
+  return runCommand("src/entries/verify/verify-command.ts", args, { env: { DATABASE_URL: databaseUrl } });
+}

@@ -1,0 +1,68 @@
+import { randomUUID } from "node:crypto";
+import type pg from "pg";
+import { timestampFromMicros } from "../../src/database/timestamps.ts";
+import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
+import type { LearningLogClient } from "../support/clients.ts";
+import type { OracleEntry, OraclePeriod, OracleQuestion } from "./oracle.ts";
+
+// The service as the oracle sees it: the same entries, the same question, an answer of the same shape.
+
+/** What is asked of the service. */
+export interface Question extends OracleQuestion {
+  readonly omitEmptyPeriods?: boolean;
+}
+
+/** A period, with what follows from it. */
+export interface AnsweredPeriod extends OraclePeriod {
+  readonly average: number;
+}
+
+/** Records the entries of a learner who had none; returns the user_id. */
+export async function recordLearner(pool: pg.Pool, entries: readonly OracleEntry[]): Promise<string> {
+  const userId = randomUUID();
+  await insertEntries(
+    pool,
+    entries.map((entry) => ({ ...entry, userId, requestId: randomUUID() })),
+  );
+  return userId;
+}
+
+/** Calls GetSummary. */
+export async function askService(
+  client: LearningLogClient,
+  userId: string,
+  question: Question,
+): Promise<AnsweredPeriod[]> {
+  const { periods } = await client.getSummary({
+    ...question,
+    userId,
+    from: timestampFromMicros(question.from),
+    to: timestampFromMicros(question.to),
+  });
+  return periods.map(({ period, totalWordCount, entryCount, averageWordsLearned }) => ({
+    period: isoInstant(period),
+    total: totalWordCount,
+    count: entryCount,
+    average: averageWordsLearned,
+  }));
+}
+
+/** What the service must answer, by the oracle. */
+export function withAverages(periods: readonly OraclePeriod[]): AnsweredPeriod[] {
+  return periods.map((period) => ({
+    ...period,
+    average: period.count === 0n ? 0 : Number(period.total) / Number(period.count),
+  }));
+}
+
+/** Microseconds since 1970. @param text an instant with its offset, such as 2024-03-31T00:00+02:00 */
+export function micros(text: string): bigint {
+  return Temporal.Instant.from(text).epochNanoseconds / 1000n;
+}
+
+function isoInstant(period: { seconds: bigint; nanos: number } | undefined): string {
+  if (period === undefined) throw new Error("a period must have a name");
+  return Temporal.Instant.fromEpochNanoseconds(
+    period.seconds * 1_000_000_000n + BigInt(period.nanos),
+  ).toString();
+}

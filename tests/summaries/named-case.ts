@@ -1,0 +1,40 @@
+import { expect, test } from "vitest";
+import type { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { grpcClient } from "../support/clients.ts";
+import type { TestService } from "../support/test-service.ts";
+import { askService, micros, recordLearner, withAverages } from "./ask.ts";
+import { summarize } from "./oracle.ts";
+
+/** A summary written out by hand. */
+export interface NamedCase {
+  /** What a learner or a developer would notice. */
+  readonly title: string;
+  readonly timeZone: string;
+  readonly granularity: Granularity;
+  /** An instant with its offset, such as 2024-03-31T00:00+02:00. */
+  readonly from: string;
+  readonly to: string;
+  /** When, and how many words: powers of two, so that a sum tells what went into it. */
+  readonly entries: readonly (readonly [string, number])[];
+  /** The first instant, the sum of the words and the number of entries of each period. */
+  readonly periods: readonly (readonly [string, number, number])[];
+}
+
+/** Holds the service against what is written, and the oracle, too: it must deserve to be one. */
+export function testNamedCases(service: TestService, cases: readonly NamedCase[]): void {
+  for (const { title, granularity, timeZone, ...named } of cases) {
+    const entries = named.entries.map(([time, wordCount]) => ({ timestamp: micros(time), wordCount }));
+    const question = { granularity, timeZone, from: micros(named.from), to: micros(named.to) };
+    const periods = named.periods.map(([period, total, count]) => ({
+      period: Temporal.Instant.from(period).toString(),
+      total: BigInt(total),
+      count: BigInt(count),
+    }));
+    // Not test.for: it cuts titles short.
+    test(title, async () => {
+      expect(summarize(entries, question)).toEqual(periods);
+      const userId = await recordLearner(service.database.pool, entries);
+      expect(await askService(grpcClient(service.url), userId, question)).toEqual(withAverages(periods));
+    });
+  }
+}

@@ -1,0 +1,134 @@
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+
+// What GetSummary must answer, worked out with Temporal: other code than the SQL, and another time zone database.
+
+/** An entry, as far as a summary looks at it. */
+export interface OracleEntry {
+  /** Microseconds since 1970. */
+  readonly timestamp: bigint;
+  readonly wordCount: number;
+}
+
+/** What is asked. */
+export interface OracleQuestion {
+  /** Microseconds since 1970. */
+  readonly from: bigint;
+  /** Microseconds since 1970. */
+  readonly to: bigint;
+  readonly granularity: Granularity;
+  readonly timeZone: string;
+}
+
+/** A period, and what the entries in it add up to. */
+export interface OraclePeriod {
+  /** The first instant of the period, such as 2024-03-31T00:00:00Z. */
+  readonly period: string;
+  readonly total: bigint;
+  readonly count: bigint;
+}
+
+/**
+ * Every period from the one that holds `from` to the one that holds `to`.
+ *
+ * Two instants are in the same period if they have the same label. So this finds out where each label shows up first,
+ * and adds up the entries of each.
+ */
+export function summarize(entries: readonly OracleEntry[], question: OracleQuestion): OraclePeriod[] {
+  const { from, to, granularity, timeZone } = question;
+  // Sorted, as the clock may be put back from a period to the one before.
+  const ends = [from, to].map((instant) => labelOf(zoned(instant, timeZone), granularity)).sort();
+  const [firstLabel = "", lastLabel = ""] = ends;
+  const entriesOf = Map.groupBy(entries, ({ timestamp }) => labelOf(zoned(timestamp, timeZone), granularity));
+  return [...firstInstants(question)]
+    .filter(([label]) => label >= firstLabel && label <= lastLabel)
+    .sort(([label], [other]) => (label < other ? -1 : 1))
+    .map(([label, period]) => {
+      const wordCounts = (entriesOf.get(label) ?? []).map(({ wordCount }) => BigInt(wordCount));
+      return {
+        period: period.toString(),
+        total: wordCounts.reduce((sum, wordCount) => sum + wordCount, 0n),
+        count: BigInt(wordCounts.length),
+      };
+    });
+}
+
+/** The first instant of each label from `from` to `to`, and of some before and after. */
+function firstInstants({ from, to, granularity, timeZone }: OracleQuestion): Map<string, Temporal.Instant> {
+  const margin = marginDays[granularity] * 86_400_000_000n;
+  const end = zoned(to + margin, timeZone);
+  const found = new Map<string, Temporal.Instant>();
+  let time = zoned(from - margin, timeZone);
+  while (Temporal.ZonedDateTime.compare(time, end) < 0) {
+    const label = labelOf(time, granularity);
+    if (!found.has(label)) found.set(label, time.toInstant());
+    time = nextChange(time, granularity);
+  }
+  return found;
+}
+
+/** Longer than a period of the granularity and the day that a clock was once put back or on. */
+const marginDays: Readonly<Record<Granularity, bigint>> = {
+  [Granularity.UNSPECIFIED]: 0n,
+  [Granularity.HOUR]: 2n,
+  [Granularity.DAY]: 3n,
+  [Granularity.WEEK]: 9n,
+  [Granularity.MONTH]: 33n,
+  [Granularity.QUARTER]: 94n,
+  [Granularity.YEAR]: 368n,
+};
+
+/** The same for all instants of a period and no others; labels sort as the calendar goes. */
+function labelOf(time: Temporal.ZonedDateTime, granularity: Granularity): string {
+  const start = startOnTheWall(time, granularity);
+  if (granularity !== Granularity.HOUR) return start.toString();
+  // The clock may show an hour twice: the start is counted back in real time, so that the two differ.
+  return time
+    .toInstant()
+    .subtract(start.until(time.toPlainDateTime(), { largestUnit: "hour" }))
+    .toString();
+}
+
+/** The next instant that may have another label: the wall clock comes to the next period, or is changed before. */
+function nextChange(time: Temporal.ZonedDateTime, granularity: Granularity): Temporal.ZonedDateTime {
+  const nextOnTheWall = startOnTheWall(time, granularity).add(periodLengths[granularity]);
+  const untilNext = time.toPlainDateTime().until(nextOnTheWall, { largestUnit: "hour" });
+  // Hours and less are added to a ZonedDateTime in real time.
+  const next = time.add(untilNext);
+  const changed = time.getTimeZoneTransition("next");
+  return changed !== null && Temporal.ZonedDateTime.compare(changed, next) < 0 ? changed : next;
+}
+
+const periodLengths: Readonly<Record<Granularity, Temporal.DurationLike>> = {
+  [Granularity.UNSPECIFIED]: {},
+  [Granularity.HOUR]: { hours: 1 },
+  [Granularity.DAY]: { days: 1 },
+  [Granularity.WEEK]: { weeks: 1 },
+  [Granularity.MONTH]: { months: 1 },
+  [Granularity.QUARTER]: { months: 3 },
+  [Granularity.YEAR]: { years: 1 },
+};
+
+/** What the wall clock and the calendar beside it showed, or would have shown, when the period began. */
+function startOnTheWall(time: Temporal.ZonedDateTime, granularity: Granularity): Temporal.PlainDateTime {
+  const date = time.toPlainDate();
+  switch (granularity) {
+    case Granularity.HOUR:
+      return date.toPlainDateTime({ hour: time.hour });
+    case Granularity.DAY:
+      return date.toPlainDateTime();
+    case Granularity.WEEK:
+      return date.subtract({ days: date.dayOfWeek - 1 }).toPlainDateTime();
+    case Granularity.MONTH:
+      return date.with({ day: 1 }).toPlainDateTime();
+    case Granularity.QUARTER:
+      return date.with({ day: 1, month: date.month - ((date.month - 1) % 3) }).toPlainDateTime();
+    case Granularity.YEAR:
+      return date.with({ day: 1, month: 1 }).toPlainDateTime();
+    default:
+      throw new Error(`no granularity: ${granularity}`);
+  }
+}
+
+function zoned(micros: bigint, timeZone: string): Temporal.ZonedDateTime {
+  return Temporal.Instant.fromEpochNanoseconds(micros * 1000n).toZonedDateTimeISO(timeZone);
+}

@@ -1,0 +1,80 @@
+import { readFile } from "node:fs/promises";
+import { gunzipSync } from "node:zlib";
+import { expect, test } from "vitest";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { EntryPayload } from "../../src/entries/entry.ts";
+import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
+import { grpcClient } from "../support/clients.ts";
+import { useTestService } from "../support/test-service.ts";
+import { askService, micros, withAverages } from "./ask.ts";
+import { summarize } from "./oracle.ts";
+
+// A log of real learners, if there is one: WRITING_LOG=FILE npx vitest run tests/summaries/real-data.test.ts
+// FILE is gzip, CSV without quotes, first line `request_id,user_id,word_count,timestamp`, timestamps in RFC 3339.
+
+const file = process.env.WRITING_LOG;
+const service = useTestService();
+
+const timeZones = [
+  ...[
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Los_Angeles",
+    "America/Sao_Paulo",
+    "America/St_Johns",
+  ],
+  ...["Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia", "Pacific/Chatham"],
+];
+
+const day = 86_400_000_000n;
+
+test.runIf(file)(
+  "the busiest learners of a real log get the oracle's summaries in ten zones",
+  { timeout: 900_000 },
+  async () => {
+    const entries = await readLog(file ?? "");
+    for (let index = 0; index < entries.length; index += 1000) {
+      await insertEntries(service.database.pool, entries.slice(index, index + 1000));
+    }
+    const client = grpcClient(service.url);
+    for (const [userId, own] of busiest(entries, 20)) {
+      for (const timeZone of timeZones) {
+        for (const { granularity, from, to } of ranges(own)) {
+          const question = { timeZone, granularity, from, to };
+          const answer = await askService(client, userId, question);
+          expect(answer, `${userId}, ${timeZone}, granularity ${granularity}`).toEqual(
+            withAverages(summarize(own, question)),
+          );
+        }
+      }
+    }
+  },
+);
+
+async function readLog(path: string): Promise<EntryPayload[]> {
+  const [, ...lines] = gunzipSync(await readFile(path))
+    .toString("utf8")
+    .trim()
+    .split("\n");
+  return lines.map((line) => {
+    const [requestId = "", userId = "", wordCount, timestamp = ""] = line.trim().split(",");
+    return { requestId, userId, wordCount: Number(wordCount), timestamp: micros(timestamp) };
+  });
+}
+
+function busiest(entries: readonly EntryPayload[], howMany: number): [string, EntryPayload[]][] {
+  const learners = [...Map.groupBy(entries, ({ userId }) => userId)];
+  return learners.sort(([, own], [, others]) => others.length - own.length).slice(0, howMany);
+}
+
+/** From a learner's first entry to the last; by the hour, the first hundred days of it. */
+function ranges(entries: readonly EntryPayload[]) {
+  const times = entries.map(({ timestamp }) => timestamp).sort((a, b) => (a < b ? -1 : 1));
+  const [from = 0n, to = 0n] = [times.at(0), times.at(-1)];
+  const { HOUR, DAY, WEEK, MONTH, QUARTER, YEAR } = Granularity;
+  return [
+    ...[DAY, WEEK, MONTH, QUARTER, YEAR].map((granularity) => ({ granularity, from, to })),
+    { granularity: HOUR, from, to: to < from + 100n * day ? to : from + 100n * day },
+  ];
+}

@@ -1,0 +1,118 @@
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { grpcClient } from "../support/clients.ts";
+import { useTestService } from "../support/test-service.ts";
+import { askService, micros, recordLearner } from "./ask.ts";
+import type { OracleEntry } from "./oracle.ts";
+
+const service = useTestService();
+const client = () => grpcClient(service.url);
+const record = (...entries: OracleEntry[]) => recordLearner(service.database.pool, entries);
+
+const threeDays = {
+  from: micros("2024-02-28T12:00Z"),
+  to: micros("2024-03-01T12:00Z"),
+  granularity: Granularity.DAY,
+  timeZone: "UTC",
+};
+
+test("from = to gives the one period that holds it, whole", async () => {
+  const userId = await record(
+    { timestamp: micros("2024-02-29T00:00Z"), wordCount: 1 },
+    { timestamp: micros("2024-02-29T23:59:59.999999Z"), wordCount: 2 },
+    { timestamp: micros("2024-03-01T00:00Z"), wordCount: 4 },
+  );
+  const noon = micros("2024-02-29T12:00Z");
+  expect(await askService(client(), userId, { ...threeDays, from: noon, to: noon })).toEqual([
+    { period: "2024-02-29T00:00:00Z", total: 3n, count: 2n, average: 1.5 },
+  ]);
+});
+
+test("an entry before `from` or after `to` counts if its period is in the list", async () => {
+  const userId = await record(
+    { timestamp: micros("2024-02-27T23:59:59.999999Z"), wordCount: 1 },
+    { timestamp: micros("2024-02-28T00:00Z"), wordCount: 2 },
+    { timestamp: micros("2024-03-01T23:59:59.999999Z"), wordCount: 4 },
+    { timestamp: micros("2024-03-02T00:00Z"), wordCount: 8 },
+  );
+  expect(await askService(client(), userId, threeDays)).toMatchObject([
+    { period: "2024-02-28T00:00:00Z", total: 2n },
+    { period: "2024-02-29T00:00:00Z", total: 0n },
+    { period: "2024-03-01T00:00:00Z", total: 4n },
+  ]);
+});
+
+test("who has no entries gets empty periods", async () => {
+  const empty = { total: 0n, count: 0n, average: 0 };
+  expect(await askService(client(), randomUUID(), threeDays)).toEqual([
+    { period: "2024-02-28T00:00:00Z", ...empty },
+    { period: "2024-02-29T00:00:00Z", ...empty },
+    { period: "2024-03-01T00:00:00Z", ...empty },
+  ]);
+});
+
+test("omit_empty_periods leaves out the periods without an entry, not those with entries of 0 words", async () => {
+  const userId = await record(
+    { timestamp: micros("2024-02-28T12:00Z"), wordCount: 0 },
+    { timestamp: micros("2024-03-01T12:00Z"), wordCount: 7 },
+  );
+  expect(await askService(client(), userId, { ...threeDays, omitEmptyPeriods: true })).toEqual([
+    { period: "2024-02-28T00:00:00Z", total: 0n, count: 1n, average: 0 },
+    { period: "2024-03-01T00:00:00Z", total: 7n, count: 1n, average: 7 },
+  ]);
+  expect(await askService(client(), randomUUID(), { ...threeDays, omitEmptyPeriods: true })).toEqual([]);
+});
+
+test.for([
+  ["an hour", Granularity.HOUR],
+  ["a day", Granularity.DAY],
+  ["a year", Granularity.YEAR],
+] as const)("the average of %s has its fraction", async ([, granularity]) => {
+  const noon = micros("2024-02-29T12:00Z");
+  const userId = await record(
+    ...[1, 2, 2].map((wordCount, index) => ({ timestamp: noon + BigInt(index), wordCount })),
+  );
+  const question = { ...threeDays, granularity, from: noon, to: noon };
+  expect(await askService(client(), userId, question)).toMatchObject([
+    { total: 5n, count: 3n, average: 5 / 3 },
+  ]);
+});
+
+test("a total goes beyond 32 bits", async () => {
+  const noon = micros("2024-02-29T12:00Z");
+  const wordCount = 2_147_483_647;
+  const userId = await record({ timestamp: noon, wordCount }, { timestamp: noon, wordCount });
+  expect(await askService(client(), userId, { ...threeDays, from: noon, to: noon })).toMatchObject([
+    { total: 4_294_967_294n, average: wordCount },
+  ]);
+});
+
+test("another learner's entries do not count", async () => {
+  await record({ timestamp: threeDays.from, wordCount: 1 });
+  const userId = await record({ timestamp: threeDays.from, wordCount: 2 });
+  expect(await askService(client(), userId, { ...threeDays, to: threeDays.from })).toMatchObject([
+    { total: 2n },
+  ]);
+});
+
+test("without a time zone the periods are those of UTC", async () => {
+  const userId = await record({ timestamp: threeDays.from, wordCount: 1 });
+  expect(await askService(client(), userId, { ...threeDays, timeZone: "" })).toEqual(
+    await askService(client(), userId, threeDays),
+  );
+});
+
+test("the last microsecond that can be asked for lies in 9998", async () => {
+  const last = micros("9998-12-31T23:59:59.999999Z");
+  const question = { ...threeDays, from: last, to: last };
+  for (const [granularity, period] of [
+    [Granularity.HOUR, "9998-12-31T23:00:00Z"],
+    [Granularity.DAY, "9998-12-31T00:00:00Z"],
+    [Granularity.YEAR, "9998-01-01T00:00:00Z"],
+  ] as const) {
+    expect(await askService(client(), randomUUID(), { ...question, granularity })).toMatchObject([
+      { period },
+    ]);
+  }
+});

@@ -1,0 +1,52 @@
+import { isDeepStrictEqual } from "node:util";
+import { expect, test } from "vitest";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { grpcClient } from "../support/clients.ts";
+import { useTestService } from "../support/test-service.ts";
+import { askService, micros, recordLearner, withAverages } from "./ask.ts";
+import { summarize } from "./oracle.ts";
+import { zoneNames } from "./zones.ts";
+
+const service = useTestService();
+
+test("every IANA time zone has its quarters begin when its own clock says so", {
+  timeout: 120_000,
+}, async () => {
+  const client = grpcClient(service.url);
+  const userId = await recordLearner(service.database.pool, []);
+  const differing: string[] = [];
+  for (const timeZone of zoneNames) {
+    const question = {
+      timeZone,
+      // Summers and winters that no release of the IANA database still changes.
+      from: micros("2012-01-01T12:00Z"),
+      to: micros("2021-12-31T12:00Z"),
+      granularity: Granularity.QUARTER,
+    };
+    const answer = await askService(client, userId, question);
+    if (!isDeepStrictEqual(answer, withAverages(summarize([], question)))) differing.push(timeZone);
+  }
+  expect(differing).toEqual([]);
+});
+
+test.for([
+  ["CET", "Europe/Brussels"],
+  ["MET", "Europe/Brussels"],
+  ["EET", "Europe/Athens"],
+  ["WET", "Europe/Lisbon"],
+] as const)("%s has the summers of %s", async ([name, link]) => {
+  const client = grpcClient(service.url);
+  const userId = await recordLearner(service.database.pool, []);
+  const july = micros("2024-07-01T12:00Z");
+  const ask = (timeZone: string) =>
+    askService(client, userId, { timeZone, from: july, to: july, granularity: Granularity.DAY });
+  expect(await ask(name)).toEqual(await ask(link));
+});
+
+test.for(["europe/berlin", "EUROPE/BERLIN", "cet"])("letter case does not matter: %s", async (name) => {
+  const client = grpcClient(service.url);
+  const userId = await recordLearner(service.database.pool, []);
+  const july = micros("2024-07-01T12:00Z");
+  const question = { timeZone: name, from: july, to: july, granularity: Granularity.DAY };
+  expect(await askService(client, userId, question)).toMatchObject([{ period: "2024-06-30T22:00:00Z" }]);
+});

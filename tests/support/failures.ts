@@ -1,0 +1,35 @@
+import { ConnectError } from "@connectrpc/connect";
+import { type FieldPath, ViolationsSchema } from "#gen/buf/validate/validate_pb.js";
+import { type RequestIdConflict, RequestIdConflictSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+
+/** The error that a call ends with; throws if it succeeds. */
+export async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
+  const outcome = await call.then(
+    (answer) => ({ answer }),
+    (error: unknown) => ({ error: ConnectError.from(error) }),
+  );
+  if ("error" in outcome) return outcome.error;
+  throw new Error(`the call succeeded: ${JSON.stringify(outcome.answer, bigintsAsText)}`);
+}
+
+/** The RequestIdConflict detail of an error. */
+export function conflictOf(error: ConnectError): RequestIdConflict | undefined {
+  return error.findDetails(RequestIdConflictSchema)[0];
+}
+
+/** The paths of the fields that an error's Violations detail names, as in `entries[3].word_count`. */
+export function violatedFields(error: ConnectError): string[] {
+  return error
+    .findDetails(ViolationsSchema)
+    .flatMap(({ violations }) => violations.map(({ field }) => (field ? pathText(field) : "")));
+}
+
+function pathText({ elements }: FieldPath): string {
+  return elements
+    .map(({ fieldName, subscript }) => fieldName + (subscript.case === "index" ? `[${subscript.value}]` : ""))
+    .join(".");
+}
+
+function bigintsAsText(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? String(value) : value;
+}

@@ -1,0 +1,59 @@
+import path from "node:path";
+import grpc from "@grpc/grpc-js";
+import protoLoader from "@grpc/proto-loader";
+import { service as healthService } from "grpc-health-check";
+import { onTestFinished } from "vitest";
+
+// Clients of another make than the server: those of gRPC for Node.js.
+
+const definitions = protoLoader.loadSync("dailyaggregator/v1/learning_log_service.proto", {
+  includeDirs: [path.join(import.meta.dirname, "../../proto")],
+  enums: String,
+  longs: String,
+  defaults: true,
+});
+const learningLogService = definitions["dailyaggregator.v1.LearningLogService"] as grpc.ServiceDefinition;
+
+/** What a message is to this library. */
+type Message = Record<string, unknown>;
+
+/** A client whose methods are called by their names, in lower camel case; it is closed when the test finishes. */
+export interface GrpcJsClient {
+  /** @throws grpc.ServiceError */
+  unary(method: string, request: object, options?: grpc.CallOptions): Promise<Message>;
+  stream(method: string, request: object): grpc.ClientReadableStream<Message>;
+}
+
+export function learningLogClient(url: string): GrpcJsClient {
+  return createClient(learningLogService, url);
+}
+
+export function healthClient(url: string): GrpcJsClient {
+  return createClient(healthService as grpc.ServiceDefinition, url);
+}
+
+/** The error that a call ends with; throws if it succeeds. */
+export async function grpcJsFailure(call: Promise<unknown>): Promise<grpc.ServiceError> {
+  const outcome = await call.then(
+    (answer) => ({ answer }),
+    (error: grpc.ServiceError) => ({ error }),
+  );
+  if ("error" in outcome) return outcome.error;
+  throw new Error(`the call succeeded: ${JSON.stringify(outcome.answer)}`);
+}
+
+function createClient(service: grpc.ServiceDefinition, url: string): GrpcJsClient {
+  const Client = grpc.makeGenericClientConstructor(service, "");
+  const client = new Client(new URL(url).host, grpc.credentials.createInsecure());
+  onTestFinished(() => client.close());
+  return {
+    unary(method, request, options = {}) {
+      return new Promise((resolve, reject) => {
+        const done: grpc.requestCallback<Message> = (error, response) =>
+          error ? reject(error) : resolve(response ?? {});
+        client[method]?.(request, options, done);
+      });
+    },
+    stream: (method, request) => client[method]?.(request) as grpc.ClientReadableStream<Message>,
+  };
+}

@@ -1,0 +1,43 @@
+import pg from "pg";
+import { vi } from "vitest";
+import type { TestDatabase } from "./test-database.ts";
+
+/** A lock on both tables that lets nobody read or write them. */
+export interface TableLock extends AsyncDisposable {
+  /** Resolves once so many statements of the service wait for the lock. */
+  waitForBlocked(statements: number): Promise<void>;
+  /** Lets everybody pass. */
+  release(): Promise<void>;
+}
+
+/** Holds up every statement of the service until released or disposed of. */
+export async function lockTables({ url, pool }: TestDatabase): Promise<TableLock> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query("BEGIN");
+  await client.query("LOCK TABLE learning_log, learning_log_aggregates IN ACCESS EXCLUSIVE MODE");
+  let released: Promise<void> | undefined;
+  const release = () => {
+    released ??= client.end();
+    return released;
+  };
+  return {
+    async waitForBlocked(statements) {
+      await vi.waitFor(
+        async () => {
+          const { rows } = await pool.query(
+            `SELECT count(DISTINCT pid)::integer AS blocked
+            FROM pg_locks
+            WHERE relation IN ('learning_log'::regclass, 'learning_log_aggregates'::regclass) AND NOT granted`,
+          );
+          if (rows[0].blocked !== statements) {
+            throw new Error(`${rows[0].blocked} statements wait for the lock`);
+          }
+        },
+        { timeout: 20_000, interval: 20 },
+      );
+    },
+    release,
+    [Symbol.asyncDispose]: release,
+  };
+}

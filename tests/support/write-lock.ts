@@ -1,0 +1,42 @@
+import pg from "pg";
+import { vi } from "vitest";
+import type { TestDatabase } from "./test-database.ts";
+
+/** A lock that lets everybody read the log and nobody write it. */
+export interface WriteLock extends AsyncDisposable {
+  /** Resolves once so many statements of the service wait for the lock. */
+  waitForBlocked(statements: number): Promise<void>;
+  /** Lets the writers pass. */
+  release(): Promise<void>;
+}
+
+/** Holds up every write, as a slow database would, until released or disposed of. */
+export async function lockWrites({ url, pool }: TestDatabase): Promise<WriteLock> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query("BEGIN");
+  await client.query("LOCK TABLE learning_log IN EXCLUSIVE MODE");
+  let released: Promise<void> | undefined;
+  const release = () => {
+    released ??= client.end();
+    return released;
+  };
+  return {
+    async waitForBlocked(statements) {
+      await vi.waitFor(
+        async () => {
+          const { rows } = await pool.query(
+            `SELECT count(*)::integer AS blocked
+            FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'relation'`,
+          );
+          if (rows[0].blocked !== statements)
+            throw new Error(`${rows[0].blocked} statements wait for the lock`);
+        },
+        { timeout: 20_000, interval: 10 },
+      );
+    },
+    release,
+    [Symbol.asyncDispose]: release,
+  };
+}

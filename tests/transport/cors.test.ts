@@ -1,0 +1,93 @@
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { startOwnService } from "../support/own-service.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+
+// What a browser asks before a page of another origin may call, and what it is told.
+
+const database = useTestDatabase();
+const page = "https://app.example.com";
+const otherPage = "https://evil.example.com";
+const path = `/${LearningLogService.typeName}/CreateEntry`;
+
+test("an allowed origin may call, and read what gRPC-Web and Connect answer with", async () => {
+  const { url } = await startOwnService(database.url, { corsOrigins: ["http://localhost:5173", page] });
+
+  const preflight = await askBeforehand(url, page);
+  expect(preflight.status).toBe(204);
+  expect(preflight.headers.get("access-control-allow-origin")).toBe(page);
+  expect(preflight.headers.get("vary")).toMatch(/\borigin\b/i);
+  expect(listed(preflight, "access-control-allow-methods")).toEqual(expect.arrayContaining(["get", "post"]));
+  expect(listed(preflight, "access-control-allow-headers")).toEqual(
+    expect.arrayContaining([
+      "content-type",
+      "connect-protocol-version",
+      "connect-timeout-ms",
+      "grpc-timeout",
+      "x-grpc-web",
+      "x-user-agent",
+    ]),
+  );
+
+  const answer = await call(url, page);
+  expect(answer.status).toBe(200);
+  expect(answer.headers.get("access-control-allow-origin")).toBe(page);
+  expect(answer.headers.get("vary")).toMatch(/\borigin\b/i);
+  expect(listed(answer, "access-control-expose-headers")).toEqual(
+    expect.arrayContaining(["grpc-status", "grpc-message", "grpc-status-details-bin"]),
+  );
+});
+
+test.for([
+  ["another origin", [page], otherPage],
+  ["one that only begins the same", [page], `${page}.evil.example`],
+  ["any origin by default", [], page],
+] as const)("%s is told nothing that would let it call", async ([, corsOrigins, origin]) => {
+  const { url } = await startOwnService(database.url, { corsOrigins });
+  for (const response of [await askBeforehand(url, origin), await call(url, origin)]) {
+    expect(response.headers.get("access-control-allow-origin")).toBeNull();
+  }
+});
+
+test("* lets every origin call", async () => {
+  const { url } = await startOwnService(database.url, { corsOrigins: ["*"] });
+  for (const response of [await askBeforehand(url, otherPage), await call(url, otherPage)]) {
+    expect(response.ok).toBe(true);
+    expect(response.headers.get("access-control-allow-origin")).toBe("*");
+    expect(response.headers.get("access-control-allow-credentials")).toBeNull();
+  }
+});
+
+test("an error can be read by the page, too", async () => {
+  const { url } = await startOwnService(database.url, { corsOrigins: [page] });
+  for (const response of [await call(url, page, "{}"), await fetch(url, { headers: { origin: page } })]) {
+    expect(response.ok).toBe(false);
+    expect(response.headers.get("access-control-allow-origin")).toBe(page);
+  }
+});
+
+function askBeforehand(url: string, origin: string): Promise<Response> {
+  return fetch(url + path, {
+    method: "OPTIONS",
+    headers: {
+      origin,
+      "access-control-request-method": "POST",
+      "access-control-request-headers": "content-type,connect-protocol-version",
+    },
+  });
+}
+
+function call(url: string, origin: string, body?: string): Promise<Response> {
+  const entry = { requestId: randomUUID(), userId: "mia", wordCount: 1 };
+  return fetch(url + path, {
+    method: "POST",
+    headers: { origin, "content-type": "application/json" },
+    body: body ?? JSON.stringify(entry),
+  });
+}
+
+/** A header that is a list, in lower case. */
+function listed(response: Response, header: string): string[] {
+  return (response.headers.get(header) ?? "").toLowerCase().split(/, */);
+}

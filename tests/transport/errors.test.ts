@@ -1,0 +1,317 @@
+import { randomUUID } from "node:crypto";
+import { Writable } from "node:stream";
+import { create } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
+import { Code, createClient, type Transport } from "@connectrpc/connect";
+import {
+  compressionGzip,
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
+import pino from "pino";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { readConfig } from "../../src/config.ts";
+import { startService } from "../../src/service.ts";
+import { transports } from "../support/clients.ts";
+import { failureOf, violatedFields } from "../support/failures.ts";
+import { lockTables } from "../support/table-lock.ts";
+import { useTestService } from "../support/test-service.ts";
+
+// What a caller sees when something is wrong, whatever protocol is spoken.
+
+const service = useTestService();
+
+function newEntry() {
+  return { requestId: randomUUID(), userId: randomUUID(), wordCount: 1 };
+}
+
+/** Never the same one twice, so that no answer is remembered. */
+function newRequest() {
+  const from = { seconds: BigInt(Math.floor(Math.random() * 1e9)) };
+  return { userId: randomUUID(), from, to: from, granularity: Granularity.DAY };
+}
+
+describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
+  const connect = () => createClient(LearningLogService, createTransport(service.url));
+
+  test("a message over 4 MiB is refused with RESOURCE_EXHAUSTED, and the next one is taken", async () => {
+    const client = connect();
+    const userId = "x".repeat(4 * 1024 * 1024 + 1);
+    const error = await failureOf(client.createEntry({ ...newEntry(), userId }));
+    expect(error).toMatchObject({ code: Code.ResourceExhausted });
+    await client.createEntry(newEntry());
+  });
+
+  test("a message of just under 4 MiB is read, and refused for what is wrong in it", async () => {
+    const userId = "x".repeat(4 * 1024 * 1024 - 100);
+    const error = await failureOf(connect().createEntry({ ...newEntry(), userId }));
+    expect(violatedFields(error)).toEqual(["user_id"]);
+  });
+
+  test("an unknown method or service is UNIMPLEMENTED", async () => {
+    const transport = createTransport(service.url);
+    const { createEntry } = LearningLogService.method;
+    for (const method of [
+      { ...createEntry, name: "Nonsense" },
+      { ...createEntry, parent: { ...LearningLogService, typeName: "nonsense.v1.Nonsense" } },
+    ]) {
+      const call = transport.unary(method, undefined, undefined, undefined, newEntry());
+      expect(await failureOf(call)).toMatchObject({ code: Code.Unimplemented });
+    }
+  });
+
+  test("a deadline that passes is DEADLINE_EXCEEDED, and the summary's statement is cancelled", async () => {
+    await using lock = await lockTables(service.database);
+    const client = connect();
+    const writes = [
+      client.createEntry(newEntry(), { timeoutMs: 300 }),
+      client.batchCreateEntries({ entries: [newEntry()] }, { timeoutMs: 300 }),
+    ].map(failureOf);
+    for (const error of await Promise.all(writes))
+      expect(error).toMatchObject({ code: Code.DeadlineExceeded });
+    await lock.waitForBlocked(2);
+    const summary = failureOf(client.getSummary(newRequest(), { timeoutMs: 500 }));
+    expect(await summary).toMatchObject({ code: Code.DeadlineExceeded });
+    // Those two writes still wait; the summary does not.
+    await lock.waitForBlocked(2);
+  });
+
+  test("a summary whose caller gives up is cancelled in the database, too", async () => {
+    await using lock = await lockTables(service.database);
+    const caller = new AbortController();
+    const call = failureOf(connect().getSummary(newRequest(), { signal: caller.signal }));
+    await lock.waitForBlocked(1);
+    caller.abort();
+    expect(await call).toMatchObject({ code: Code.Canceled });
+    await lock.waitForBlocked(0);
+  });
+
+  test("an unexpected failure is INTERNAL with an id for the log, and tells nothing else", async () => {
+    const { pool } = service.database;
+    await pool.query("ALTER TABLE learning_log_aggregates RENAME TO elsewhere");
+    try {
+      const client = connect();
+      const failures = [client.createEntry(newEntry()), client.getSummary(newRequest())].map(failureOf);
+      for (const error of await Promise.all(failures)) {
+        expect(error).toMatchObject({ code: Code.Internal, details: [] });
+        expect(error.rawMessage).toMatch(/^internal error [0-9a-f-]{36}$/);
+        expect(JSON.stringify([...error.metadata])).not.toMatch(
+          /select|learning_log|postgres|127\.0\.0\.1:5/i,
+        );
+      }
+    } finally {
+      await pool.query("ALTER TABLE elsewhere RENAME TO learning_log_aggregates");
+    }
+  });
+});
+
+test("a small compressed message that is large when unpacked is refused", async () => {
+  const compressing = { sendCompression: compressionGzip, compressMinBytes: 0 };
+  const baseUrl = service.url;
+  for (const transport of [
+    createGrpcTransport({ baseUrl, ...compressing }),
+    createConnectTransport({ baseUrl, httpVersion: "1.1", ...compressing }),
+  ]) {
+    const userId = "x".repeat(64 * 1024 * 1024);
+    const call = createClient(LearningLogService, transport).createEntry({ ...newEntry(), userId });
+    expect(await failureOf(call)).toMatchObject({ code: Code.ResourceExhausted });
+  }
+});
+
+describe("the server keeps to a deadline by itself", () => {
+  test.for([
+    ["CreateEntry", () => newEntry()],
+    ["BatchCreateEntries", () => ({ entries: [newEntry()] })],
+    ["GetSummary", () => summaryJson()],
+    ["ListEntries", () => ({ userId: "mia" })],
+  ] as const)("of %s", async ([method, request]) => {
+    await using _lock = await lockTables(service.database);
+    const answer = await post(method, request(), { "connect-timeout-ms": "200" });
+    expect(answer).toMatchObject({ status: 504, body: { code: "deadline_exceeded" } });
+  });
+
+  test("and says so if it is longer than it can be", async () => {
+    const answer = await post("GetSummary", summaryJson(), { "connect-timeout-ms": "9999999999" });
+    expect(answer).toMatchObject({ status: 400, body: { code: "invalid_argument" } });
+  });
+});
+
+describe("Connect over a plain GET", () => {
+  const get = (method: string, request: object) => {
+    const query = new URLSearchParams({ connect: "v1", encoding: "json", message: JSON.stringify(request) });
+    return fetch(`${service.url}/${LearningLogService.typeName}/${method}?${query}`);
+  };
+
+  test("reads a summary", async () => {
+    const response = await get("GetSummary", summaryJson());
+    expect(response.status).toBe(200);
+    await expect(response.json()).resolves.toEqual({ periods: [{ period: "2024-02-29T00:00:00Z" }] });
+  });
+
+  test("never writes", async () => {
+    const entry = newEntry();
+    expect((await get("CreateEntry", entry)).status).toBe(405);
+    await expect(post("CreateEntry", entry)).resolves.toMatchObject({ status: 200 });
+  });
+});
+
+describe("JSON that no client of ours would send is INVALID_ARGUMENT", () => {
+  const entry = newEntry();
+
+  test.for([
+    ["a UUID in braces", { ...entry, requestId: `{${randomUUID()}}` }, "request_id"],
+    ["no request_id", { ...entry, requestId: undefined }, "request_id"],
+    ["NUL in user_id", { ...entry, userId: "a\u0000b" }, "user_id"],
+    ["null for word_count", { ...entry, wordCount: null }, "word_count"],
+    ["a time before 1970", { ...entry, timestamp: "1969-12-31T23:59:59.999999999Z" }, "timestamp"],
+  ] as const)("%s, and the field is named", async ([, request, field]) => {
+    const { status, body } = await post("CreateEntry", request);
+    expect(status).toBe(400);
+    expect(body).toMatchObject({ code: "invalid_argument", message: expect.stringContaining(field) });
+    expect(body.details).toMatchObject([
+      {
+        type: "buf.validate.Violations",
+        debug: { violations: [{ field: { elements: [{ fieldName: field }] } }] },
+      },
+    ]);
+  });
+
+  test.for([
+    ["nothing", ""],
+    ["no JSON", "nonsense"],
+    ["half of it", '{"requestId": "'],
+    ["a list", "[]"],
+    ["null", "null"],
+    ["a number", "5"],
+    ["half a character", JSON.stringify({ ...entry, userId: "\ud800" })],
+    ["a string for a number", JSON.stringify({ ...entry, wordCount: "many" })],
+    ["a number with a fraction", JSON.stringify({ ...entry, wordCount: 1.5 })],
+    ["a number over the limit", JSON.stringify({ ...entry, wordCount: 2 ** 31 })],
+    ["an object for a string", JSON.stringify({ ...entry, userId: {} })],
+    ["a date for a timestamp", JSON.stringify({ ...entry, timestamp: "2024-02-29" })],
+    ["a timestamp of the year 10000", JSON.stringify({ ...entry, timestamp: "+010000-01-01T00:00:00Z" })],
+    ["the same field twice under two names", `{"word_count": 1, "wordCount": 2}`],
+    ["a very deep structure", `${"[".repeat(100_000)}${"]".repeat(100_000)}`],
+    ["bytes that are no UTF-8", Buffer.from('{"userId": "\xff"}', "latin1")],
+  ] as const)("%s", async ([, body]) => {
+    const answer = await post("CreateEntry", body);
+    expect(answer).toMatchObject({ status: 400, body: { code: "invalid_argument" } });
+  });
+});
+
+test("JSON of a later version, with fields and values that are not known here, is taken for what is known", async () => {
+  const entry = newEntry();
+  const answer = await post("CreateEntry", { ...entry, mood: "good", onConflict: "CONFLICT_POLICY_REPLACE" });
+  expect(answer).toMatchObject({ status: 200, body: { entry } });
+});
+
+describe("bytes that are no message are refused, and the next message is taken", () => {
+  const binary: Record<string, (baseUrl: string) => Transport> = {
+    gRPC: (baseUrl) => createGrpcTransport({ baseUrl }),
+    "gRPC-Web": (baseUrl) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1" }),
+    Connect: (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "2", useBinaryFormat: true }),
+  };
+  const userId = { no: CreateEntryRequestSchema.field.userId.number, wireType: WireType.LengthDelimited };
+
+  test.for(Object.entries(binary))("over %s", async ([, createTransport]) => {
+    const client = createClient(LearningLogService, createTransport(service.url));
+    for (const data of [
+      [5, 0x61],
+      [255, 255, 255, 255, 255, 255, 255, 255, 255, 1],
+      [2, 0xff, 0xfe],
+    ]) {
+      const broken = create(CreateEntryRequestSchema, newEntry());
+      broken.$unknown = [{ ...userId, data: Uint8Array.from(data) }];
+      // INTERNAL is what gRPC says of them, and Connect does the same.
+      const { code } = await failureOf(client.createEntry(broken));
+      expect([Code.Internal, Code.InvalidArgument]).toContain(code);
+    }
+    await client.createEntry(newEntry());
+  });
+});
+
+describe("the log", () => {
+  test("has the id of an unexpected failure, and what it was", async () => {
+    const { url, logged } = await startLoggedService();
+    await service.database.pool.query("ALTER TABLE learning_log_aggregates RENAME TO elsewhere");
+    try {
+      const client = createClient(LearningLogService, createGrpcTransport({ baseUrl: url }));
+      const { rawMessage } = await failureOf(client.getSummary(newRequest()));
+      expect(logged()).toMatchObject([
+        {
+          level: 50,
+          correlationId: rawMessage.replace("internal error ", ""),
+          url: expect.stringContaining("GetSummary"),
+          err: { message: expect.stringContaining("learning_log_aggregates") },
+        },
+      ]);
+    } finally {
+      await service.database.pool.query("ALTER TABLE elsewhere RENAME TO learning_log_aggregates");
+    }
+  });
+
+  test.for(Object.entries(transports))(
+    "has nothing of callers who give up over %s",
+    async ([, createTransport]) => {
+      const { url, logged } = await startLoggedService();
+      await using lock = await lockTables(service.database);
+      const client = createClient(LearningLogService, createTransport(url));
+      const caller = new AbortController();
+      const calls = [
+        client.getSummary(newRequest(), { signal: caller.signal }),
+        client.createEntry(newEntry(), { signal: caller.signal }),
+      ].map(failureOf);
+      await lock.waitForBlocked(2);
+      caller.abort();
+      await Promise.all(calls);
+      await lock.waitForBlocked(1);
+      await lock.release();
+      await client.createEntry(newEntry());
+      expect(logged()).toEqual([]);
+    },
+  );
+});
+
+/** A service whose warnings and errors can be read. */
+async function startLoggedService() {
+  const lines: string[] = [];
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      lines.push(String(chunk));
+      done();
+    },
+  });
+  const config = readConfig({ PORT: "0", DATABASE_URL: service.database.url });
+  const { url, stop } = await startService(config, pino({ level: "warn" }, stream));
+  onTestFinished(stop);
+  return { url, logged: () => lines.map((line) => JSON.parse(line)) };
+}
+
+function summaryJson() {
+  const time = "2024-02-29T12:00:00Z";
+  return { userId: randomUUID(), from: time, to: time, granularity: "GRANULARITY_DAY" };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: { readonly code?: string; readonly details?: unknown };
+}
+
+/** Calls as a browser's fetch does, without a client library. */
+async function post(
+  method: string,
+  request: object | string | Buffer,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const isRaw = typeof request === "string" || Buffer.isBuffer(request);
+  const response = await fetch(`${service.url}/${LearningLogService.typeName}/${method}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: isRaw ? request : JSON.stringify(request),
+  });
+  return { status: response.status, body: (await response.json()) as Answer["body"] };
+}
