@@ -18,6 +18,8 @@ export interface Config {
   readonly writing: EntryWriterLimits;
   /** How many entries are remembered to answer retries without the database. */
   readonly recentEntries: number;
+  /** How much memory memoized summaries may take, in bytes. */
+  readonly summaryCacheBytes: number;
   /** Whether pending migrations run before the service listens. */
   readonly migrateOnStart: boolean;
   /** The origins whose pages may call; `*` stands for any. */
@@ -40,6 +42,7 @@ const environment = z.object({
   WRITE_STATEMENT_ROWS: wholeNumber(1, 10_000).default(500),
   WRITE_PENDING_ROWS: wholeNumber(1, 10_000_000).default(100_000),
   RECENT_ENTRIES: wholeNumber(0, 10_000_000).default(50_000),
+  SUMMARY_CACHE_BYTES: wholeNumber(1, 1_000_000_000_000).default(64 * 1024 * 1024),
   MIGRATE_ON_START: z
     .enum(["true", "false"], "must be true or false")
     .default("true")
@@ -79,6 +82,7 @@ export function readConfig(variables: NodeJS.ProcessEnv): Config {
       maxPendingRows: data.WRITE_PENDING_ROWS,
     },
     recentEntries: data.RECENT_ENTRIES,
+    summaryCacheBytes: data.SUMMARY_CACHE_BYTES,
     migrateOnStart: data.MIGRATE_ON_START,
     corsOrigins: data.CORS_ORIGINS,
     logLevel: data.LOG_LEVEL,

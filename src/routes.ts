@@ -1,8 +1,10 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import type pg from "pg";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import type { GetSummaryResponse } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { file_google_rpc_error_details } from "#gen/google/rpc/error_details_pb.js";
 import { Health } from "#gen/health/v1/health_pb.js";
+import type { LearnerChanges } from "./database/learner-changes.ts";
 import { batchCreateEntries } from "./entries/batch-create-entries.ts";
 import { createEntry } from "./entries/create-entry.ts";
 import { deleteEntry, deleteUserEntries } from "./entries/delete-entries.ts";
@@ -11,6 +13,8 @@ import { importEntries } from "./entries/import-entries.ts";
 import { listEntries } from "./entries/list-entries.ts";
 import type { RecentEntries } from "./entries/recent-entries.ts";
 import { getSummary } from "./summaries/get-summary.ts";
+import type { SummaryMemo } from "./summaries/summary-memo.ts";
+import { watchSummary } from "./summaries/watch-summary.ts";
 import { createHealthService } from "./transport/health.ts";
 import type { Readiness } from "./transport/readiness.ts";
 import { serveReflection } from "./transport/reflection.ts";
@@ -18,22 +22,32 @@ import { serveReflection } from "./transport/reflection.ts";
 /** What the methods work on. */
 interface Parts {
   readonly pool: pg.Pool;
+  readonly changes: LearnerChanges;
   readonly recent: RecentEntries;
   readonly writer: EntryWriter;
+  readonly memo: SummaryMemo<GetSummaryResponse>;
   readonly readiness: Readiness;
 }
 
 /** Every service and method, and what answers it. */
-export function createRoutes({ pool, recent, writer, readiness }: Parts): (router: ConnectRouter) => void {
+export function createRoutes({
+  pool,
+  changes,
+  recent,
+  writer,
+  memo,
+  readiness,
+}: Parts): (router: ConnectRouter) => void {
   return (router) => {
     router.service(LearningLogService, {
       createEntry: (request, { signal }) => createEntry(writer, request, signal),
       batchCreateEntries: (request) => batchCreateEntries(writer, request),
       importEntries: (requests) => importEntries(writer, requests),
       listEntries: (request, { signal }) => listEntries(pool, request, signal),
-      deleteEntry: (request) => deleteEntry(pool, recent, request),
-      deleteUserEntries: (request) => deleteUserEntries(pool, recent, request),
-      getSummary: (request, { signal }) => getSummary(pool, request, signal),
+      deleteEntry: (request) => deleteEntry({ pool, recent, changes }, request),
+      deleteUserEntries: (request) => deleteUserEntries({ pool, recent, changes }, request),
+      getSummary: (request, { signal }) => getSummary(pool, memo, request, signal),
+      watchSummary: (request, { signal }) => watchSummary(pool, changes, request, signal, readiness.draining),
     });
     router.service(Health, createHealthService(readiness, [LearningLogService.typeName]));
     serveReflection(router, [LearningLogService, Health], [file_google_rpc_error_details]);

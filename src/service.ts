@@ -2,13 +2,17 @@ import { createValidateInterceptor } from "@connectrpc/validate";
 import type pg from "pg";
 import type { Config } from "./config.ts";
 import { startEmbeddedServer } from "./database/embedded-server.ts";
+import { LearnerChanges } from "./database/learner-changes.ts";
 import { migrate, pendingMigrations } from "./database/migrations.ts";
 import { Notifications } from "./database/notifications.ts";
 import { createPool } from "./database/pool.ts";
+import { WatchedLearners } from "./database/watched-learners.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
 import { StartupError } from "./errors/startup-error.ts";
 import { createRoutes } from "./routes.ts";
+import { summaryBytes } from "./summaries/get-summary.ts";
+import { SummaryMemo } from "./summaries/summary-memo.ts";
 import type { Log } from "./telemetry/log.ts";
 import { createErrorInterceptor } from "./transport/error-interceptor.ts";
 import { createListener } from "./transport/listener.ts";
@@ -46,9 +50,14 @@ export async function startService(config: Config, log: Log): Promise<Service> {
 
   const notifications = new Notifications(databaseUrl, log);
   const recent = new RecentEntries(notifications, config.recentEntries);
+  const watched = new WatchedLearners(pool, notifications, log);
+  started.defer(() => watched.close());
+  const changes = new LearnerChanges(notifications, watched);
+  const memo = new SummaryMemo(changes, config.summaryCacheBytes, summaryBytes);
   notifications.start();
   started.defer(() => notifications.close());
-  const writer = new EntryWriter(pool, recent, config.writing);
+  const recording = { pool, changes };
+  const writer = new EntryWriter(recording, recent, config.writing);
   started.defer(() => writer.drain());
 
   const readiness = new Readiness(() => findObstacle(pool));
@@ -56,7 +65,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   started.defer(() => readiness.drain());
 
   const listener = createListener({
-    routes: createRoutes({ pool, recent, writer, readiness }),
+    routes: createRoutes({ pool, changes, recent, writer, memo, readiness }),
     interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
     readiness,
     corsOrigins: config.corsOrigins,

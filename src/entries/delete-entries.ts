@@ -10,11 +10,19 @@ import {
   type DeleteUserEntriesResponse,
   DeleteUserEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { allTime, type LearnerChanges } from "../database/learner-changes.ts";
 import { leaseMs } from "../database/notifications.ts";
 import { entryMessage } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
 import { deleteEntry as deleteFromDatabase } from "./sql/delete-entry.ts";
 import { deleteUserEntries as deleteUserFromDatabase } from "./sql/delete-user-entries.ts";
+
+/** What deleting works on. */
+export interface DeletionParts {
+  readonly pool: pg.Pool;
+  readonly recent: RecentEntries;
+  readonly changes: LearnerChanges;
+}
 
 /**
  * Deletes one entry. Takes half a second more than the database does: then no instance takes its request_id for known.
@@ -22,13 +30,13 @@ import { deleteUserEntries as deleteUserFromDatabase } from "./sql/delete-user-e
  * @throws ConnectError NOT_FOUND if there is no such entry
  */
 export async function deleteEntry(
-  pool: pg.Pool,
-  recent: RecentEntries,
+  { pool, recent, changes }: DeletionParts,
   request: DeleteEntryRequest,
 ): Promise<DeleteEntryResponse> {
   const requestId = request.requestId.toLowerCase();
   const deleted = await deleteFromDatabase(pool, requestId);
   recent.forget({ requestId });
+  if (deleted) changes.announce(deleted.userId, { from: deleted.timestamp, to: deleted.timestamp });
   // Even if there was nothing to delete, for another call may have deleted it a moment ago.
   await sleep(leaseMs);
   if (deleted === undefined) throw new ConnectError(`there is no entry ${requestId}`, Code.NotFound);
@@ -41,12 +49,12 @@ export async function deleteEntry(
  * @throws ConnectError NOT_FOUND if the learner has none
  */
 export async function deleteUserEntries(
-  pool: pg.Pool,
-  recent: RecentEntries,
+  { pool, recent, changes }: DeletionParts,
   { userId }: DeleteUserEntriesRequest,
 ): Promise<DeleteUserEntriesResponse> {
   const deletedCount = await deleteUserFromDatabase(pool, userId);
   recent.forget({ userId });
+  changes.announce(userId, allTime);
   await sleep(leaseMs);
   if (deletedCount === 0) throw new ConnectError("there is no entry of this user_id", Code.NotFound);
   return create(DeleteUserEntriesResponseSchema, { deletedCount: BigInt(deletedCount) });

@@ -2,7 +2,7 @@ import pg from "pg";
 import { overloaded, unavailable } from "../errors/retryable.ts";
 import type { NewEntry } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
-import { type Recording, recordEntries } from "./record-entries.ts";
+import { type Recording, type RecordingParts, recordEntries } from "./record-entries.ts";
 
 /** How much is written at once. docs/performance.md has the measurements behind the defaults. */
 export interface EntryWriterLimits {
@@ -36,7 +36,7 @@ interface Waiting {
  *     open ──drain()──> draining: refuses new entries, writes those that wait ──> done
  */
 export class EntryWriter {
-  readonly #pool: pg.Pool;
+  readonly #parts: RecordingParts;
   readonly #recent: RecentEntries;
   readonly #limits: EntryWriterLimits;
   readonly #waiting = new Set<Waiting>();
@@ -45,8 +45,8 @@ export class EntryWriter {
   #draining = false;
   readonly #drained = Promise.withResolvers<void>();
 
-  constructor(pool: pg.Pool, recent: RecentEntries, limits: EntryWriterLimits) {
-    this.#pool = pool;
+  constructor(parts: RecordingParts, recent: RecentEntries, limits: EntryWriterLimits) {
+    this.#parts = parts;
     this.#recent = recent;
     this.#limits = limits;
   }
@@ -65,13 +65,14 @@ export class EntryWriter {
   }
 
   /**
-   * Records a batch in a statement of its own: all of it or, on any error, nothing.
+   * Records a batch in a statement of its own: all of it or, on any error, nothing. It is not remembered for retries: an
+   * import would push out what single calls may retry.
    *
    * @returns one for each entry, in the same order
    * @throws as {@link record} does
    */
   async recordBatch(entries: readonly NewEntry[]): Promise<Recording[]> {
-    return this.#countPending(entries.length, () => recordEntries(this.#pool, this.#recent, entries));
+    return this.#countPending(entries.length, () => recordEntries(this.#parts, entries));
   }
 
   /** Resolves when everything that was accepted has been answered; what comes from now on is refused. */
@@ -124,10 +125,14 @@ export class EntryWriter {
   /** Answers every call of the group; never throws. */
   async #write(group: readonly Waiting[]): Promise<void> {
     try {
+      const { epoch } = this.#recent;
       const recordings = await recordEntries(
-        this.#pool,
-        this.#recent,
+        this.#parts,
         group.map(({ entry }) => entry),
+      );
+      this.#recent.add(
+        recordings.map(({ stored }) => stored),
+        epoch,
       );
       for (const [index, recording] of recordings.entries()) group[index]?.resolve(recording);
     } catch (error) {

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { retryOnContention } from "../database/contention.ts";
+import type { LearnerChanges } from "../database/learner-changes.ts";
 import type { NewEntry, StoredEntry } from "./entry.ts";
-import type { RecentEntries } from "./recent-entries.ts";
 import { findEntries } from "./sql/find-entries.ts";
 import { insertEntries } from "./sql/insert-entries.ts";
 
@@ -13,6 +13,12 @@ export interface Recording {
   readonly isNew: boolean;
 }
 
+/** What recording works on. */
+export interface RecordingParts {
+  readonly pool: pg.Pool;
+  readonly changes: LearnerChanges;
+}
+
 /**
  * Records entries, all of them or, on any error, none. Of several with one request_id the first is recorded.
  *
@@ -20,15 +26,14 @@ export interface Recording {
  * @throws as `query` does
  */
 export async function recordEntries(
-  pool: pg.Pool,
-  recent: RecentEntries,
+  parts: RecordingParts,
   entries: readonly NewEntry[],
 ): Promise<Recording[]> {
   const first = new Map<string, NewEntry>();
   for (const entry of entries) {
     if (!first.has(entry.requestId)) first.set(entry.requestId, entry);
   }
-  const { created, known } = await createOrFind(pool, recent, first);
+  const { created, known } = await createOrFind(parts, first);
   return entries.map((entry) => {
     const stored = created.get(entry.requestId) ?? known.get(entry.requestId);
     if (stored === undefined) throw new Error("an entry was neither created nor found");
@@ -40,17 +45,18 @@ type EntriesById = Map<string, StoredEntry>;
 
 /** @param entries by request_id */
 async function createOrFind(
-  pool: pg.Pool,
-  recent: RecentEntries,
+  { pool, changes }: RecordingParts,
   entries: ReadonlyMap<string, NewEntry>,
 ): Promise<{ created: EntriesById; known: EntriesById }> {
   const created: EntriesById = new Map();
   const known: EntriesById = new Map();
-  const { epoch } = recent;
   let open = [...entries.values()];
   while (open.length > 0) {
-    for (const entry of await retryOnContention(() => insertEntries(pool, open))) {
-      created.set(entry.requestId, entry);
+    const watchedIds = changes.watched.among(open.map(({ userId }) => userId));
+    const inserted = await retryOnContention(() => insertEntries(pool, open, watchedIds));
+    for (const entry of inserted.created) created.set(entry.requestId, entry);
+    for (const { userId, timestamp } of inserted.told) {
+      changes.announce(userId, { from: timestamp, to: timestamp });
     }
     // A second statement, for the first cannot see what another transaction committed while it ran.
     const missing = open.filter(({ requestId }) => !created.has(requestId));
@@ -65,7 +71,5 @@ async function createOrFind(
     // What was deleted between the two is free again.
     open = missing.filter(({ requestId }) => !known.has(requestId));
   }
-  recent.add(created.values(), epoch);
-  recent.add(known.values(), epoch);
   return { created, known };
 }

@@ -5,6 +5,7 @@ import { answerAtDeadline } from "./deadline-interceptor.ts";
 import type { Listener } from "./port.ts";
 import { type ProbeAnswer, probe } from "./probes.ts";
 import type { Readiness } from "./readiness.ts";
+import { discardUnreadBody } from "./unread-body.ts";
 
 /** The largest message that is read, in bytes: gRPC's usual limit. */
 const maxMessageBytes = 4 * 1024 * 1024;
@@ -31,7 +32,7 @@ export function createListener({ routes, interceptors, readiness, corsOrigins }:
     maxTimeoutMs,
     fallback: answerPlainRequest(readiness),
   });
-  if (corsOrigins.length === 0) return refuseMalformed(answerCall);
+  if (corsOrigins.length === 0) return guard(answerCall);
 
   const allowOrigin = cors({
     origin: corsOrigins.includes("*") ? "*" : [...corsOrigins],
@@ -40,17 +41,19 @@ export function createListener({ routes, interceptors, readiness, corsOrigins }:
     exposedHeaders: [...connectCors.exposedHeaders],
     maxAge: 2 * 60 * 60,
   });
-  return refuseMalformed((request, response) => {
+  return guard((request, response) => {
     allowOrigin(request, response, () => answerCall(request, response));
   });
 }
 
-/** The adapter throws where host and path make no URL; nothing has been answered then. */
-function refuseMalformed(listener: Listener): Listener {
+/** Keeps one request from harming others. */
+function guard(listener: Listener): Listener {
   return (request, response) => {
+    discardUnreadBody(request, response);
     try {
       listener(request, response);
     } catch {
+      // Host and path make no URL, and the adapter has answered nothing yet.
       sendText(request, response, { status: 400, text: "bad request" });
     }
   };

@@ -36,6 +36,11 @@ export class Readiness {
     return this.#state;
   }
 
+  /** Aborted when the service drains. */
+  get draining(): AbortSignal {
+    return this.#draining.signal;
+  }
+
   /** Looks for the first time, and then regularly. */
   async start(): Promise<void> {
     const found = this.#probe().catch(() => away);

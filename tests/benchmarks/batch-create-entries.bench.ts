@@ -4,11 +4,12 @@ import {
   BatchCreateEntriesRequestSchema,
   BatchCreateEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { changesChannel, lateSeconds } from "../../src/database/learner-changes.ts";
+import { insertEntriesStatement } from "../../src/entries/sql/insert-entries.ts";
 import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
 import { pastEntry, recordable } from "./harness/entries.ts";
 import { GrpcClient } from "./harness/grpc-client.ts";
-import { insertStatement } from "./harness/insert-statement.ts";
 import { runLoad, warmUp } from "./harness/load.ts";
 import { takeTurns } from "./harness/rounds.ts";
 import { startService } from "./harness/service.ts";
@@ -25,7 +26,6 @@ export const batchCreateEntriesBenchmark: Benchmark = {
     await using service = await startService(setting, database);
     using client = new GrpcClient(service.url, inFlight);
     await using stack = new AsyncDisposableStack();
-    const statement = await insertStatement();
     const bareClients: pg.Client[] = [];
     for (let index = 0; index < inFlight; index += 1) {
       const bareClient = new pg.Client({ connectionString: database.url });
@@ -49,8 +49,11 @@ export const batchCreateEntriesBenchmark: Benchmark = {
         entries.map(({ userId }) => userId),
         entries.map(({ wordCount }) => wordCount),
         entries.map(({ timestamp }) => timestamp),
+        `${lateSeconds} seconds`,
+        [],
+        changesChannel,
       ];
-      await bareClients[caller]?.query({ ...statement, values });
+      await bareClients[caller]?.query({ ...insertEntriesStatement, values });
     };
     const measure = async (call: (caller: number) => Promise<void>) => {
       await database.reset();

@@ -16,7 +16,7 @@ const client = () => grpcClient(service.url);
 const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
 const oneWord = (userId: string) => ({ requestId: randomUUID() as string, userId, wordCount: 1, timestamp });
 
-describe("DeleteEntry", () => {
+describe.concurrent("DeleteEntry", () => {
   test("answers with the entry as it was, and takes it out of the list and the aggregates", async () => {
     const userId = randomUUID();
     const { entry } = await client().createEntry({ ...oneWord(userId), wordCount: 5 });

@@ -2,16 +2,15 @@ import { randomUUID } from "node:crypto";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { Notifications } from "../../src/database/notifications.ts";
 import { createPool } from "../../src/database/pool.ts";
 import type { NewEntry } from "../../src/entries/entry.ts";
-import { EntryWriter, type EntryWriterLimits } from "../../src/entries/entry-writer.ts";
-import { RecentEntries } from "../../src/entries/recent-entries.ts";
+import type { EntryWriterLimits } from "../../src/entries/entry-writer.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { failureOf } from "../support/failures.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { lockWrites } from "../support/write-lock.ts";
+import { createWritePath } from "../support/write-path.ts";
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);
@@ -270,9 +269,15 @@ function openWriter(limits: Partial<EntryWriterLimits> = {}) {
   pool.on("acquire", () => {
     acquired += 1;
   });
-  const recent = new RecentEntries(new Notifications(database.url, log), 0);
   const defaults = { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 100_000 };
-  return { writer: new EntryWriter(pool, recent, { ...defaults, ...limits }), statements: () => acquired };
+  const { writer } = createWritePath({
+    pool,
+    databaseUrl: database.url,
+    limits: { ...defaults, ...limits },
+    recentEntries: 0,
+    log,
+  });
+  return { writer, statements: () => acquired };
 }
 
 function entryOf(fields: { requestId?: string; userId?: string; wordCount?: number }) {

@@ -32,7 +32,7 @@ test("a request_id that one instance deletes is free at once in the other that r
       const entry = oneWord();
       await b.createEntry(entry);
       await expectKnown(b, entry);
-      for (let round = 0; round < 3; round += 1) {
+      for (let round = 0; round < 2; round += 1) {
         await a.deleteEntry({ requestId: entry.requestId });
         expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
         await expectKnown(b, entry);
@@ -43,6 +43,7 @@ test("a request_id that one instance deletes is free at once in the other that r
 
 test("the request_ids of a learner whom one instance deletes are free at once in both, and no others are", async () => {
   const { a, b } = services;
+  await waitForNotifications();
   const userId = randomUUID();
   const entries = Array.from({ length: 10 }, () => oneWord(userId));
   const other = oneWord();
@@ -54,7 +55,7 @@ test("the request_ids of a learner whom one instance deletes are free at once in
   for (const [index, entry] of entries.entries()) {
     expect(await (index % 2 === 0 ? a : b).createEntry(entry)).toMatchObject({ alreadyExisted: false });
   }
-  await waitForNotifications();
+  // Both still remember it, and need no database to say so.
   await using _ = await lockWrites(database);
   for (const client of [a, b]) await expectKnown(client, other);
 });
@@ -71,7 +72,7 @@ test("an instance whose connection for the news is cut never takes what was dele
   const working = Promise.all(
     Array.from({ length: 10 }, async () => {
       const entry = oneWord();
-      for (let round = 0; round < 4; round += 1) {
+      for (let round = 0; round < 3; round += 1) {
         expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
         await expectKnown(b, entry);
         await a.deleteEntry({ requestId: entry.requestId });
@@ -83,33 +84,36 @@ test("an instance whose connection for the news is cut never takes what was dele
   await Promise.all([working, cutting]);
 });
 
-test.for([
-  ["an entry is not there", (client, { requestId }) => client.deleteEntry({ requestId })],
-  ["a learner has no entries", (client, { userId }) => client.deleteUserEntries({ userId })],
-] satisfies [string, (client: LearningLogClient, entry: Entry) => Promise<unknown>][])(
-  "who is told that %s can record it in any instance, even while its deletion goes on",
-  async ([, remove]) => {
-    const { a, b } = services;
-    for (let round = 0; round < 4; round += 1) {
-      await waitForNotifications();
-      const entry = oneWord();
-      await b.createEntry(entry);
-      await cutNotifications();
-      const deletions = [1, 2].map(() => remove(a, entry).catch(ConnectError.from));
-      // One of them deletes the entry, the other one finds nothing to delete.
-      await Promise.race(deletions);
-      expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
-      await Promise.all(deletions);
-    }
-  },
-);
+test("who is told that there is nothing to delete can record it in any instance, even while its deletion goes on", async () => {
+  const { a, b } = services;
+  const removals = [
+    ({ requestId }: Entry) => a.deleteEntry({ requestId }),
+    ({ userId }: Entry) => a.deleteUserEntries({ userId }),
+  ];
+  for (let round = 0; round < 3; round += 1) {
+    await waitForNotifications();
+    const entries = removals.map(() => oneWord());
+    for (const entry of entries) await b.createEntry(entry);
+    await cutNotifications();
+    await Promise.all(
+      removals.map(async (remove, index) => {
+        const entry = entries[index] ?? oneWord();
+        // One of these deletes the entry, the other one finds nothing to delete.
+        const deletions = [1, 2].map(() => remove(entry).catch(ConnectError.from));
+        await Promise.race(deletions);
+        expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
+        await Promise.all(deletions);
+      }),
+    );
+  }
+});
 
 test("whatever creates and deletes race, both instances agree with the database afterwards", async () => {
   const { a, b } = services;
   await Promise.all(
     Array.from({ length: 15 }, async () => {
       const entry = oneWord();
-      for (let round = 0; round < 4; round += 1) {
+      for (let round = 0; round < 3; round += 1) {
         const deletion = { requestId: entry.requestId };
         await Promise.allSettled([b.createEntry(entry), a.deleteEntry(deletion), b.createEntry(entry)]);
         const { rowCount } = await database.pool.query("SELECT FROM learning_log WHERE request_id = $1", [
@@ -145,7 +149,7 @@ async function expectKnown(client: LearningLogClient, entry: Entry): Promise<voi
 /** Breaks the connections over which the instances get the news; they make new ones. */
 async function cutNotifications(): Promise<void> {
   await database.pool.query(
-    `SELECT pg_terminate_backend(pid)
+    `SELECT pg_terminate_backend(pid, 10000)
     FROM pg_stat_activity
     WHERE application_name = 'daily-aggregator notifications' AND datname = current_database()`,
   );

@@ -2,13 +2,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { readConfig } from "../../src/config.ts";
-import { Notifications } from "../../src/database/notifications.ts";
-import { EntryWriter } from "../../src/entries/entry-writer.ts";
-import { RecentEntries } from "../../src/entries/recent-entries.ts";
 import { startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient } from "../support/clients.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { createWritePath } from "../support/write-path.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
 import { createRequest, Ledger } from "./ledger.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
@@ -76,9 +74,13 @@ test("callers of the service that give up", { timeout: 120_000 }, async () => {
 });
 
 test("callers of the writer that give up", { timeout: 120_000 }, async () => {
-  const notifications = new Notifications(database.url, log);
-  const recent = new RecentEntries(notifications, 1000);
-  const writer = new EntryWriter(database.pool, recent, config.writing);
+  const { writer } = createWritePath({
+    pool: database.pool,
+    databaseUrl: database.url,
+    limits: config.writing,
+    recentEntries: 1000,
+    log,
+  });
   const outcomes = { answered: 0, gaveUp: 0 };
 
   for (let round = 0; round < rounds; round += 1) {

@@ -23,6 +23,7 @@ export async function recordLearner(pool: pg.Pool, entries: readonly OracleEntry
   await insertEntries(
     pool,
     entries.map((entry) => ({ ...entry, userId, requestId: randomUUID() })),
+    [],
   );
   return userId;
 }

@@ -101,15 +101,28 @@ describe("granularity", () => {
     ["weeks", Granularity.WEEK, { weeks: 9_999 }],
     ["months", Granularity.MONTH, { months: 9_999 }],
     ["quarters", Granularity.QUARTER, { months: 3 * 9_999 }],
-  ] as const)("10,000 %s are answered, a few more are refused", async ([, granularity, length]) => {
+  ] as const)("10,000 %s fit into one answer, more have a next page", async ([, granularity, length]) => {
     const first = Temporal.PlainDateTime.from("2024-01-01T12:00");
     const last = first.add(length);
     const request = { ...good, granularity, from: at(`${first}Z`), to: at(`${last}Z`) };
-    const { periods } = await grpcClient(service.url).getSummary(request);
-    expect(periods).toHaveLength(10_000);
-    // The limit is held against an estimate.
-    const tooFar = last.add({ months: 9 });
-    expect(await refusal({ ...request, to: at(`${tooFar}Z`) })).toMatchObject(refused("to"));
+    const client = grpcClient(service.url);
+    const whole = await client.getSummary(request);
+    expect(whole.periods).toHaveLength(10_000);
+    expect(whole.nextPageToken).toBe("");
+    const cut = await client.getSummary({ ...request, to: at(`${last.add({ months: 9 })}Z`) });
+    expect(cut.periods).toEqual(whole.periods);
+    expect(cut.nextPageToken).not.toBe("");
+  });
+
+  test("1,000,000 periods can be gone through, more are refused", async () => {
+    const from = at("1970-01-01T00:00:00Z");
+    const request = { ...good, granularity: Granularity.HOUR, from, pageSize: 1 };
+    const { periods } = await grpcClient(service.url).getSummary({
+      ...request,
+      to: at("2084-01-29T15:00:00Z"),
+    });
+    expect(periods).toHaveLength(1);
+    expect(await refusal({ ...request, to: at("2084-02-01T00:00:00Z") })).toMatchObject(refused("to"));
   });
 });
 

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import http2 from "node:http2";
 import { Writable } from "node:stream";
 import { create } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
@@ -38,11 +39,13 @@ function newRequest() {
 describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
   const connect = () => createClient(LearningLogService, createTransport(service.url));
 
-  test("a message over 4 MiB is refused with RESOURCE_EXHAUSTED, and the next one is taken", async () => {
+  test("messages over 4 MiB are refused with RESOURCE_EXHAUSTED, and those that follow are taken", async () => {
     const client = connect();
     const userId = "x".repeat(4 * 1024 * 1024 + 1);
-    const error = await failureOf(client.createEntry({ ...newEntry(), userId }));
-    expect(error).toMatchObject({ code: Code.ResourceExhausted });
+    for (let times = 0; times < 5; times += 1) {
+      const error = await failureOf(client.createEntry({ ...newEntry(), userId }));
+      expect(error).toMatchObject({ code: Code.ResourceExhausted });
+    }
     await client.createEntry(newEntry());
   });
 
@@ -120,6 +123,25 @@ test("a small compressed message that is large when unpacked is refused", async 
     const call = createClient(LearningLogService, transport).createEntry({ ...newEntry(), userId });
     expect(await failureOf(call)).toMatchObject({ code: Code.ResourceExhausted });
   }
+});
+
+test("a caller who goes on sending after the answer is asked to stop", async () => {
+  const session = http2.connect(service.url);
+  onTestFinished(() => session.destroy());
+  const stream = session.request({
+    ":method": "POST",
+    ":path": `/${LearningLogService.typeName}/CreateEntry`,
+    "content-type": "application/grpc+proto",
+    te: "trailers",
+  });
+  const answered = new Promise((resolve) => stream.once("trailers", resolve));
+  const closed = new Promise((resolve) => stream.once("close", () => resolve(stream.rstCode)));
+  stream.resume();
+  // The prefix of a message of 1 GiB, and never the end of it.
+  stream.write(Buffer.from([0, 0x40, 0, 0, 0]));
+  await expect(answered).resolves.toMatchObject({ "grpc-status": String(Code.ResourceExhausted) });
+  stream.write(Buffer.alloc(1024 * 1024));
+  await expect(closed).resolves.toBe(http2.constants.NGHTTP2_NO_ERROR);
 });
 
 describe("the server keeps to a deadline by itself", () => {

@@ -6,7 +6,7 @@
 
 import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { BatchCreateEntriesRequestSchema, BatchCreateEntriesResponseSchema, CreateEntryRequestSchema, CreateEntryResponseSchema, DeleteEntryRequestSchema, DeleteEntryResponseSchema, DeleteUserEntriesRequestSchema, DeleteUserEntriesResponseSchema, ImportEntriesRequestSchema, ImportEntriesResponseSchema, ListEntriesRequestSchema, ListEntriesResponseSchema } from "./entry_pb.js";
-import type { GetSummaryRequestSchema, GetSummaryResponseSchema } from "./summary_pb.js";
+import type { GetSummaryRequestSchema, GetSummaryResponseSchema, WatchSummaryResponseSchema } from "./summary_pb.js";
 
 /**
  * Describes the file dailyaggregator/v1/learning_log_service.proto.
@@ -106,8 +106,10 @@ export declare const LearningLogService: GenService<{
    * Adds up one learner's entries per period.
    *
    * Errors:
-   * - INVALID_ARGUMENT also where `from` is after `to`, the time zone is unknown, or the range has more
-   *   than 10,000 periods.
+   * - INVALID_ARGUMENT also where `from` is after `to`, the time zone is unknown, the range has more than 1,000,000
+   *   periods, or the page token belongs to another request.
+   *
+   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
    *
    * @generated from rpc dailyaggregator.v1.LearningLogService.GetSummary
    */
@@ -115,6 +117,26 @@ export declare const LearningLogService: GenService<{
     methodKind: "unary";
     input: typeof GetSummaryRequestSchema;
     output: typeof GetSummaryResponseSchema;
+  },
+  /**
+   * Answers the summary, and then, whenever one changes, the periods that changed, as they are by then: within about a
+   * second, wherever the change was made. A period that lost its last entry is answered as empty, even if empty ones
+   * are left out. An answer without periods comes every 15 seconds, so that both sides notice when the other is gone.
+   *
+   * The request is one of GetSummary, without page_size and page_token, whose range has at most 10,000 periods.
+   *
+   * Errors:
+   * - UNAVAILABLE also when the server shuts down: call again, and another instance answers.
+   *
+   * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+   *
+   * @generated from rpc dailyaggregator.v1.LearningLogService.WatchSummary
+   */
+  watchSummary: {
+    methodKind: "server_streaming";
+    input: typeof GetSummaryRequestSchema;
+    output: typeof WatchSummaryResponseSchema;
   },
 }>;
 

@@ -57,11 +57,32 @@ export declare type GetSummaryRequest = Message<"dailyaggregator.v1.GetSummaryRe
   timeZone: string;
 
   /**
-   * Leave out the periods that have no entry.
+   * Leave out the periods that have no entry. This changes no figure of the others.
    *
    * @generated from field: bool omit_empty_periods = 6;
    */
   omitEmptyPeriods: boolean;
+
+  /**
+   * Over how many periods moving_average goes: 1 to 366, in periods. Default, and 0: no moving average.
+   *
+   * @generated from field: int32 moving_average_window = 7;
+   */
+  movingAverageWindow: number;
+
+  /**
+   * How many periods to answer at most: 1 to 10,000; larger values count as 10,000. Default: 10,000.
+   *
+   * @generated from field: int32 page_size = 8;
+   */
+  pageSize: number;
+
+  /**
+   * The next_page_token of an answer to a request that was the same but for page_size. Default: the first page.
+   *
+   * @generated from field: string page_token = 9;
+   */
+  pageToken: string;
 };
 
 /**
@@ -82,6 +103,13 @@ export declare type GetSummaryResponse = Message<"dailyaggregator.v1.GetSummaryR
    * @generated from field: repeated dailyaggregator.v1.PeriodSummary periods = 1;
    */
   periods: PeriodSummary[];
+
+  /**
+   * Asks for the next page; empty if there is none.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -89,6 +117,26 @@ export declare type GetSummaryResponse = Message<"dailyaggregator.v1.GetSummaryR
  * Use `create(GetSummaryResponseSchema)` to create a new message.
  */
 export declare const GetSummaryResponseSchema: GenMessage<GetSummaryResponse>;
+
+/**
+ * The whole summary at first, and then what changed in it.
+ *
+ * @generated from message dailyaggregator.v1.WatchSummaryResponse
+ */
+export declare type WatchSummaryResponse = Message<"dailyaggregator.v1.WatchSummaryResponse"> & {
+  /**
+   * In the order of time.
+   *
+   * @generated from field: repeated dailyaggregator.v1.PeriodSummary periods = 1;
+   */
+  periods: PeriodSummary[];
+};
+
+/**
+ * Describes the message dailyaggregator.v1.WatchSummaryResponse.
+ * Use `create(WatchSummaryResponseSchema)` to create a new message.
+ */
+export declare const WatchSummaryResponseSchema: GenMessage<WatchSummaryResponse>;
 
 /**
  * What a learner's entries of one period add up to.
@@ -123,6 +171,15 @@ export declare type PeriodSummary = Message<"dailyaggregator.v1.PeriodSummary"> 
    * @generated from field: int64 entry_count = 4;
    */
   entryCount: bigint;
+
+  /**
+   * The mean of total_word_count over this period and the ones before it, moving_average_window of them, in words a
+   * period. Empty periods count as 0, and so do those before `from` count that the list does not have. Unset if no
+   * window was asked for.
+   *
+   * @generated from field: optional double moving_average = 5;
+   */
+  movingAverage?: number | undefined;
 };
 
 /**

@@ -35,14 +35,18 @@ export async function deleteEntry(pool: pg.Pool, requestId: string): Promise<Sto
       });
       const [row] = rows;
       if (row === undefined) return undefined;
+      const deleted = storedEntry(row);
       // A statement of its own, for one statement cannot change and delete the same row.
       await client.query({
         name: "delete-empty-aggregate",
         text: "DELETE FROM learning_log_aggregates WHERE user_id = $1 AND bucket = $2 AND entry_count = 0",
         values: [row.user_id, row.bucket],
       });
-      await notifyDeletion(client, { requestId });
-      return storedEntry(row);
+      await notifyDeletion(client, { requestId }, deleted.userId, {
+        from: deleted.timestamp,
+        to: deleted.timestamp,
+      });
+      return deleted;
     });
   return retryOnContention(attempt);
 }

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { retryOnContention } from "../../database/contention.ts";
+import { allTime } from "../../database/learner-changes.ts";
 import { query, transaction } from "../../database/query.ts";
 import { notifyDeletion } from "./notify-deletion.ts";
 
@@ -74,7 +75,7 @@ async function deleteOldest(pool: pg.Pool, userId: string, clock: Clock | undefi
       text: "DELETE FROM learning_log_aggregates WHERE user_id = $1 AND entry_count = 0",
       values: [userId],
     });
-    await notifyDeletion(client, { userId });
+    await notifyDeletion(client, { userId }, userId, allTime);
     return rows[0]?.deleted_count ?? 0;
   });
 }

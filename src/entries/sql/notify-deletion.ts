@@ -1,11 +1,17 @@
 import type pg from "pg";
+import { type ChangedRange, changePayload, changesChannel } from "../../database/learner-changes.ts";
 import { type DeletionNotice, deletionsChannel } from "../recent-entries.ts";
 
-/** Tells every instance what was deleted, once the transaction is committed. */
-export async function notifyDeletion(client: pg.PoolClient, notice: DeletionNotice): Promise<void> {
+/** Tells every instance what was deleted, and what time of which learner changed, once the transaction is committed. */
+export async function notifyDeletion(
+  client: pg.PoolClient,
+  notice: DeletionNotice,
+  userId: string,
+  range: ChangedRange,
+): Promise<void> {
   await client.query({
     name: "notify-deletion",
-    text: "SELECT pg_notify($1, $2)",
-    values: [deletionsChannel, JSON.stringify(notice)],
+    text: "SELECT pg_notify($1, $2), pg_notify($3, $4)",
+    values: [deletionsChannel, JSON.stringify(notice), changesChannel, changePayload(userId, range)],
   });
 }

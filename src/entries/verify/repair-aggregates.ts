@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { changesChannel, everyChange } from "../../database/learner-changes.ts";
 import { differencesQuery } from "./find-differences.ts";
 
 /** Holds up whoever writes, not who reads, until the transaction ends. */
@@ -7,7 +8,7 @@ export async function lockAgainstWriters(client: pg.ClientBase): Promise<void> {
 }
 
 /**
- * Makes the aggregates what the log adds up to.
+ * Makes the aggregates what the log adds up to, and has every instance forget the summaries it memoized.
  *
  * @param client in a transaction that holds the lock against writers
  * @returns how many rows were set to the log's figures, and how many were deleted
@@ -28,5 +29,6 @@ export async function repairAggregates(client: pg.ClientBase): Promise<{ set: nu
     WHERE aggregate.user_id = difference.user_id
       AND aggregate.bucket = difference.bucket
       AND difference.log_count IS NULL`);
+  await client.query("SELECT pg_notify($1, $2)", [changesChannel, everyChange]);
   return { set: set ?? 0, deleted: deleted ?? 0 };
 }

@@ -1,7 +1,8 @@
 import type pg from "pg";
+import { settlingSeconds } from "../../database/learner-changes.ts";
 import { query } from "../../database/query.ts";
 import type { CalendarUnit } from "../granularity.ts";
-import type { PeriodRow, SummaryRange } from "./period-row.ts";
+import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } from "./summary-page.ts";
 
 /**
  * Adds up one learner's entries per day, week, month, quarter or year.
@@ -12,6 +13,9 @@ import type { PeriodRow, SummaryRange } from "./period-row.ts";
  * (Beirut), or a whole day be missing (Apia, 2011-12-30), which then has no row. The period of `to` may even be the
  * one before that of `from`: St. John's once put its clock back a minute after midnight.
  *
+ * The periods gone through begin early enough for the first one's moving average (one more than its window has, since
+ * a day may be missing), and end with the page unless empty ones are to be left out.
+ *
  * Where a bucket's first and last instant have different labels, its entries are read from the log.
  */
 export async function summarizeCalendarPeriods(
@@ -19,21 +23,30 @@ export async function summarizeCalendarPeriods(
   unit: CalendarUnit,
   range: SummaryRange,
   signal: AbortSignal,
-): Promise<PeriodRow[]> {
-  return query<PeriodRow>(
+): Promise<SummaryPage> {
+  const rows = await query<SummaryRow>(
     pool,
     {
       name: "summarize-calendar-periods",
       text: `
-        WITH range AS (
+        WITH asked AS (
           SELECT min(label) AS first_label, max(label) AS last_label
           FROM unnest(ARRAY[$2::interval, $3::interval]) AS since_epoch
           CROSS JOIN LATERAL date_trunc($4, (timestamptz 'epoch' + since_epoch) AT TIME ZONE $6) AS label
         ),
+        range AS (
+          SELECT earliest_label, latest_label, (latest_label + $5::interval) AT TIME ZONE $6 <= now() - $10::interval AS is_closed
+          FROM asked
+          CROSS JOIN LATERAL (
+            SELECT
+              first_label - $8::integer * $5::interval AS earliest_label,
+              CASE WHEN $7 THEN last_label ELSE least(last_label, first_label + $9::integer * $5::interval) END AS latest_label
+          ) AS labels
+        ),
         periods AS (
           SELECT label, period
           FROM range
-          CROSS JOIN generate_series(first_label, last_label, $5::interval) AS label
+          CROSS JOIN generate_series(earliest_label, latest_label, $5::interval) AS label
           CROSS JOIN LATERAL (SELECT label AT TIME ZONE $6 AS usual) AS instant
           CROSS JOIN LATERAL (
             SELECT CASE
@@ -63,8 +76,8 @@ export async function summarizeCalendarPeriods(
             date_trunc($4, (bucket + interval '15 minutes' - interval '1 microsecond') AT TIME ZONE $6) AS last_label
           FROM learning_log_aggregates
           WHERE user_id = $1
-            AND bucket >= (SELECT first_label AT TIME ZONE $6 - interval '26 hours' FROM range)
-            AND bucket < (SELECT (last_label + $5::interval) AT TIME ZONE $6 + interval '26 hours' FROM range)
+            AND bucket >= (SELECT earliest_label AT TIME ZONE $6 - interval '26 hours' FROM range)
+            AND bucket < (SELECT (latest_label + $5::interval) AT TIME ZONE $6 + interval '26 hours' FROM range)
         ),
         counted AS (
           SELECT first_label AS label, total_word_count, entry_count
@@ -80,15 +93,36 @@ export async function summarizeCalendarPeriods(
           SELECT label, sum(total_word_count)::bigint AS total_word_count, sum(entry_count)::bigint AS entry_count
           FROM counted
           GROUP BY label
+        ),
+        summaries AS (
+          SELECT
+            label,
+            period,
+            coalesce(total_word_count, 0) AS total_word_count,
+            coalesce(entry_count, 0) AS entry_count,
+            CASE WHEN $8 > 0 THEN
+              sum(coalesce(total_word_count, 0)) OVER (
+                ORDER BY label ROWS BETWEEN greatest($8 - 1, 0) PRECEDING AND CURRENT ROW
+              )::double precision / $8
+            END AS moving_average
+          FROM periods
+          LEFT JOIN sums USING (label)
+        ),
+        page AS (
+          SELECT
+            extract(epoch FROM period)::bigint AS period,
+            coalesce(total_word_count::double precision / nullif(entry_count, 0), 0) AS average_words_learned,
+            total_word_count,
+            entry_count,
+            moving_average
+          FROM summaries
+          WHERE label >= (SELECT first_label FROM asked) AND (entry_count > 0 OR NOT $7)
+          ORDER BY period
+          LIMIT $9 + 1
         )
-        SELECT
-          extract(epoch FROM period)::bigint AS period,
-          coalesce(total_word_count::double precision / entry_count, 0) AS average_words_learned,
-          coalesce(total_word_count, 0) AS total_word_count,
-          coalesce(entry_count, 0) AS entry_count
-        FROM periods
-        LEFT JOIN sums USING (label)
-        WHERE entry_count IS NOT NULL OR NOT $7
+        SELECT is_closed, page.*
+        FROM range
+        LEFT JOIN page ON true
         ORDER BY period`,
       values: [
         range.userId,
@@ -98,8 +132,12 @@ export async function summarizeCalendarPeriods(
         unit.step,
         range.timeZone,
         range.omitEmptyPeriods,
+        range.movingAverageWindow,
+        range.pageSize,
+        `${settlingSeconds} seconds`,
       ],
     },
     signal,
   );
+  return summaryPage(rows, range.pageSize);
 }

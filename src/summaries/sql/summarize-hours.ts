@@ -1,6 +1,7 @@
 import type pg from "pg";
+import { settlingSeconds } from "../../database/learner-changes.ts";
 import { query } from "../../database/query.ts";
-import type { PeriodRow, SummaryRange } from "./period-row.ts";
+import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } from "./summary-page.ts";
 
 /**
  * Adds up one learner's entries per hour of the local clock.
@@ -11,22 +12,34 @@ import type { PeriodRow, SummaryRange } from "./period-row.ts";
  * searched. They are half a minute apart: no clock has changed in between since 1970 (Monrovia, 1972, 00:44:30Z).
  * Such a change also cuts hours short, so the range is searched for hours by steps that none can fall through.
  *
+ * The hours gone through begin early enough for the first one's moving average, and end with the page unless empty
+ * ones are to be left out.
+ *
  * Where a bucket's first and last instant lie in different hours, its entries are read from the log.
  */
 export async function summarizeHours(
   pool: pg.Pool,
   range: SummaryRange,
   signal: AbortSignal,
-): Promise<PeriodRow[]> {
-  return query<PeriodRow>(
+): Promise<SummaryPage> {
+  const rows = await query<SummaryRow>(
     pool,
     {
       name: "summarize-hours",
       text: `
-        WITH range AS (
+        WITH asked AS (
           SELECT
             date_trunc('hour', timestamptz 'epoch' + $2::interval, $4) AS first_hour,
             date_trunc('hour', timestamptz 'epoch' + $3::interval, $4) AS last_hour
+        ),
+        range AS (
+          SELECT earliest_hour, latest_hour, latest_hour + interval '1 hour' <= now() - $8::interval AS is_closed
+          FROM asked
+          CROSS JOIN LATERAL (
+            SELECT
+              first_hour - $6::integer * interval '1 hour' AS earliest_hour,
+              CASE WHEN $5 THEN last_hour ELSE least(last_hour, first_hour + $7::integer * interval '1 hour') END AS latest_hour
+          ) AS hours
         ),
         clock AS (
           SELECT CASE count(DISTINCT extract(epoch FROM day AT TIME ZONE $4 - day AT TIME ZONE 'UTC') % 3600)
@@ -35,15 +48,15 @@ export async function summarizeHours(
           END AS step
           FROM range
           CROSS JOIN generate_series(
-            first_hour - interval '24 hours', last_hour + interval '48 hours', interval '24 hours'
+            earliest_hour - interval '24 hours', latest_hour + interval '48 hours', interval '24 hours'
           ) AS day
         ),
         hours AS (
           SELECT DISTINCT date_trunc('hour', instant, $4) AS hour
           FROM range
           CROSS JOIN clock
-          CROSS JOIN generate_series(first_hour, last_hour + interval '1 hour', step) AS instant
-          WHERE date_trunc('hour', instant, $4) BETWEEN first_hour AND last_hour
+          CROSS JOIN generate_series(earliest_hour, latest_hour + interval '1 hour', step) AS instant
+          WHERE date_trunc('hour', instant, $4) BETWEEN earliest_hour AND latest_hour
         ),
         periods AS (
           SELECT
@@ -68,8 +81,8 @@ export async function summarizeHours(
             date_trunc('hour', bucket + interval '15 minutes' - interval '1 microsecond', $4) AS last_hour
           FROM learning_log_aggregates
           WHERE user_id = $1
-            AND bucket > (SELECT first_hour - interval '15 minutes' FROM range)
-            AND bucket < (SELECT last_hour + interval '1 hour' FROM range)
+            AND bucket > (SELECT earliest_hour - interval '15 minutes' FROM range)
+            AND bucket < (SELECT latest_hour + interval '1 hour' FROM range)
         ),
         counted AS (
           SELECT first_hour AS hour, total_word_count, entry_count
@@ -85,15 +98,36 @@ export async function summarizeHours(
           SELECT hour, sum(total_word_count)::bigint AS total_word_count, sum(entry_count)::bigint AS entry_count
           FROM counted
           GROUP BY hour
+        ),
+        summaries AS (
+          SELECT
+            hour,
+            period,
+            coalesce(total_word_count, 0) AS total_word_count,
+            coalesce(entry_count, 0) AS entry_count,
+            CASE WHEN $6 > 0 THEN
+              sum(coalesce(total_word_count, 0)) OVER (
+                ORDER BY hour ROWS BETWEEN greatest($6 - 1, 0) PRECEDING AND CURRENT ROW
+              )::double precision / $6
+            END AS moving_average
+          FROM periods
+          LEFT JOIN sums USING (hour)
+        ),
+        page AS (
+          SELECT
+            extract(epoch FROM period)::bigint AS period,
+            coalesce(total_word_count::double precision / nullif(entry_count, 0), 0) AS average_words_learned,
+            total_word_count,
+            entry_count,
+            moving_average
+          FROM summaries
+          WHERE hour >= (SELECT first_hour FROM asked) AND (entry_count > 0 OR NOT $5)
+          ORDER BY period
+          LIMIT $7 + 1
         )
-        SELECT
-          extract(epoch FROM period)::bigint AS period,
-          coalesce(total_word_count::double precision / entry_count, 0) AS average_words_learned,
-          coalesce(total_word_count, 0) AS total_word_count,
-          coalesce(entry_count, 0) AS entry_count
-        FROM periods
-        LEFT JOIN sums USING (hour)
-        WHERE entry_count IS NOT NULL OR NOT $5
+        SELECT is_closed, page.*
+        FROM range
+        LEFT JOIN page ON true
         ORDER BY period`,
       values: [
         range.userId,
@@ -101,8 +135,12 @@ export async function summarizeHours(
         `${range.to} microseconds`,
         range.timeZone,
         range.omitEmptyPeriods,
+        range.movingAverageWindow,
+        range.pageSize,
+        `${settlingSeconds} seconds`,
       ],
     },
     signal,
   );
+  return summaryPage(rows, range.pageSize);
 }

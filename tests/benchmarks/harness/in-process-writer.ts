@@ -1,9 +1,8 @@
 import { readConfig } from "../../../src/config.ts";
-import { Notifications } from "../../../src/database/notifications.ts";
 import { createPool } from "../../../src/database/pool.ts";
-import { EntryWriter, type EntryWriterLimits } from "../../../src/entries/entry-writer.ts";
-import { RecentEntries } from "../../../src/entries/recent-entries.ts";
+import type { EntryWriter, EntryWriterLimits } from "../../../src/entries/entry-writer.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
+import { createWritePath } from "../../support/write-path.ts";
 import type { BenchmarkDatabase } from "./database.ts";
 
 /** The write path without the calls around it, put together as `src/service.ts` does. */
@@ -19,10 +18,14 @@ export function createInProcessWriter(
   const log = createLog("error");
   const config = readConfig({ DATABASE_URL: database.url });
   const pool = createPool(database.url, config.databasePoolSize, log);
-  const notifications = new Notifications(database.url, log);
-  const recent = new RecentEntries(notifications, config.recentEntries);
+  const { writer, notifications } = createWritePath({
+    pool,
+    databaseUrl: database.url,
+    limits: { ...config.writing, ...overrides },
+    recentEntries: config.recentEntries,
+    log,
+  });
   notifications.start();
-  const writer = new EntryWriter(pool, recent, { ...config.writing, ...overrides });
   return {
     writer,
     async [Symbol.asyncDispose]() {

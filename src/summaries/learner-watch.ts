@@ -1,0 +1,52 @@
+import { allTime, type ChangedRange, type LearnerChanges } from "../database/learner-changes.ts";
+import { learnerKey } from "../database/learner-key.ts";
+
+/**
+ * Follows one learner's changes for one reader, and adds up what the reader has not taken yet: a slow one misses nothing,
+ * and nothing piles up for it.
+ */
+export class LearnerWatch {
+  readonly #changes: LearnerChanges;
+  readonly #learner: string;
+  #changed: ChangedRange | undefined;
+  #wake = Promise.withResolvers<void>();
+
+  constructor(changes: LearnerChanges, userId: string) {
+    this.#changes = changes;
+    this.#learner = learnerKey(userId);
+    changes.follow(this.#learner, this);
+    // From then on every write tells of itself; what was written until then may not have.
+    void changes.watched.add(this.#learner).then(() => this.onGap());
+  }
+
+  /** Resolves at the next change, or at once if there was one that is not taken yet. */
+  get changed(): Promise<void> {
+    return this.#wake.promise;
+  }
+
+  /** The time that changed since the last call; undefined if none did. */
+  take(): ChangedRange | undefined {
+    const changed = this.#changed;
+    this.#changed = undefined;
+    this.#wake = Promise.withResolvers();
+    return changed;
+  }
+
+  onChange({ from, to }: ChangedRange): void {
+    const before = this.#changed ?? { from, to };
+    this.#changed = {
+      from: from < before.from ? from : before.from,
+      to: to > before.to ? to : before.to,
+    };
+    this.#wake.resolve();
+  }
+
+  onGap(): void {
+    this.onChange(allTime);
+  }
+
+  close(): void {
+    this.#changes.unfollow(this.#learner, this);
+    this.#changes.watched.remove(this.#learner);
+  }
+}

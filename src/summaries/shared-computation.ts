@@ -1,0 +1,52 @@
+/** A computation that one or several callers wait for; it is aborted when all of them have given up. */
+export class SharedComputation<Result> {
+  readonly learner: string;
+  /** Its learner's entries were written late since it began. */
+  isOutdated = false;
+  readonly #result: Promise<Result>;
+  readonly #controller = new AbortController();
+  #callers = 0;
+
+  constructor(learner: string, compute: (signal: AbortSignal) => Promise<Result>) {
+    this.learner = learner;
+    // In the next microtask, when the constructor's caller can name what it made.
+    this.#result = Promise.resolve().then(() => compute(this.#controller.signal));
+    // Whoever shares it hears of its failure; if everyone has given up, nobody needs to.
+    this.#result.catch(() => {});
+  }
+
+  /** @throws whatever the computation throws; the signal's reason once it is aborted */
+  async share(signal: AbortSignal): Promise<Result> {
+    this.#callers += 1;
+    try {
+      return await orAborted(this.#result, signal);
+    } finally {
+      this.#callers -= 1;
+      if (this.#callers === 0) this.#controller.abort();
+    }
+  }
+
+  /** Resolves when it has ended, well or not; it does not keep it going. */
+  async settled(signal: AbortSignal): Promise<void> {
+    await orAborted(
+      this.#result.then(
+        () => {},
+        () => {},
+      ),
+      signal,
+    );
+  }
+}
+
+/** @throws the signal's reason if it is aborted first */
+async function orAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,125 @@
+import { LRUCache } from "lru-cache";
+import type { LearnerChanges } from "../database/learner-changes.ts";
+import { learnerKey } from "../database/learner-key.ts";
+import { SharedComputation } from "./shared-computation.ts";
+
+/** What a computation found. */
+export interface Computed<Value> {
+  readonly value: Value;
+  /** Every period of it has ended, some time ago: only a late write can change it. */
+  readonly isClosed: boolean;
+}
+
+/** A question that a summary answers. */
+export interface Question<Value> {
+  readonly userId: string;
+  /** The same for equal questions, and for no others. */
+  readonly key: string;
+  compute(signal: AbortSignal): Promise<Computed<Value>>;
+}
+
+/**
+ * Memoizes what only a late write can change, and forgets it when there is one.
+ *
+ * A value is stored if its computation began while this instance heard of every late write, and it heard of none of that
+ * learner's until the end; it is found while the same holds. So it is never older than a write that was answered here,
+ * nor than the news from another instance.
+ *
+ * Equal questions that come together are computed once. Who comes while a computation is under way waits for it, and
+ * takes what it stored. If it stored nothing, it may have looked before the question was asked: then one more
+ * computation serves all who waited.
+ */
+export class SummaryMemo<Value> {
+  hits = 0;
+  misses = 0;
+  readonly #changes: LearnerChanges;
+  readonly #values: LRUCache<string, { readonly learner: string; readonly value: Value }>;
+  readonly #keysOfLearner = new Map<string, Set<string>>();
+  readonly #computations = new Map<string, SharedComputation<Computed<Value>>>();
+
+  /**
+   * @param maxBytes how much memory the values may take
+   * @param sizeOf what a value takes, in bytes
+   */
+  constructor(changes: LearnerChanges, maxBytes: number, sizeOf: (value: Value) => number) {
+    this.#changes = changes;
+    this.#values = new LRUCache({
+      maxSize: maxBytes,
+      sizeCalculation: ({ value }, key) => 2 * key.length + sizeOf(value),
+      dispose: ({ learner }, key) => this.#dropKey(learner, key),
+    });
+    changes.subscribe({
+      onChange: (learner) => this.#forget(learner),
+      onGap: () => this.#forgetAll(),
+    });
+  }
+
+  /** How much memory the values take, in bytes, or about that. */
+  get bytes(): number {
+    return this.#values.calculatedSize;
+  }
+
+  /** @throws whatever the computation throws; the signal's reason once it is aborted */
+  async answer(question: Question<Value>, signal: AbortSignal): Promise<Value> {
+    let computation = this.#computations.get(question.key);
+    let found = this.#find(question.key);
+    if (found === undefined && computation !== undefined) {
+      await computation.settled(signal);
+      found = this.#find(question.key);
+      computation = this.#computations.get(question.key);
+    }
+    if (found !== undefined) {
+      this.hits += 1;
+      return found;
+    }
+    this.misses += 1;
+    computation ??= this.#begin(question);
+    return (await computation.share(signal)).value;
+  }
+
+  #find(key: string): Value | undefined {
+    return this.#changes.isCurrent() ? this.#values.get(key)?.value : undefined;
+  }
+
+  #begin({ userId, key, compute }: Question<Value>): SharedComputation<Computed<Value>> {
+    const learner = learnerKey(userId);
+    const mayStore = this.#changes.isCurrent();
+    const computation = new SharedComputation(learner, async (signal) => {
+      try {
+        const computed = await compute(signal);
+        const isUntouched = mayStore && !computation.isOutdated && this.#changes.isCurrent();
+        if (computed.isClosed && isUntouched) this.#store(learner, key, computed.value);
+        return computed;
+      } finally {
+        this.#computations.delete(key);
+      }
+    });
+    this.#computations.set(key, computation);
+    return computation;
+  }
+
+  #store(learner: string, key: string, value: Value): void {
+    this.#values.set(key, { learner, value });
+    if (!this.#values.has(key)) return;
+    const keys = this.#keysOfLearner.get(learner) ?? new Set();
+    this.#keysOfLearner.set(learner, keys.add(key));
+  }
+
+  #dropKey(learner: string, key: string): void {
+    const keys = this.#keysOfLearner.get(learner);
+    keys?.delete(key);
+    if (keys?.size === 0) this.#keysOfLearner.delete(learner);
+  }
+
+  #forget(learner: string): void {
+    for (const key of [...(this.#keysOfLearner.get(learner) ?? [])]) this.#values.delete(key);
+    for (const computation of this.#computations.values()) {
+      if (computation.learner === learner) computation.isOutdated = true;
+    }
+  }
+
+  #forgetAll(): void {
+    this.#values.clear();
+    for (const computation of this.#computations.values()) computation.isOutdated = true;
+  }
+}

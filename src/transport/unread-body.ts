@@ -1,0 +1,41 @@
+import { constants, type Http2ServerRequest } from "node:http2";
+import type { Listener } from "./port.ts";
+
+type Request = Parameters<Listener>[0];
+type Response = Parameters<Listener>[1];
+
+/** How long a client of HTTP/2 may go on sending after its answer. */
+const lingerMs = 2_000;
+
+/**
+ * Lets flow away what is left of a request's body when it is answered early, as one that is too large is. Otherwise
+ * the rest blocks the next request of an HTTP/1.1 connection, and HTTP/2 runs out of memory and of streams, so that
+ * one caller's mistake fails every other call on the connection.
+ */
+export function discardUnreadBody(request: Request, response: Response): void {
+  // Whoever stops reading early must not destroy the request, or nobody can read the rest.
+  request[Symbol.asyncIterator] = () => request.iterator({ destroyOnReturn: false });
+  const drain = () => {
+    request.removeAllListeners("readable");
+    request.resume();
+  };
+  if (isHttp2(request)) {
+    const { stream } = request;
+    // The end of the answer is on its way then, with or without trailers.
+    stream.once("wantTrailers", () => {
+      if (request.complete) return;
+      drain();
+      // Not at once: what a client has not sent then, some count as memory in use for ever. RFC 9113, section 8.1
+      const linger = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs).unref();
+      stream.once("close", () => clearTimeout(linger));
+    });
+  } else {
+    response.once("finish", () => {
+      if (!request.complete) drain();
+    });
+  }
+}
+
+function isHttp2(request: Request): request is Http2ServerRequest {
+  return request.httpVersionMajor === 2;
+}

@@ -1,0 +1,30 @@
+import type pg from "pg";
+import { LearnerChanges } from "../../src/database/learner-changes.ts";
+import { Notifications } from "../../src/database/notifications.ts";
+import { WatchedLearners } from "../../src/database/watched-learners.ts";
+import { EntryWriter, type EntryWriterLimits } from "../../src/entries/entry-writer.ts";
+import { RecentEntries } from "../../src/entries/recent-entries.ts";
+import type { Log } from "../../src/telemetry/log.ts";
+
+/** The write path without the calls around it, put together as `src/service.ts` does. */
+export interface WritePath {
+  readonly writer: EntryWriter;
+  /** Not started: until it is, nothing is answered from memory, and every write tells of itself. */
+  readonly notifications: Notifications;
+}
+
+interface WritePathOptions {
+  readonly pool: pg.Pool;
+  readonly databaseUrl: string;
+  readonly limits: EntryWriterLimits;
+  readonly recentEntries: number;
+  readonly log: Log;
+}
+
+export function createWritePath(options: WritePathOptions): WritePath {
+  const { pool, databaseUrl, limits, recentEntries, log } = options;
+  const notifications = new Notifications(databaseUrl, log);
+  const recent = new RecentEntries(notifications, recentEntries);
+  const changes = new LearnerChanges(notifications, new WatchedLearners(pool, notifications, log));
+  return { writer: new EntryWriter({ pool, changes }, recent, limits), notifications };
+}
