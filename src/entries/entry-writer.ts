@@ -4,7 +4,7 @@ import type { NewEntry } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
 import { type Recording, type RecordingParts, recordEntries } from "./record-entries.ts";
 
-/** How much is written at once. docs/performance.md has the measurements behind the defaults. */
+/** How much is written at once. */
 export interface EntryWriterLimits {
   /** How many statements may be under way at once. */
   readonly maxStatements: number;

@@ -26,6 +26,12 @@ const idleTimeoutMs = 300_000;
 /** Finds a peer that is gone without a word. */
 const keepAliveMs = 30_000;
 
+/**
+ * How many calls a connection may cancel at once, and per second after that, before it is taken for an attack and closed.
+ * By Node's default of 1000 and 33, callers with short deadlines would break the calls of others on their connection.
+ */
+const streamResetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
+
 const maxConcurrentStreams = 1024;
 
 /**
@@ -33,7 +39,7 @@ const maxConcurrentStreams = 1024;
  * server, every other one to the HTTP/1.1 server (RFC 9113, section 3.3: "prior knowledge").
  */
 export async function listen(listener: Listener, host: string, port: number): Promise<Port> {
-  const http2 = createHttp2Server({ settings: { maxConcurrentStreams } }, listener);
+  const http2 = createHttp2Server({ settings: { maxConcurrentStreams }, ...streamResetLimits }, listener);
   const http1 = createHttp1Server({ keepAlive: true, keepAliveInitialDelay: keepAliveMs }, listener);
   const sockets = new Set<Socket>();
   const undecided = new Set<Socket>();
