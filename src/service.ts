@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { createValidateInterceptor } from "@connectrpc/validate";
 import type pg from "pg";
 import type { Config } from "./config.ts";
@@ -30,6 +31,9 @@ export interface Service {
 /** How long calls in flight may take to finish at a stop; with the rest, a stop stays under 10 seconds. */
 const drainMs = 7_000;
 
+/** How long each part below the calls is waited for after that: by then only a database that is stuck holds one up. */
+const closingMs = 500;
+
 /**
  * Starts everything in the order in which it is needed; what was started is stopped again if a later part fails.
  *
@@ -45,7 +49,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     databaseUrl = server.url;
   }
   const pool = createPool(databaseUrl, config.databasePoolSize, log);
-  started.defer(() => pool.end());
+  started.defer(() => within(closingMs, pool.end()));
   await prepareDatabase(pool, databaseUrl, config, log);
 
   const notifications = new Notifications(databaseUrl, log);
@@ -55,10 +59,10 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   const changes = new LearnerChanges(notifications, watched);
   const memo = new SummaryMemo(changes, config.summaryCacheBytes, summaryBytes);
   notifications.start();
-  started.defer(() => notifications.close());
+  started.defer(() => within(closingMs, notifications.close()));
   const recording = { pool, changes };
   const writer = new EntryWriter(recording, recent, config.writing);
-  started.defer(() => writer.drain());
+  started.defer(() => within(closingMs, writer.drain()));
 
   const readiness = new Readiness(() => findObstacle(pool));
   await readiness.start();
@@ -76,6 +80,11 @@ export async function startService(config: Config, log: Log): Promise<Service> {
 
   const running = started.move();
   return { url: urlOf(port), stop: () => running.disposeAsync() };
+}
+
+/** Goes on after a while even if it is not done; what it waits for ends with the process. */
+async function within(ms: number, done: Promise<void>): Promise<void> {
+  await Promise.race([done, sleep(ms, undefined, { ref: false })]);
 }
 
 async function prepareDatabase(pool: pg.Pool, databaseUrl: string, config: Config, log: Log): Promise<void> {

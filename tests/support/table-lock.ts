@@ -26,9 +26,9 @@ export async function lockTables({ url, pool }: TestDatabase): Promise<TableLock
       await vi.waitFor(
         async () => {
           const { rows } = await pool.query(
-            `SELECT count(DISTINCT pid)::integer AS blocked
-            FROM pg_locks
-            WHERE relation IN ('learning_log'::regclass, 'learning_log_aggregates'::regclass) AND NOT granted`,
+            `SELECT count(*)::integer AS blocked
+            FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'relation'`,
           );
           if (rows[0].blocked !== statements) {
             throw new Error(`${rows[0].blocked} statements wait for the lock`);
