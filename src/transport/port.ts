@@ -17,9 +17,6 @@ export interface Port {
   close(graceMs: number): Promise<void>;
 }
 
-/** How long a new connection may take to say which version of HTTP it speaks. */
-const firstBytesTimeoutMs = 10_000;
-
 /** An HTTP/2 connection without any traffic for this long is closed after its open calls. */
 const idleTimeoutMs = 300_000;
 
@@ -37,8 +34,15 @@ const maxConcurrentStreams = 1024;
 /**
  * Serves HTTP/1.1 and cleartext HTTP/2 on one port: a connection that opens with HTTP/2's preface goes to the HTTP/2
  * server, every other one to the HTTP/1.1 server (RFC 9113, section 3.3: "prior knowledge").
+ *
+ * @param firstBytesTimeoutMs how long a new connection may take to say which version it speaks
  */
-export async function listen(listener: Listener, host: string, port: number): Promise<Port> {
+export async function listen(
+  listener: Listener,
+  host: string,
+  port: number,
+  firstBytesTimeoutMs = 10_000,
+): Promise<Port> {
   const http2 = createHttp2Server({ settings: { maxConcurrentStreams }, ...streamResetLimits }, listener);
   const http1 = createHttp1Server({ keepAlive: true, keepAliveInitialDelay: keepAliveMs }, listener);
   const sockets = new Set<Socket>();
@@ -57,7 +61,7 @@ export async function listen(listener: Listener, host: string, port: number): Pr
     socket.on("error", () => {});
     undecided.add(socket);
     socket.once("close", () => undecided.delete(socket));
-    sniffHttp2(socket, (isHttp2) => {
+    sniffHttp2(socket, firstBytesTimeoutMs, (isHttp2) => {
       undecided.delete(socket);
       if (isHttp2) http2.emit("connection", socket);
       else for (const accept of acceptHttp1) accept.call(http1, socket);
@@ -101,7 +105,7 @@ const http2Preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const distinctive = http2Preface.subarray(0, 3);
 
 /** Reads as many bytes as it takes to tell the version, and puts them back; who says nothing is hung up on. */
-function sniffHttp2(socket: Socket, decide: (isHttp2: boolean) => void): void {
+function sniffHttp2(socket: Socket, timeoutMs: number, decide: (isHttp2: boolean) => void): void {
   let seen: Buffer = Buffer.alloc(0);
   const hangUp = () => socket.destroy();
   // Not `data`: it would set the socket flowing, and HTTP/2 reads from the handle below it.
@@ -119,7 +123,7 @@ function sniffHttp2(socket: Socket, decide: (isHttp2: boolean) => void): void {
     socket.unshift(seen);
     decide(isHttp2);
   };
-  socket.setTimeout(firstBytesTimeoutMs, hangUp);
+  socket.setTimeout(timeoutMs, hangUp);
   socket.once("end", hangUp);
   socket.on("readable", onReadable);
 }

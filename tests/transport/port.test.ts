@@ -114,9 +114,15 @@ describe("nothing that a stranger sends hurts the others", () => {
     expect(String(await buffer(socket))).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
   });
 
-  test("who connects and says nothing is hung up on", async () => {
-    const silent = await open(service.url);
-    await expect(buffer(silent)).resolves.toHaveLength(0);
+  test("who connects and says nothing, or too little, is hung up on", async () => {
+    const port = await listen((_request, response) => response.end(), "127.0.0.1", 0, 100);
+    onTestFinished(() => port.close(0));
+    const url = `http://127.0.0.1:${port.address.port}`;
+    const silent = await open(url);
+    const barely = await open(url);
+    barely.write("PR");
+    const closed = [silent, barely].map((socket) => buffer(socket));
+    await expect(Promise.all(closed)).resolves.toEqual([Buffer.alloc(0), Buffer.alloc(0)]);
   });
 
   test("who connects, says nothing and closes its side is hung up on at once", async () => {
