@@ -148,8 +148,11 @@ describe("a caller that gives up", () => {
     // These two take up the statements that may be under way at once.
     const sent = [client().createEntry({ ...first }), client().createEntry({ ...second })];
     await lock.waitForBlocked(2);
-    const error = await failureOf(client().createEntry({ ...third }, { timeoutMs: 200 }));
+    const connection = client();
+    const error = await failureOf(connection.createEntry({ ...third }, { timeoutMs: 200 }));
     expect(error).toMatchObject({ code: Code.DeadlineExceeded });
+    // Once this is answered, the server has heard that the caller gave up.
+    await connection.listEntries({ userId: third?.userId ?? "" });
     await lock.release();
     await Promise.all(sent);
     expect(await client().createEntry({ ...third })).toMatchObject({ alreadyExisted: false });

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
-import { describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
@@ -128,6 +128,17 @@ describe("DeleteUserEntries", () => {
     expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
   });
 
+  test("leaves an entry that is recorded after the call came", async () => {
+    const userId = await recordLearner(pool, 10);
+    const later = oneWord(userId);
+    await client().createEntry(later);
+    await pool.query("UPDATE learning_log SET create_time = now() + '1 minute' WHERE request_id = $1", [
+      later.requestId,
+    ]);
+    expect(await client().deleteUserEntries({ userId })).toMatchObject({ deletedCount: 10n });
+    expect((await client().listEntries({ userId })).entries).toMatchObject([later]);
+  });
+
   test("by two callers at once deletes each entry once", async () => {
     const userId = await recordLearner(pool, 500);
     const outcomes = await Promise.allSettled([1, 2].map(() => client().deleteUserEntries({ userId })));
@@ -171,6 +182,32 @@ describe("DeleteUserEntries", () => {
     expect(await countEntries(pool, userId)).toBe(3000 + recorded.length - Number(deletedCount));
     await expectAggregatesMatchLog(pool);
   });
+});
+
+describe("the entry and its aggregate go in one transaction, however long that takes:", () => {
+  beforeAll(() =>
+    pool.query(`
+      CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        PERFORM pg_sleep(0.2);
+        RETURN OLD;
+      END $$;
+      CREATE TRIGGER dawdle BEFORE DELETE ON learning_log_aggregates
+      FOR EACH ROW WHEN (OLD.user_id LIKE 'slow%') EXECUTE FUNCTION dawdle()`),
+  );
+
+  test.for([
+    ["DeleteEntry", ({ requestId }) => client().deleteEntry({ requestId })],
+    ["DeleteUserEntries", ({ userId }) => client().deleteUserEntries({ userId })],
+  ] satisfies [string, (entry: ReturnType<typeof oneWord>) => Promise<unknown>][])(
+    "%s",
+    async ([, remove]) => {
+      const entry = oneWord(`slow ${randomUUID()}`);
+      await client().createEntry(entry);
+      await watchAggregatesUntil(remove(entry));
+      expect(await aggregatesOf(pool, entry.userId)).toMatchObject({ rows: 0 });
+    },
+  );
 });
 
 /** Recounts the log again and again, until the change is done. */

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
+import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { conflictOf } from "../support/failures.ts";
 import { useTwoServices } from "../support/two-services.ts";
@@ -75,6 +76,26 @@ test("two instances that write the same keys in opposite order get no error, and
       entries: rounds * 4,
       rows: 2,
     });
+  }
+});
+
+test("statements that write the same keys in opposite order wait for each other, and none fails for a deadlock", async () => {
+  const users = Array.from({ length: 40 }, () => randomUUID());
+  for (let round = 0; round < 25; round += 1) {
+    const entries = users.map((userId) => ({
+      requestId: randomUUID(),
+      userId,
+      wordCount: 1,
+      timestamp: 1_709_208_000_000_000n,
+    }));
+    const others = entries.map((entry) => ({ ...entry, requestId: randomUUID() }));
+    // As the service runs them, but without its way of trying again.
+    const insertions = await Promise.all(
+      [entries, entries.toReversed(), others, others.toReversed()].map((batch) =>
+        insertEntries(services.database.pool, batch, []),
+      ),
+    );
+    expect(insertions.reduce((sum, { created }) => sum + created.length, 0)).toBe(80);
   }
 });
 

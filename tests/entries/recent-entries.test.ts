@@ -2,10 +2,14 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { Notifications } from "../../src/database/notifications.ts";
+import { RecentEntries } from "../../src/entries/recent-entries.ts";
+import { createLog } from "../../src/telemetry/log.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
+import { cutNotifications, waitForNotifications } from "../support/notification-links.ts";
 import { useTwoServices } from "../support/two-services.ts";
 import { lockWrites } from "../support/write-lock.ts";
 
@@ -33,7 +37,7 @@ test("a request_id that one instance deletes is free at once in the other that r
       await b.createEntry(entry);
       await expectKnown(b, entry);
       for (let round = 0; round < 2; round += 1) {
-        await a.deleteEntry({ requestId: entry.requestId });
+        await a.deleteEntry({ requestId: entry.requestId.toUpperCase() });
         expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
         await expectKnown(b, entry);
       }
@@ -43,7 +47,7 @@ test("a request_id that one instance deletes is free at once in the other that r
 
 test("the request_ids of a learner whom one instance deletes are free at once in both, and no others are", async () => {
   const { a, b } = services;
-  await waitForNotifications();
+  await waitForNotifications(database, 2);
   const userId = randomUUID();
   const entries = Array.from({ length: 10 }, () => oneWord(userId));
   const other = oneWord();
@@ -57,7 +61,9 @@ test("the request_ids of a learner whom one instance deletes are free at once in
   }
   // Both still remember it, and need no database to say so.
   await using _ = await lockWrites(database);
-  for (const client of [a, b]) await expectKnown(client, other);
+  for (const client of [a, b]) {
+    await vi.waitFor(() => expectKnown(client, other, 1000), { timeout: 20_000 });
+  }
 });
 
 test("an instance whose connection for the news is cut never takes what was deleted for known", async () => {
@@ -65,7 +71,7 @@ test("an instance whose connection for the news is cut never takes what was dele
   let done = false;
   const cutting = (async () => {
     while (!done) {
-      await cutNotifications();
+      await cutNotifications(database);
       await sleep(Math.random() * 400);
     }
   })();
@@ -84,6 +90,34 @@ test("an instance whose connection for the news is cut never takes what was dele
   await Promise.all([working, cutting]);
 });
 
+test("an instance that gets the news again has forgotten what was deleted meanwhile", async () => {
+  const { a, b } = services;
+  await waitForNotifications(database, 2);
+  const entry = oneWord();
+  await b.createEntry(entry);
+  await cutNotifications(database);
+  await a.deleteEntry({ requestId: entry.requestId });
+  await waitForNotifications(database, 2);
+  expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
+});
+
+test("what was read before a deletion is not remembered after it", async () => {
+  const notifications = new Notifications(database.url, createLog("silent"));
+  onTestFinished(() => notifications.close());
+  const recent = new RecentEntries(notifications, 10);
+  notifications.start();
+  await vi.waitFor(() => expect(notifications.isCurrent()).toBe(true), { timeout: 20_000, interval: 10 });
+
+  const { requestId, userId, wordCount } = oneWord();
+  const stored = { requestId, userId, wordCount, timestamp: 1n, createTime: 2n };
+  const { epoch } = recent;
+  recent.forget({ requestId });
+  recent.add([stored], epoch);
+  expect(recent.get(requestId)).toBeUndefined();
+  recent.add([stored], recent.epoch);
+  expect(recent.get(requestId)).toEqual(stored);
+});
+
 test("who is told that there is nothing to delete can record it in any instance, even while its deletion goes on", async () => {
   const { a, b } = services;
   const removals = [
@@ -91,10 +125,10 @@ test("who is told that there is nothing to delete can record it in any instance,
     ({ userId }: Entry) => a.deleteUserEntries({ userId }),
   ];
   for (let round = 0; round < 3; round += 1) {
-    await waitForNotifications();
+    await waitForNotifications(database, 2);
     const entries = removals.map(() => oneWord());
     for (const entry of entries) await b.createEntry(entry);
-    await cutNotifications();
+    await cutNotifications(database);
     await Promise.all(
       removals.map(async (remove, index) => {
         const entry = entries[index] ?? oneWord();
@@ -133,7 +167,7 @@ test("a message that makes no sense on the channel for deletions does no harm", 
   const { a, b } = services;
   const entry = oneWord();
   await b.createEntry(entry);
-  await waitForNotifications();
+  await waitForNotifications(database, 2);
   for (const payload of ["garbage", "", "42", "null", '"text"', "{}"]) {
     await database.pool.query("SELECT pg_notify('daily_aggregator_deletions', $1)", [payload]);
   }
@@ -142,32 +176,8 @@ test("a message that makes no sense on the channel for deletions does no harm", 
   expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
 });
 
-async function expectKnown(client: LearningLogClient, entry: Entry): Promise<void> {
-  expect(await failureOf(client.createEntry(entry))).toMatchObject({ code: Code.AlreadyExists });
-}
-
-/** Breaks the connections over which the instances get the news; they make new ones. */
-async function cutNotifications(): Promise<void> {
-  await database.pool.query(
-    `SELECT pg_terminate_backend(pid, 10000)
-    FROM pg_stat_activity
-    WHERE application_name = 'daily-aggregator notifications' AND datname = current_database()`,
-  );
-}
-
-/** Resolves once both instances get the news: each then sends `SELECT` over that connection, again and again. */
-async function waitForNotifications(): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const { rowCount } = await database.pool.query(
-        `SELECT
-        FROM pg_stat_activity
-        WHERE application_name = 'daily-aggregator notifications'
-          AND datname = current_database()
-          AND query = 'SELECT'`,
-      );
-      if (rowCount !== 2) throw new Error(`${rowCount} instances get the news`);
-    },
-    { timeout: 20_000, interval: 10 },
-  );
+async function expectKnown(client: LearningLogClient, entry: Entry, timeoutMs = 30_000): Promise<void> {
+  expect(await failureOf(client.createEntry(entry, { timeoutMs }))).toMatchObject({
+    code: Code.AlreadyExists,
+  });
 }

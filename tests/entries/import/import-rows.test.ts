@@ -34,6 +34,7 @@ test.for([
   ["request_ids in upper case", (csv: string) => csv.replaceAll(/[0-9a-f-]{36}/g, (id) => id.toUpperCase())],
   ["spaces around the fields", (csv: string) => csv.replaceAll(",", " , ")],
   ["every field in quotes", (csv: string) => csv.replaceAll(/[^,\n]+/g, '"$&"')],
+  ["a byte order mark before a quote", (csv: string) => `\ufeff${csv.replace("request_id", '"request_id"')}`],
   ["gzip around it", (csv: string) => gzipSync(csv)],
   [
     "gzip around a byte order mark and CRLF",

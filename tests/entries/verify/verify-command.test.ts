@@ -109,7 +109,7 @@ test("while others write: finds no difference that is none, mends what is wrong,
     expect(await verify()).toEqual(clean);
     await pool.query(
       "UPDATE learning_log_aggregates SET entry_count = entry_count + 5 WHERE user_id = $1 AND bucket = $2",
-      [userId, "2024-01-01T00:30:00Z"],
+      [userId, "2024-01-01T00:00:00Z"],
     );
     expect(await verify()).toMatchObject({ code: 1 });
     expect(await verify("--repair")).toMatchObject({ code: 0 });

@@ -1,0 +1,35 @@
+import { vi } from "vitest";
+import type { TestDatabase } from "./test-database.ts";
+
+// The connections over which the instances of the service get notifications from a test database.
+
+const cutPids: number[] = [];
+
+/** Breaks them; the instances notice soon, and make new ones. */
+export async function cutNotifications({ pool }: TestDatabase): Promise<void> {
+  const { rows } = await pool.query<{ pid: number }>(
+    `SELECT pid, pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE application_name = 'daily-aggregator notifications' AND datname = current_database()`,
+  );
+  cutPids.push(...rows.map(({ pid }) => pid));
+}
+
+/** Resolves once so many instances listen: each then sends `SELECT` over that connection, again and again. */
+export async function waitForNotifications({ pool }: TestDatabase, instances: number): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const { rowCount } = await pool.query(
+        `SELECT
+        FROM pg_stat_activity
+        WHERE application_name = 'daily-aggregator notifications'
+          AND datname = current_database()
+          AND query = 'SELECT'
+          AND pid <> ALL ($1)`,
+        [cutPids],
+      );
+      if (rowCount !== instances) throw new Error(`${rowCount} instances listen`);
+    },
+    { timeout: 20_000, interval: 10 },
+  );
+}
