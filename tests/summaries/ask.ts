@@ -1,16 +1,12 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
+import type { PeriodSummary } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import type { OracleEntry, OraclePeriod, OracleQuestion } from "./oracle.ts";
 
 // The service as the oracle sees it: the same entries, the same question, an answer of the same shape.
-
-/** What is asked of the service. */
-export interface Question extends OracleQuestion {
-  readonly omitEmptyPeriods?: boolean;
-}
 
 /** A period, with what follows from it. */
 export interface AnsweredPeriod extends OraclePeriod {
@@ -28,24 +24,53 @@ export async function recordLearner(pool: pg.Pool, entries: readonly OracleEntry
   return userId;
 }
 
-/** Calls GetSummary. */
-export async function askService(
-  client: LearningLogClient,
-  userId: string,
-  question: Question,
-): Promise<AnsweredPeriod[]> {
-  const { periods } = await client.getSummary({
+/** A question as GetSummary and WatchSummary take it. */
+export function summaryRequestOf(userId: string, question: OracleQuestion) {
+  return {
     ...question,
     userId,
     from: timestampFromMicros(question.from),
     to: timestampFromMicros(question.to),
-  });
-  return periods.map(({ period, totalWordCount, entryCount, averageWordsLearned }) => ({
-    period: isoInstant(period),
-    total: totalWordCount,
-    count: entryCount,
-    average: averageWordsLearned,
-  }));
+  };
+}
+
+/** Calls GetSummary; the answer must not be cut into pages. */
+export async function askService(
+  client: LearningLogClient,
+  userId: string,
+  question: OracleQuestion,
+): Promise<AnsweredPeriod[]> {
+  const { periods } = await client.getSummary(summaryRequestOf(userId, question));
+  return periods.map(answeredPeriod);
+}
+
+/** Calls GetSummary for every page; returns the pages. */
+export async function askForPages(
+  client: LearningLogClient,
+  userId: string,
+  question: OracleQuestion,
+  pageSize: number,
+): Promise<AnsweredPeriod[][]> {
+  const pages: AnsweredPeriod[][] = [];
+  let pageToken = "";
+  do {
+    const request = { ...summaryRequestOf(userId, question), pageSize, pageToken };
+    const { periods, nextPageToken } = await client.getSummary(request);
+    pages.push(periods.map(answeredPeriod));
+    pageToken = nextPageToken;
+  } while (pageToken !== "");
+  return pages;
+}
+
+/** A period of an answer, as the oracle writes it. */
+export function answeredPeriod(period: PeriodSummary): AnsweredPeriod {
+  return {
+    period: isoInstant(period.period),
+    total: period.totalWordCount,
+    count: period.entryCount,
+    average: period.averageWordsLearned,
+    ...(period.movingAverage !== undefined && { movingAverage: period.movingAverage }),
+  };
 }
 
 /** What the service must answer, by the oracle. */

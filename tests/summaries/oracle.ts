@@ -17,6 +17,9 @@ export interface OracleQuestion {
   readonly to: bigint;
   readonly granularity: Granularity;
   readonly timeZone: string;
+  readonly omitEmptyPeriods?: boolean;
+  /** In periods; none for no moving average. */
+  readonly movingAverageWindow?: number;
 }
 
 /** A period, and what the entries in it add up to. */
@@ -25,6 +28,8 @@ export interface OraclePeriod {
   readonly period: string;
   readonly total: bigint;
   readonly count: bigint;
+  /** If a window was asked for. */
+  readonly movingAverage?: number;
 }
 
 /**
@@ -34,30 +39,38 @@ export interface OraclePeriod {
  * and adds up the entries of each.
  */
 export function summarize(entries: readonly OracleEntry[], question: OracleQuestion): OraclePeriod[] {
-  const { from, to, granularity, timeZone } = question;
+  const { from, to, granularity, timeZone, omitEmptyPeriods = false, movingAverageWindow = 0 } = question;
   // Sorted, as the clock may be put back from a period to the one before.
   const ends = [from, to].map((instant) => labelOf(zoned(instant, timeZone), granularity)).sort();
   const [firstLabel = "", lastLabel = ""] = ends;
   const entriesOf = Map.groupBy(entries, ({ timestamp }) => labelOf(zoned(timestamp, timeZone), granularity));
   return [...firstInstants(question)]
-    .filter(([label]) => label >= firstLabel && label <= lastLabel)
     .sort(([label], [other]) => (label < other ? -1 : 1))
-    .map(([label, period]) => {
+    .map(([label, instant]) => {
       const wordCounts = (entriesOf.get(label) ?? []).map(({ wordCount }) => BigInt(wordCount));
-      return {
-        period: period.toString(),
-        total: wordCounts.reduce((sum, wordCount) => sum + wordCount, 0n),
-        count: BigInt(wordCounts.length),
-      };
-    });
+      const total = wordCounts.reduce((sum, wordCount) => sum + wordCount, 0n);
+      return { label, period: instant.toString(), total, count: BigInt(wordCounts.length) };
+    })
+    .map(({ label, ...period }, index, all) => {
+      if (movingAverageWindow === 0) return { label, ...period };
+      const window = all.slice(Math.max(0, index - movingAverageWindow + 1), index + 1);
+      const sum = window.reduce((words, { total }) => words + total, 0n);
+      return { label, ...period, movingAverage: Number(sum) / movingAverageWindow };
+    })
+    .filter(
+      ({ label, count }) => label >= firstLabel && label <= lastLabel && (count > 0n || !omitEmptyPeriods),
+    )
+    .map(({ label: _, ...period }) => period);
 }
 
-/** The first instant of each label from `from` to `to`, and of some before and after. */
-function firstInstants({ from, to, granularity, timeZone }: OracleQuestion): Map<string, Temporal.Instant> {
-  const margin = marginDays[granularity] * 86_400_000_000n;
+/** The first instant of each label from `from` to `to`, of some after, and of those before that a moving average needs. */
+function firstInstants(question: OracleQuestion): Map<string, Temporal.Instant> {
+  const { from, to, granularity, timeZone, movingAverageWindow = 0 } = question;
+  const margin = marginDays[granularity] * dayMicros;
+  const reachBack = (BigInt(movingAverageWindow) * longestHours[granularity] * dayMicros) / 24n;
   const end = zoned(to + margin, timeZone);
   const found = new Map<string, Temporal.Instant>();
-  let time = zoned(from - margin, timeZone);
+  let time = zoned(from - margin - reachBack, timeZone);
   while (Temporal.ZonedDateTime.compare(time, end) < 0) {
     const label = labelOf(time, granularity);
     if (!found.has(label)) found.set(label, time.toInstant());
@@ -65,6 +78,19 @@ function firstInstants({ from, to, granularity, timeZone }: OracleQuestion): Map
   }
   return found;
 }
+
+const dayMicros = 86_400_000_000n;
+
+/** As long as any period of the granularity, but for changes of the clock. */
+const longestHours: Readonly<Record<Granularity, bigint>> = {
+  [Granularity.UNSPECIFIED]: 0n,
+  [Granularity.HOUR]: 1n,
+  [Granularity.DAY]: 24n,
+  [Granularity.WEEK]: 7n * 24n,
+  [Granularity.MONTH]: 31n * 24n,
+  [Granularity.QUARTER]: 92n * 24n,
+  [Granularity.YEAR]: 366n * 24n,
+};
 
 /** Longer than a period of the granularity and the day that a clock was once put back or on. */
 const marginDays: Readonly<Record<Granularity, bigint>> = {

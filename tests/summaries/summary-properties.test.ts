@@ -3,8 +3,8 @@ import { beforeAll, expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { useTestService } from "../support/test-service.ts";
-import { askService, micros, type Question, recordLearner, withAverages } from "./ask.ts";
-import { type OracleEntry, summarize } from "./oracle.ts";
+import { askForPages, askService, micros, recordLearner, withAverages } from "./ask.ts";
+import { type OracleEntry, type OracleQuestion, summarize } from "./oracle.ts";
 import { findDifferingZones, transitionsOf, zoneNames } from "./zones.ts";
 
 const service = useTestService();
@@ -31,16 +31,19 @@ test("the zones that are left out differ neither in their names nor in settled y
   expect(differing.length).toBeLessThan(zoneNames.length / 20);
 });
 
-test("any summary is the oracle's", async () => {
+test("any summary is the oracle's, whole and in pages of any size", async () => {
   const client = grpcClient(service.url);
   await fc.assert(
-    fc.asyncProperty(questionsAndEntries(), async ({ question, entries }) => {
+    fc.asyncProperty(questionsAndEntries(), fc.integer({ min: 1, max: 8 }), async (asked, pageSize) => {
+      const { question, entries } = asked;
       fc.pre(!differing.includes(question.timeZone));
       const userId = await recordLearner(service.database.pool, entries);
-      const expected = withAverages(summarize(entries, question)).filter(
-        ({ count }) => count > 0n || !question.omitEmptyPeriods,
-      );
+      const expected = withAverages(summarize(entries, question));
       expect(await askService(client, userId, question)).toEqual(expected);
+      const pages = await askForPages(client, userId, question, pageSize);
+      expect(pages.flat()).toEqual(expected);
+      // All but the last are full.
+      expect(pages).toHaveLength(Math.max(1, Math.ceil(expected.length / pageSize)));
     }),
     { numRuns: 150 },
   );
@@ -64,7 +67,7 @@ const hoursPerPeriod = new Map([
 ]);
 
 /** A range of a few periods, mostly around a change of the clock, and entries mostly at the edges of its periods. */
-function questionsAndEntries(): fc.Arbitrary<{ question: Question; entries: OracleEntry[] }> {
+function questionsAndEntries(): fc.Arbitrary<{ question: OracleQuestion; entries: OracleEntry[] }> {
   return fc
     .record({
       timeZone: fc.oneof(
@@ -79,13 +82,19 @@ function questionsAndEntries(): fc.Arbitrary<{ question: Question; entries: Orac
     })
     .chain(({ timeZone, granularity }) =>
       fc
-        .tuple(instantsOfInterest(timeZone), spans(granularity), spans(granularity), fc.boolean())
-        .map(([instant, before, after, omitEmptyPeriods]) => ({
+        .record({
+          instant: instantsOfInterest(timeZone),
+          before: spans(granularity),
+          after: spans(granularity),
+          omitEmptyPeriods: fc.boolean(),
+          movingAverageWindow: fc.oneof(fc.constantFrom(0, 0, 1, 366), fc.integer({ min: 2, max: 8 })),
+        })
+        .map(({ instant, before, after, ...options }) => ({
           timeZone,
           granularity,
           from: clamp(instant - before),
           to: clamp(instant + after),
-          omitEmptyPeriods,
+          ...options,
         })),
     )
     .chain((question) => fc.record({ question: fc.constant(question), entries: entriesAround(question) }));
@@ -106,9 +115,13 @@ function spans(granularity: Granularity): fc.Arbitrary<bigint> {
   return fc.oneof(fc.constantFrom(0n, 1n, 30_000_000n, hour), fc.bigInt({ min: 0n, max: longest }));
 }
 
-function entriesAround(question: Question): fc.Arbitrary<OracleEntry[]> {
+function entriesAround(question: OracleQuestion): fc.Arbitrary<OracleEntry[]> {
+  const { granularity, movingAverageWindow = 0 } = question;
+  const reachBack = BigInt(movingAverageWindow) * (hoursPerPeriod.get(granularity) ?? 0n) * hour;
+  // Empty ones, too, and the ones before that a moving average reaches back to.
+  const periods = { ...question, from: clamp(question.from - reachBack), omitEmptyPeriods: false };
   const edges = [
-    ...summarize([], question).map(({ period }) => micros(period)),
+    ...summarize([], { ...periods, movingAverageWindow: 0 }).map(({ period }) => micros(period)),
     ...transitionsOf(
       question.timeZone,
       Temporal.Instant.fromEpochNanoseconds((question.from - 48n * hour) * 1000n),

@@ -14,7 +14,7 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * one before that of `from`: St. John's once put its clock back a minute after midnight.
  *
  * The periods gone through begin early enough for the first one's moving average (one more than its window has, since
- * a day may be missing), and end with the page unless empty ones are to be left out.
+ * a day may be missing), and end with the page, and one more for the same reason, unless empty ones are to be left out.
  *
  * Where a bucket's first and last instant have different labels, its entries are read from the log.
  */
@@ -40,7 +40,7 @@ export async function summarizeCalendarPeriods(
           CROSS JOIN LATERAL (
             SELECT
               first_label - $8::integer * $5::interval AS earliest_label,
-              CASE WHEN $7 THEN last_label ELSE least(last_label, first_label + $9::integer * $5::interval) END AS latest_label
+              CASE WHEN $7 THEN last_label ELSE least(last_label, first_label + ($9::integer + 1) * $5::interval) END AS latest_label
           ) AS labels
         ),
         periods AS (

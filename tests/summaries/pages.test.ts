@@ -1,0 +1,148 @@
+import { randomUUID } from "node:crypto";
+import { Code } from "@connectrpc/connect";
+import { describe, expect, test } from "vitest";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { grpcClient } from "../support/clients.ts";
+import { failureOf, violatedFields } from "../support/failures.ts";
+import { useTestService } from "../support/test-service.ts";
+import { askForPages, askService, micros, recordLearner, summaryRequestOf } from "./ask.ts";
+import { summarize } from "./oracle.ts";
+
+const service = useTestService();
+const client = () => grpcClient(service.url);
+
+const days = (timeZone: string, from: string, to: string) => ({
+  timeZone,
+  granularity: Granularity.DAY,
+  from: micros(from),
+  to: micros(to),
+});
+
+const februaryDays = days("UTC", "2024-02-10T12:00Z", "2024-02-20T12:00Z");
+
+describe.for([
+  ["Apia's missing day", days("Pacific/Apia", "2011-12-28T12:00-10:00", "2012-01-02T12:00+14:00")],
+  ["Havana's two midnights", days("America/Havana", "2026-10-29T12:00-04:00", "2026-11-03T12:00-05:00")],
+  [
+    "Lord Howe's half hour",
+    {
+      timeZone: "Australia/Lord_Howe",
+      granularity: Granularity.HOUR,
+      from: micros("2026-04-04T13:00Z"),
+      to: micros("2026-04-04T18:00Z"),
+    },
+  ],
+] as const)("%s", ([, question]) => {
+  test.for([1, 2, 3, 4, 5])("comes through pages of %i", async (pageSize) => {
+    const names = summarize([], question).map(({ period }) => period);
+    const userId = await recordLearner(
+      service.database.pool,
+      names.map((name, index) => ({ timestamp: micros(name), wordCount: 2 ** index })),
+    );
+    for (const movingAverageWindow of [0, 3]) {
+      const asked = { ...question, movingAverageWindow };
+      const pages = await askForPages(client(), userId, asked, pageSize);
+      expect(pages.flat()).toEqual(await askService(client(), userId, asked));
+      expect(pages.map(({ length }) => length)).toEqual(
+        names
+          .map((_, index) => Math.min(pageSize, names.length - index))
+          .filter((_, index) => index % pageSize === 0),
+      );
+    }
+  });
+});
+
+test("no page is empty, even if the rest of the range is", async () => {
+  const userId = await recordLearner(service.database.pool, [
+    { timestamp: micros("2024-02-12T12:00Z"), wordCount: 1 },
+    { timestamp: micros("2024-02-15T12:00Z"), wordCount: 2 },
+  ]);
+  const pages = await askForPages(client(), userId, { ...februaryDays, omitEmptyPeriods: true }, 1);
+  expect(pages).toMatchObject([
+    [{ period: "2024-02-12T00:00:00Z", total: 1n }],
+    [{ period: "2024-02-15T00:00:00Z", total: 2n }],
+  ]);
+});
+
+test("more than 10,000 in page_size count as 10,000", async () => {
+  const request = summaryRequestOf(randomUUID(), {
+    ...februaryDays,
+    granularity: Granularity.HOUR,
+    to: februaryDays.from + 10_000n * 3_600_000_000n,
+  });
+  for (const pageSize of [0, 10_000, 10_001, 2_147_483_647]) {
+    const { periods, nextPageToken } = await client().getSummary({ ...request, pageSize });
+    expect(periods).toHaveLength(10_000);
+    expect(nextPageToken).not.toBe("");
+  }
+});
+
+test("a page may have another size than the one before", async () => {
+  const request = summaryRequestOf(randomUUID(), februaryDays);
+  const whole = await client().getSummary(request);
+  const first = await client().getSummary({ ...request, pageSize: 3 });
+  const rest = await client().getSummary({ ...request, pageSize: 100, pageToken: first.nextPageToken });
+  expect([...first.periods, ...rest.periods]).toEqual(whole.periods);
+  expect(rest.nextPageToken).toBe("");
+});
+
+describe("page_token", () => {
+  const userId = randomUUID();
+  const request = { ...summaryRequestOf(userId, februaryDays), pageSize: 2 };
+
+  async function expectRefused(changed: Partial<typeof request> & { pageToken: string }): Promise<void> {
+    const error = await failureOf(client().getSummary({ ...request, ...changed }));
+    expect({ code: error.code, fields: violatedFields(error) }).toEqual({
+      code: Code.InvalidArgument,
+      fields: ["page_token"],
+    });
+  }
+
+  test("a damaged one is refused", async () => {
+    const { nextPageToken } = await client().getSummary(request);
+    const middle = nextPageToken.length / 2;
+    for (const pageToken of [
+      "x",
+      nextPageToken.slice(0, -1),
+      `${nextPageToken}A`,
+      nextPageToken + nextPageToken,
+      nextPageToken.slice(0, middle) + nextPageToken.slice(middle + 1),
+      nextPageToken.toLowerCase(),
+    ]) {
+      await expectRefused({ pageToken });
+    }
+  });
+
+  test("one of another request is refused, whatever differs", async () => {
+    const { nextPageToken: pageToken } = await client().getSummary(request);
+    for (const other of [
+      { userId: randomUUID() },
+      { from: { ...request.from, nanos: 1000 } },
+      { to: { ...request.to, nanos: 1000 } },
+      { granularity: Granularity.WEEK },
+      { timeZone: "Europe/Berlin" },
+      { omitEmptyPeriods: true },
+      { movingAverageWindow: 7 },
+    ]) {
+      await expectRefused({ ...other, pageToken });
+    }
+  });
+
+  test("one of ListEntries is refused", async () => {
+    const learner = await recordLearner(service.database.pool, [
+      { timestamp: februaryDays.from, wordCount: 1 },
+      { timestamp: februaryDays.to, wordCount: 1 },
+    ]);
+    const { nextPageToken } = await client().listEntries({ userId: learner, pageSize: 1 });
+    expect(nextPageToken).not.toBe("");
+    await expectRefused({ userId: learner, pageToken: nextPageToken });
+  });
+
+  test("it belongs to the same request in other words, too", async () => {
+    const { nextPageToken: pageToken } = await client().getSummary(request);
+    const second = await client().getSummary({ ...request, pageToken });
+    for (const words of [{ timeZone: "" }, { timeZone: "utc" }, { from: { ...request.from, nanos: 999 } }]) {
+      expect(await client().getSummary({ ...request, ...words, pageToken })).toEqual(second);
+    }
+  });
+});
