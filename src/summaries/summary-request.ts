@@ -52,11 +52,13 @@ export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
     movingAverageWindow,
   };
   const paging = ["GetSummary", granularity, ...Object.values(whole)];
+  const isFirstPage = pageToken === "";
   return {
     granularity,
     range: {
       ...whole,
-      from: pageToken === "" ? whole.from : pageStart(paging, pageToken),
+      from: isFirstPage ? whole.from : pageStart(paging, pageToken),
+      isFirstPage,
       pageSize: Math.min(request.pageSize || maxPageSize, maxPageSize),
     },
     paging,

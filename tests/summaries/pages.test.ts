@@ -22,6 +22,10 @@ const februaryDays = days("UTC", "2024-02-10T12:00Z", "2024-02-20T12:00Z");
 
 describe.for([
   ["Apia's missing day", days("Pacific/Apia", "2011-12-28T12:00-10:00", "2012-01-02T12:00+14:00")],
+  [
+    "St. John's day that is left and comes back",
+    days("America/St_Johns", "2010-11-07T00:00:30-02:30", "2010-11-06T23:30-03:30"),
+  ],
   ["Havana's two midnights", days("America/Havana", "2026-10-29T12:00-04:00", "2026-11-03T12:00-05:00")],
   [
     "Lord Howe's half hour",

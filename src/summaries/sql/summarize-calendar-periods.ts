@@ -11,7 +11,8 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * instant with that label. As a rule that is the label's own instant. Within 26 hours of a change of the clock,
  * the instants a quarter of an hour apart are searched instead: midnight may come twice (Havana), not at all
  * (Beirut), or a whole day be missing (Apia, 2011-12-30), which then has no row. The period of `to` may even be the
- * one before that of `from`: St. John's once put its clock back a minute after midnight.
+ * one before that of `from`: St. John's once put its clock back a minute after midnight. On a later page `from` is
+ * where the page begins, and whatever the calendar has before it was on the pages before.
  *
  * The periods gone through begin early enough for the first one's moving average (one more than its window has, since
  * a day may be missing), and end with the page, and one more for the same reason, unless empty ones are to be left out.
@@ -30,9 +31,11 @@ export async function summarizeCalendarPeriods(
       name: "summarize-calendar-periods",
       text: `
         WITH asked AS (
-          SELECT min(label) AS first_label, max(label) AS last_label
-          FROM unnest(ARRAY[$2::interval, $3::interval]) AS since_epoch
-          CROSS JOIN LATERAL date_trunc($4, (timestamptz 'epoch' + since_epoch) AT TIME ZONE $6) AS label
+          SELECT
+            CASE WHEN $11 THEN least(from_label, to_label) ELSE from_label END AS first_label,
+            greatest(from_label, to_label) AS last_label
+          FROM date_trunc($4, (timestamptz 'epoch' + $2::interval) AT TIME ZONE $6) AS from_label
+          CROSS JOIN date_trunc($4, (timestamptz 'epoch' + $3::interval) AT TIME ZONE $6) AS to_label
         ),
         range AS (
           SELECT earliest_label, latest_label, (latest_label + $5::interval) AT TIME ZONE $6 <= now() - $10::interval AS is_closed
@@ -135,6 +138,7 @@ export async function summarizeCalendarPeriods(
         range.movingAverageWindow,
         range.pageSize,
         `${settlingSeconds} seconds`,
+        range.isFirstPage,
       ],
     },
     signal,

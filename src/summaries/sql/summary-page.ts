@@ -1,8 +1,9 @@
 /** What a summary is asked of. */
 export interface SummaryRange {
   readonly userId: string;
-  /** Microseconds since 1970. */
+  /** Microseconds since 1970; of a later page, its first instant. */
   readonly from: bigint;
+  readonly isFirstPage: boolean;
   /** Microseconds since 1970, not before `from`. */
   readonly to: bigint;
   /** An IANA name that the database reads as one. */
