@@ -65,19 +65,11 @@ export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
   };
 }
 
-/** @returns equal texts for equal requests, and for no others */
-export function canonicalKey({ granularity, range }: SummaryRequest): string {
-  const { userId, from, to, timeZone, omitEmptyPeriods, movingAverageWindow, pageSize } = range;
-  return JSON.stringify([
-    userId,
-    granularity,
-    String(from),
-    String(to),
-    timeZone,
-    omitEmptyPeriods,
-    movingAverageWindow,
-    pageSize,
-  ]);
+/** @returns equal texts for requests whose answers are equal, next_page_token and all, and for no others */
+export function canonicalKey({ paging, range: { from, isFirstPage, pageSize } }: SummaryRequest): string {
+  return JSON.stringify([...paging, from, isFirstPage, pageSize], (_, value) =>
+    typeof value === "bigint" ? String(value) : value,
+  );
 }
 
 /** @param next the first instant of the next page, in seconds since 1970; undefined if there is none */

@@ -142,6 +142,14 @@ describe("page_token", () => {
     await expectRefused({ userId: learner, pageToken: nextPageToken });
   });
 
+  test("it belongs to its request, even if a page of another one began at the same instant", async () => {
+    const first = await client().getSummary(request);
+    const second = await client().getSummary({ ...request, pageToken: first.nextPageToken });
+    const other = { ...request, from: second.periods[0]?.period ?? request.from };
+    const { nextPageToken: pageToken } = await client().getSummary(other);
+    expect((await client().getSummary({ ...other, pageToken })).periods).toHaveLength(2);
+  });
+
   test("it belongs to the same request in other words, too", async () => {
     const { nextPageToken: pageToken } = await client().getSummary(request);
     const second = await client().getSummary({ ...request, pageToken });

@@ -1,0 +1,108 @@
+import { isDeepStrictEqual } from "node:util";
+import { create } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { canonicalKey, nextPageToken, summaryRequest } from "../../src/summaries/summary-request.ts";
+
+// The memo finds an answer by its key: two keys that should be one cost a query, one that should be two is a wrong answer.
+
+/** All that a request can mean. */
+interface Meaning {
+  readonly userId: string;
+  /** Microseconds since 1970. */
+  readonly from: bigint;
+  readonly to: bigint;
+  readonly granularity: Granularity;
+  readonly timeZone: keyof typeof zoneNames;
+  readonly omitEmptyPeriods: boolean;
+  readonly movingAverageWindow: number;
+  readonly pageSize: number;
+  /** Where the page begins, in seconds since 1970; undefined for the first one. */
+  readonly page: bigint | undefined;
+}
+
+/** Some zones, and other ways to write each. */
+const zoneNames = {
+  "Etc/UTC": ["", "UTC", "utc", "UCT", "etc/utc", "Etc/UTC"],
+  "Europe/Berlin": ["Europe/Berlin", "europe/berlin", "EUROPE/BERLIN"],
+  "Europe/Brussels": ["Europe/Brussels", "europe/Brussels", "CET", "met"],
+  "Asia/Kathmandu": ["Asia/Kathmandu", "asia/kathmandu"],
+} as const;
+
+const instants = fc.oneof(
+  fc.constantFrom(0n, 1n, 999_999n, 1_000_000n, 1_709_208_000_000_000n, 253_370_764_799_999_999n),
+  fc.bigInt({ min: 0n, max: 4_000_000_000_000_000n }),
+);
+
+/** Each field, with values that could be taken for one another, and for those of other fields. */
+const fields: { [Field in keyof Meaning]: fc.Arbitrary<Meaning[Field]> } = {
+  userId: fc.oneof(
+    fc.constantFrom("0", "false", "null", "learner", "Learner", 'learner","2', "learner,1", "[]", "\\", '"'),
+    fc.string({ minLength: 1, maxLength: 128, unit: "grapheme" }),
+  ),
+  from: instants,
+  to: instants,
+  granularity: fc.constantFrom(Granularity.MONTH, Granularity.QUARTER, Granularity.YEAR),
+  // Object.keys forgets what the keys are.
+  timeZone: fc.constantFrom(...(Object.keys(zoneNames) as (keyof typeof zoneNames)[])),
+  omitEmptyPeriods: fc.boolean(),
+  movingAverageWindow: fc.constantFrom(0, 1, 2, 12, 366),
+  pageSize: fc.constantFrom(1, 2, 12, 366, 9_999, 10_000),
+  page: fc.option(fc.constantFrom(0n, 1n, 1_709_208_000n, -631_152_000n), { nil: undefined }),
+};
+
+const meanings: fc.Arbitrary<Meaning> = fc.record(fields);
+
+/** Two that have most in common: that is where a key could fail to tell them apart. */
+const pairs = fc
+  .record({
+    one: meanings,
+    changed: fc.oneof(
+      { weight: 9, arbitrary: fc.constantFrom(...Object.keys(fields)).map((field) => [field]) },
+      { weight: 1, arbitrary: fc.subarray(Object.keys(fields)) },
+    ),
+    other: meanings,
+  })
+  .map(({ one, other, changed }) => {
+    const taken = Object.entries(other).filter(([field]) => changed.includes(field));
+    return [{ ...one }, { ...one, ...Object.fromEntries(taken) }] as const;
+  });
+
+/** Which of the ways to write something is taken. */
+const spellings = fc.record({
+  zone: fc.nat(),
+  fromNanos: fc.nat(999),
+  toNanos: fc.nat(999),
+  /** One that stands for 10,000. */
+  pageSize: fc.constantFrom(0, 10_000, 10_001, 2_147_483_647),
+});
+type Spelling = typeof spellings extends fc.Arbitrary<infer Value> ? Value : never;
+
+/** The key of a request that means this. */
+function keyOf({ page, pageSize, timeZone, from, to, ...same }: Meaning, spelling: Spelling): string {
+  const names = zoneNames[timeZone];
+  const message = create(GetSummaryRequestSchema, {
+    ...same,
+    from: timestamp(from, spelling.fromNanos),
+    to: timestamp(to, spelling.toNanos),
+    timeZone: names[spelling.zone % names.length] ?? timeZone,
+    pageSize: pageSize < 10_000 ? pageSize : spelling.pageSize,
+  });
+  const pageToken = nextPageToken(summaryRequest(message), page);
+  return canonicalKey(summaryRequest({ ...message, pageToken }));
+}
+
+/** @param extraNanos what no timestamp here can keep */
+function timestamp(micros: bigint, extraNanos: number) {
+  return { seconds: micros / 1_000_000n, nanos: Number(micros % 1_000_000n) * 1000 + extraNanos };
+}
+
+test("requests have one key if, and only if, they mean the same, however they are written", () => {
+  fc.assert(
+    fc.property(pairs, spellings, spellings, ([one, other], oneSpelling, otherSpelling) => {
+      expect(keyOf(one, oneSpelling) === keyOf(other, otherSpelling)).toBe(isDeepStrictEqual(one, other));
+    }),
+    { numRuns: 2_000 },
+  );
+});
