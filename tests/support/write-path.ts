@@ -9,6 +9,7 @@ import type { Log } from "../../src/telemetry/log.ts";
 /** The write path without the calls around it, put together as `src/service.ts` does. */
 export interface WritePath {
   readonly writer: EntryWriter;
+  readonly changes: LearnerChanges;
   /** Not started: until it is, nothing is answered from memory, and every write tells of itself. */
   readonly notifications: Notifications;
 }
@@ -26,5 +27,5 @@ export function createWritePath(options: WritePathOptions): WritePath {
   const notifications = new Notifications(databaseUrl, log);
   const recent = new RecentEntries(notifications, recentEntries);
   const changes = new LearnerChanges(notifications, new WatchedLearners(pool, notifications, log));
-  return { writer: new EntryWriter({ pool, changes }, recent, limits), notifications };
+  return { writer: new EntryWriter({ pool, changes }, recent, limits), changes, notifications };
 }

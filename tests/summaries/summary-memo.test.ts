@@ -1,0 +1,316 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import pg from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import {
+  GetSummaryRequestSchema,
+  type GetSummaryResponse,
+  Granularity,
+} from "#gen/dailyaggregator/v1/summary_pb.js";
+import { changesChannel } from "../../src/database/learner-changes.ts";
+import { learnerKey } from "../../src/database/learner-key.ts";
+import { leaseMs } from "../../src/database/notifications.ts";
+import { getSummary, summaryBytes } from "../../src/summaries/get-summary.ts";
+import { SummaryMemo } from "../../src/summaries/summary-memo.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { checkAggregatesAfterAll } from "../support/aggregates.ts";
+import { grpcClient } from "../support/clients.ts";
+import { cutNotifications } from "../support/notification-links.ts";
+import { startOwnService } from "../support/own-service.ts";
+import { lockTables } from "../support/table-lock.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { createWritePath } from "../support/write-path.ts";
+import { micros, recordLearner, summaryRequestOf } from "./ask.ts";
+
+const database = useTestDatabase();
+checkAggregatesAfterAll(database);
+
+const noon = micros("2024-02-29T12:00Z");
+const never = new AbortController().signal;
+const nowMicros = () => BigInt(Date.now()) * 1000n;
+
+// One instance without the port in front of it, put together as `src/service.ts` does.
+const { writer, changes, notifications } = createWritePath({
+  pool: database.pool,
+  databaseUrl: database.url,
+  limits: { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 10_000 },
+  recentEntries: 0,
+  log: createLog("silent"),
+});
+beforeAll(() => notifications.start());
+afterAll(async () => {
+  changes.watched.close();
+  await notifications.close();
+});
+
+const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
+
+// Until it has listened for a while, every write tells of itself.
+beforeEach(() => eventually(() => expect(changes.watched.among(["anybody"])).toEqual([])));
+
+const newMemo = () => new SummaryMemo<GetSummaryResponse>(changes, 1_000_000, summaryBytes);
+/** A memo of texts, each of which takes as many bytes as it has letters, and its key's. */
+const newTextMemo = () => new SummaryMemo<string>(changes, 1_000, (text) => text.length);
+
+const record = (userId: string, timestamp: bigint) =>
+  writer.record({ requestId: randomUUID(), userId, wordCount: 1, timestamp, hasTimestamp: true }, never);
+
+/** The summary of the leap day of 2024. */
+function leapDay(
+  memo: SummaryMemo<GetSummaryResponse>,
+  userId: string,
+  signal = never,
+): Promise<GetSummaryResponse> {
+  const day = { from: noon, to: noon, granularity: Granularity.DAY, timeZone: "UTC" };
+  const request = create(GetSummaryRequestSchema, summaryRequestOf(userId, day));
+  return getSummary(database.pool, memo, request, signal);
+}
+
+const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });
+
+describe("what is kept", () => {
+  test("an answer comes from memory the second time, and is counted", async () => {
+    const memo = newMemo();
+    const userId = await recordLearner(database.pool, [{ timestamp: noon, wordCount: 3 }]);
+    const first = await leapDay(memo, userId);
+    expect(counts(memo)).toEqual({ hits: 0, misses: 1 });
+    await using _ = await lockTables(database);
+    expect(await leapDay(memo, userId)).toEqual(first);
+    expect(counts(memo)).toEqual({ hits: 1, misses: 1 });
+    expect(memo.bytes).toBeGreaterThan(0);
+  });
+
+  test("the bytes are bounded: the answers that were not asked for the longest go first", async () => {
+    const memo = newTextMemo();
+    const ask = (key: string) => memo.answer(question(key, "x".repeat(200)), never);
+    for (const key of ["1", "2", "3", "4"]) await ask(key);
+    await ask("1");
+    await ask("5");
+    expect(memo.bytes).toBeLessThanOrEqual(1_000);
+    expect(counts(memo)).toEqual({ hits: 1, misses: 5 });
+    for (const key of ["1", "3", "4", "5"]) await ask(key);
+    expect(counts(memo)).toEqual({ hits: 5, misses: 5 });
+    await ask("2");
+    expect(counts(memo)).toEqual({ hits: 5, misses: 6 });
+  });
+
+  test("an answer that is larger than all the memory there is is not kept, and pushes nothing out", async () => {
+    const memo = newTextMemo();
+    await memo.answer(question("small", "x"), never);
+    const large = question("large", "x".repeat(1_000));
+    for (let round = 0; round < 2; round += 1) await memo.answer(large, never);
+    await memo.answer(question("small", "x"), never);
+    expect(counts(memo)).toEqual({ hits: 1, misses: 3 });
+  });
+
+  test("what is still open is not kept", async () => {
+    const memo = newTextMemo();
+    for (const value of ["first", "second"]) {
+      const compute = async () => ({ value, isClosed: false });
+      expect(await memo.answer({ userId: "learner", key: "key", compute }, never)).toBe(value);
+    }
+    expect(memo.bytes).toBe(0);
+  });
+});
+
+describe("equal questions at the same time", () => {
+  test("run one statement", async () => {
+    const memo = newMemo();
+    const userId = await recordLearner(database.pool, [{ timestamp: noon, wordCount: 3 }]);
+    await using lock = await lockTables(database);
+    const answers = Array.from({ length: 20 }, () => leapDay(memo, userId));
+    await lock.waitForBlocked(1);
+    await lock.release();
+    for (const { periods } of await Promise.all(answers)) {
+      expect(periods).toMatchObject([{ totalWordCount: 3n }]);
+    }
+    expect(counts(memo)).toEqual({ hits: 19, misses: 1 });
+  });
+
+  test("share one more computation if the first one, which began before they were asked, may be too old", async () => {
+    const memo = new SummaryMemo<number>(changes, 1_000, () => 1);
+    let computations = 0;
+    const compute = async () => {
+      computations += 1;
+      const value = computations;
+      await sleep(50);
+      return { value, isClosed: false };
+    };
+    const ask = () => memo.answer({ userId: "learner", key: "key", compute }, never);
+    expect(await Promise.all(Array.from({ length: 20 }, ask))).toEqual([1, ...Array(19).fill(2)]);
+  });
+
+  test("fail each for itself, and are asked of the database again", async () => {
+    const memo = newTextMemo();
+    const compute = () => Promise.reject(new Error("no luck"));
+    const ask = () => memo.answer({ userId: "learner", key: "key", compute }, never);
+    const outcomes = await Promise.allSettled([ask(), ask(), ask()]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+    expect(await memo.answer(question("key", "luck"), never)).toBe("luck");
+  });
+
+  test.for([0, 1, 2])("are answered even if caller %i of three gives up", async (quitter) => {
+    const memo = newMemo();
+    const userId = await recordLearner(database.pool, [{ timestamp: noon, wordCount: 3 }]);
+    await using lock = await lockTables(database);
+    const controllers = [0, 1, 2].map(() => new AbortController());
+    const outcomes = Promise.allSettled(controllers.map(({ signal }) => leapDay(memo, userId, signal)));
+    await lock.waitForBlocked(1);
+    controllers[quitter]?.abort(new Error("gave up"));
+    // Not yet, perhaps, but in the end: the first one's statement is cancelled, and another one takes its place.
+    await sleep(100);
+    await lock.waitForBlocked(1);
+    await lock.release();
+    for (const [index, outcome] of (await outcomes).entries()) {
+      if (index === quitter)
+        expect(outcome).toMatchObject({ status: "rejected", reason: { message: "gave up" } });
+      else expect(outcome).toMatchObject({ value: { periods: [{ totalWordCount: 3n }] } });
+    }
+  });
+
+  test("end with their statement when all callers give up", async () => {
+    const memo = newMemo();
+    const userId = await recordLearner(database.pool, [{ timestamp: noon, wordCount: 3 }]);
+    await using lock = await lockTables(database);
+    const controller = new AbortController();
+    const outcomes = Promise.allSettled([1, 2, 3].map(() => leapDay(memo, userId, controller.signal)));
+    await lock.waitForBlocked(1);
+    controller.abort();
+    await lock.waitForBlocked(0);
+    expect((await outcomes).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+  });
+});
+
+describe("what is forgotten", () => {
+  test("a late write drops its learner's answers before it is answered, and nobody else's", async () => {
+    const memo = newMemo();
+    const [userId, other] = [await recordLearner(database.pool, []), await recordLearner(database.pool, [])];
+    await leapDay(memo, userId);
+    await leapDay(memo, other);
+    // The news that goes around cannot help here: nobody hears it any more, and nobody has noticed yet.
+    await cutNotifications(database);
+    await record(userId, noon);
+    expect((await leapDay(memo, userId)).periods).toMatchObject([{ totalWordCount: 1n }]);
+    expect(counts(memo).misses).toBe(3);
+  });
+
+  test("an answer that was being computed while a late entry was written is not kept", async () => {
+    const memo = newTextMemo();
+    const userId = randomUUID();
+    const gate = Promise.withResolvers<void>();
+    const compute = async () => {
+      await gate.promise;
+      return { value: "old", isClosed: true };
+    };
+    const old = memo.answer({ userId, key: "key", compute }, never);
+    const others = memo.answer({ userId: randomUUID(), key: "other", compute }, never);
+    await sleep(0);
+    await record(userId, noon);
+    gate.resolve();
+    expect(await Promise.all([old, others])).toEqual(["old", "old"]);
+    expect(await memo.answer({ ...question("key", "new"), userId }, never)).toBe("new");
+    expect(await memo.answer(question("other", "new"), never)).toBe("old");
+  });
+
+  test("nothing comes from memory while nothing is heard, nor what was kept before", async () => {
+    const memo = newTextMemo();
+    const ask = (value: string) => memo.answer(question("key", value), never);
+    expect(await ask("before")).toBe("before");
+    expect(await ask("never asked for")).toBe("before");
+    await cutNotifications(database);
+    await sleep(leaseMs);
+    expect(await ask("meanwhile")).toBe("meanwhile");
+    expect(await ask("meanwhile, again")).toBe("meanwhile, again");
+    const answers = new Set<string>();
+    await vi.waitFor(
+      async () => {
+        answers.add(await ask("after"));
+        expect(memo.hits).toBe(2);
+      },
+      { timeout: 20_000, interval: 10 },
+    );
+    expect([...answers]).toEqual(["after"]);
+  });
+});
+
+describe("what is told to the other instances", () => {
+  /** The payloads that come over the channel of changes. */
+  async function listen(): Promise<string[]> {
+    const payloads: string[] = [];
+    const client = new pg.Client({ connectionString: database.url });
+    onTestFinished(() => client.end());
+    await client.connect();
+    client.on("notification", ({ payload = "" }) => payloads.push(payload));
+    await client.query(`LISTEN ${changesChannel}`);
+    return payloads;
+  }
+
+  const learnersOf = (payload: string) => payload.split(",").map((change) => change.split(":")[0]);
+
+  test("a late write, and none at the present time", async () => {
+    const payloads = await listen();
+    const [punctual, early, late] = [randomUUID(), randomUUID(), randomUUID()];
+    await record(punctual, nowMicros());
+    await record(punctual, nowMicros() - 10_000_000n);
+    await record(early, nowMicros() + 3_600_000_000n);
+    await record(late, nowMicros() - 60_000_000n);
+    await eventually(() => expect(payloads.flatMap(learnersOf)).toEqual([learnerKey(late)]));
+  });
+
+  test("a batch with 1,000 late learners, in messages that PostgreSQL takes", async () => {
+    const payloads = await listen();
+    const userIds = Array.from({ length: 1_000 }, () => randomUUID());
+    await writer.recordBatch(
+      userIds.map((userId) => ({
+        requestId: randomUUID(),
+        userId,
+        wordCount: 1,
+        // The longest there can be.
+        timestamp: nowMicros() - 60_000_000n,
+        hasTimestamp: true,
+      })),
+    );
+    await eventually(() => expect(payloads.flatMap(learnersOf)).toHaveLength(1_000));
+    expect(payloads.flatMap(learnersOf).sort()).toEqual(userIds.map(learnerKey).sort());
+    for (const payload of payloads) expect(payload.length).toBeLessThan(8_000);
+    expect(payloads.length).toBeLessThanOrEqual(4);
+  });
+
+  test("10,000 late learners in one import, while other writers are served", async () => {
+    const service = await startOwnService(database.url);
+    const client = grpcClient(service.url);
+    const payloads = await listen();
+    const batches = Array.from({ length: 10 }, () => ({
+      entries: Array.from({ length: 1_000 }, () => ({
+        requestId: randomUUID(),
+        userId: randomUUID(),
+        wordCount: 1,
+        timestamp: { seconds: 1_709_208_000n, nanos: 0 },
+      })),
+    }));
+    let acknowledged = 0;
+    let servedMeanwhile = 0;
+    const importing = (async () => {
+      for await (const { createdCount } of client.importEntries(asStream(batches)))
+        acknowledged += createdCount;
+    })();
+    while (acknowledged < 10_000) {
+      await client.createEntry({ requestId: randomUUID(), userId: randomUUID(), wordCount: 1 });
+      if (acknowledged < 10_000) servedMeanwhile += 1;
+    }
+    await importing;
+    // One between two batches, at least.
+    expect(servedMeanwhile).toBeGreaterThan(10);
+    await eventually(() => expect(new Set(payloads.flatMap(learnersOf)).size).toBeGreaterThan(9_990));
+  });
+});
+
+/** A question of a summary whose periods have ended. */
+function question(key: string, value: string) {
+  return { userId: "learner", key, compute: async () => ({ value, isClosed: true }) };
+}
+
+async function* asStream<Message>(messages: readonly Message[]): AsyncIterable<Message> {
+  yield* messages;
+}
