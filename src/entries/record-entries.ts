@@ -66,6 +66,8 @@ async function createOrFind(
         missing.map(({ requestId }) => requestId),
       )) {
         known.set(entry.requestId, entry);
+        // Another instance may have recorded it a moment ago, and its news be still on the way.
+        changes.announce(entry.userId, { from: entry.timestamp, to: entry.timestamp });
       }
     }
     // What was deleted between the two is free again.

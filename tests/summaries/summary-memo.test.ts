@@ -11,6 +11,7 @@ import {
 import { changesChannel } from "../../src/database/learner-changes.ts";
 import { learnerKey } from "../../src/database/learner-key.ts";
 import { leaseMs } from "../../src/database/notifications.ts";
+import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { getSummary, summaryBytes } from "../../src/summaries/get-summary.ts";
 import { SummaryMemo } from "../../src/summaries/summary-memo.ts";
 import { createLog } from "../../src/telemetry/log.ts";
@@ -193,6 +194,23 @@ describe("what is forgotten", () => {
     await record(userId, noon);
     expect((await leapDay(memo, userId)).periods).toMatchObject([{ totalWordCount: 1n }]);
     expect(counts(memo).misses).toBe(3);
+  });
+
+  test("what another instance recorded is there once a retry of it was answered here", async () => {
+    const memo = newMemo();
+    const entry = {
+      requestId: randomUUID(),
+      userId: randomUUID(),
+      wordCount: 1,
+      timestamp: noon,
+      hasTimestamp: true,
+    };
+    await leapDay(memo, entry.userId);
+    // The other one's news does not come, and nobody has noticed yet.
+    await cutNotifications(database);
+    await insertEntries(database.pool, [entry], []);
+    expect(await writer.record(entry, never)).toMatchObject({ isNew: false });
+    expect((await leapDay(memo, entry.userId)).periods).toMatchObject([{ totalWordCount: 1n }]);
   });
 
   test("an answer that was being computed while a late entry was written is not kept", async () => {
