@@ -44,7 +44,8 @@ export function summarize(entries: readonly OracleEntry[], question: OracleQuest
   const ends = [from, to].map((instant) => labelOf(zoned(instant, timeZone), granularity)).sort();
   const [firstLabel = "", lastLabel = ""] = ends;
   const entriesOf = Map.groupBy(entries, ({ timestamp }) => labelOf(zoned(timestamp, timeZone), granularity));
-  return [...firstInstants(question)]
+  const isSparse = omitEmptyPeriods && movingAverageWindow === 0;
+  return [...(isSparse ? firstInstantsOf(entriesOf, question) : firstInstants(question))]
     .sort(([label], [other]) => (label < other ? -1 : 1))
     .map(([label, instant]) => {
       const wordCounts = (entriesOf.get(label) ?? []).map(({ wordCount }) => BigInt(wordCount));
@@ -77,6 +78,17 @@ function firstInstants(question: OracleQuestion): Map<string, Temporal.Instant> 
     time = nextChange(time, granularity);
   }
   return found;
+}
+
+/** The first instants of those labels only: a range of many years has thousands. */
+function firstInstantsOf(
+  entriesOf: ReadonlyMap<string, readonly OracleEntry[]>,
+  question: OracleQuestion,
+): (readonly [string, Temporal.Instant])[] {
+  return [...entriesOf].flatMap(([label, [{ timestamp } = { timestamp: 0n }]]) => {
+    const instant = firstInstants({ ...question, from: timestamp, to: timestamp }).get(label);
+    return instant === undefined ? [] : [[label, instant] as const];
+  });
 }
 
 const dayMicros = 86_400_000_000n;

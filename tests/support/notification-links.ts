@@ -15,6 +15,16 @@ export async function cutNotifications({ pool }: TestDatabase): Promise<void> {
   cutPids.push(...rows.map(({ pid }) => pid));
 }
 
+/** How many instances have such a connection, whether they listen already or not. */
+export async function countNotificationLinks({ pool }: TestDatabase): Promise<number> {
+  const { rows } = await pool.query<{ links: number }>(
+    `SELECT count(*)::integer AS links
+    FROM pg_stat_activity
+    WHERE application_name = 'daily-aggregator notifications' AND datname = current_database()`,
+  );
+  return rows[0]?.links ?? 0;
+}
+
 /** Resolves once so many instances listen: each then sends `SELECT` over that connection, again and again. */
 export async function waitForNotifications({ pool }: TestDatabase, instances: number): Promise<void> {
   await vi.waitFor(

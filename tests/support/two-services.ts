@@ -13,8 +13,7 @@ export interface TwoServices {
 }
 
 /** Call it at the top of a test file: both instances run during its tests. */
-export function useTwoServices(overrides: Partial<Config> = {}): TwoServices {
-  const database = useTestDatabase();
+export function useTwoServices(overrides: Partial<Config> = {}, database = useTestDatabase()): TwoServices {
   const services: Service[] = [];
   const clients: LearningLogClient[] = [];
   beforeAll(async () => {

@@ -1,0 +1,54 @@
+import fc from "fast-check";
+import { beforeAll, test } from "vitest";
+import { checkAggregatesAfterAll } from "../../support/aggregates.ts";
+import { useClockPastTheHour } from "../../support/database-clock.ts";
+import { waitForNotifications } from "../../support/notification-links.ts";
+import { useTestDatabase } from "../../support/test-database.ts";
+import { useTwoServices } from "../../support/two-services.ts";
+import { interleavings } from "./interleaving.ts";
+import { runInterleaving } from "./learner.ts";
+import { NotificationGaps } from "./notification-gaps.ts";
+
+// Two instances of the service over one database, and learners to whom all kinds of things happen at all kinds of
+// moments: every answer must be a recount of the log, as it was at a moment that the answer may show.
+//
+// `npm test` runs a few interleavings, `npm run test:model` 2,000; MODEL_RUNS says how many.
+
+const runs = Number(process.env.MODEL_RUNS ?? 24);
+
+/** How many learners there are at a time. Most of the time, each waits for something. */
+const lanes = 24;
+
+const database = useTestDatabase();
+// An hour has just ended: its entries may still come, and be told to nobody.
+const clock = useClockPastTheHour(database, 15, 60);
+const services = useTwoServices({}, database);
+checkAggregatesAfterAll(database);
+const instances = 2;
+beforeAll(() => waitForNotifications(database, instances));
+
+test(`${runs} interleavings of writes, reads and cuts give no wrong answer`, {
+  timeout: 60_000 + 500 * runs,
+}, async () => {
+  const world = { services, clock, gaps: new NotificationGaps(database, instances) };
+  let failed = false;
+  const lane = async () => {
+    await fc.assert(
+      fc.asyncProperty(interleavings, async (interleaving) => {
+        // One counterexample is enough.
+        if (!failed) await runInterleaving(world, interleaving);
+      }),
+      // A race that was lost once may be won the next time: there is no use in looking for a shorter one.
+      { numRuns: Math.ceil(runs / lanes), endOnFailure: true },
+    );
+  };
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: lanes }, () =>
+      lane().catch((error: unknown) => {
+        failed = true;
+        throw error;
+      }),
+    ),
+  );
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+});
