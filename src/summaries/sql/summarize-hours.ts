@@ -7,15 +7,17 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * Adds up one learner's entries per hour of the local clock.
  *
  * A period is what DATE_TRUNC says of an instant, its `hour`, so an hour that the clock shows twice is two periods.
- * Its name is the first instant with that value. As a rule that is the value itself. Where the clock skips by part of
- * an hour (Lord Howe), the value may lie before the change, in the hour before: then the instants after it are
- * searched. They are half a minute apart: no clock has changed in between since 1970 (Monrovia, 1972, 00:44:30Z).
- * Such a change also cuts hours short, so the range is searched for hours by steps that none can fall through.
+ * Its name is the first instant with that value. As a rule the clock is `even`: it is changed by whole hours only, so
+ * hours and buckets are counted off from the first hour.
+ *
+ * Otherwise each bucket asks DATE_TRUNC, and the first instants are searched. Where the clock skips by part of an hour
+ * (Lord Howe), the value may lie before the change, in the hour before: then the instants after it are searched. They
+ * are half a minute apart: no clock has changed in between since 1970 (Monrovia, 1972, 00:44:30Z). Such a change also
+ * cuts hours short, so the range is searched for hours by steps that none can fall through. Where a bucket's first and
+ * last instant lie in different hours, its entries are read from the log.
  *
  * The hours gone through begin early enough for the first one's moving average, and end with the page unless empty
  * ones are to be left out.
- *
- * Where a bucket's first and last instant lie in different hours, its entries are read from the log.
  */
 export async function summarizeHours(
   pool: pg.Pool,
@@ -42,23 +44,28 @@ export async function summarizeHours(
           ) AS hours
         ),
         clock AS (
-          SELECT CASE count(DISTINCT extract(epoch FROM day AT TIME ZONE $4 - day AT TIME ZONE 'UTC') % 3600)
-            WHEN 1 THEN interval '1 hour'
-            ELSE interval '15 minutes'
-          END AS step
+          SELECT
+            date_bin('15 minutes', earliest_hour, 'epoch') = earliest_hour
+              AND bool_and(date_trunc('hour', day, $4) = day) AS is_even
           FROM range
           CROSS JOIN generate_series(
             earliest_hour - interval '24 hours', latest_hour + interval '48 hours', interval '24 hours'
           ) AS day
+          GROUP BY earliest_hour
         ),
-        hours AS (
+        odd_hours AS (
           SELECT DISTINCT date_trunc('hour', instant, $4) AS hour
           FROM range
-          CROSS JOIN clock
-          CROSS JOIN generate_series(earliest_hour, latest_hour + interval '1 hour', step) AS instant
+          JOIN clock ON NOT is_even
+          CROSS JOIN generate_series(earliest_hour, latest_hour + interval '1 hour', interval '15 minutes') AS instant
           WHERE date_trunc('hour', instant, $4) BETWEEN earliest_hour AND latest_hour
         ),
         periods AS (
+          SELECT hour, hour AS period
+          FROM range
+          JOIN clock ON is_even
+          CROSS JOIN generate_series(earliest_hour, latest_hour, interval '1 hour') AS hour
+          UNION ALL
           SELECT
             hour,
             CASE
@@ -69,28 +76,36 @@ export async function summarizeHours(
                 FROM generate_series(hour, hour + interval '1 hour', interval '30 seconds') AS candidate
                 WHERE date_trunc('hour', candidate, $4) = hour
               )
-            END AS period
-          FROM hours
+            END
+          FROM odd_hours
         ),
-        buckets AS (
+        odd_buckets AS (
           SELECT
             bucket,
             total_word_count,
             entry_count,
             date_trunc('hour', bucket, $4) AS first_hour,
             date_trunc('hour', bucket + interval '15 minutes' - interval '1 microsecond', $4) AS last_hour
-          FROM learning_log_aggregates
-          WHERE user_id = $1
-            AND bucket > (SELECT earliest_hour - interval '15 minutes' FROM range)
-            AND bucket < (SELECT latest_hour + interval '1 hour' FROM range)
+          FROM range
+          JOIN clock ON NOT is_even
+          JOIN learning_log_aggregates ON user_id = $1
+            AND bucket > earliest_hour - interval '15 minutes'
+            AND bucket < latest_hour + interval '1 hour'
         ),
         counted AS (
-          SELECT first_hour AS hour, total_word_count, entry_count
-          FROM buckets
+          SELECT date_bin('1 hour', bucket, earliest_hour) AS hour, total_word_count, entry_count
+          FROM range
+          JOIN clock ON is_even
+          JOIN learning_log_aggregates ON user_id = $1
+            AND bucket >= earliest_hour
+            AND bucket < latest_hour + interval '1 hour'
+          UNION ALL
+          SELECT first_hour, total_word_count, entry_count
+          FROM odd_buckets
           WHERE first_hour = last_hour
           UNION ALL
           SELECT date_trunc('hour', timestamp, $4), word_count, 1
-          FROM buckets
+          FROM odd_buckets
           JOIN learning_log ON user_id = $1 AND timestamp >= bucket AND timestamp < bucket + interval '15 minutes'
           WHERE first_hour <> last_hour
         ),
