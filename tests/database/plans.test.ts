@@ -1,0 +1,154 @@
+import { randomUUID } from "node:crypto";
+import { beforeAll, describe, expect, test } from "vitest";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { deleteEntry } from "../../src/entries/sql/delete-entry.ts";
+import { deleteUserEntries } from "../../src/entries/sql/delete-user-entries.ts";
+import { findEntries } from "../../src/entries/sql/find-entries.ts";
+import { listEntries } from "../../src/entries/sql/list-entries.ts";
+import { calendarUnits } from "../../src/summaries/granularity.ts";
+import { summarizeCalendarPeriods } from "../../src/summaries/sql/summarize-calendar-periods.ts";
+import { summarizeHours } from "../../src/summaries/sql/summarize-hours.ts";
+import type { SummaryRange } from "../../src/summaries/sql/summary-page.ts";
+import { micros } from "../summaries/ask.ts";
+import { recordManyEntries } from "../support/many-entries.ts";
+import { planCacheModes, scansOf, type TableScan } from "../support/plans.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+
+// Whoever has how many entries, and however PostgreSQL plans: a statement looks at what it needs, through an index.
+// PLAN_ENTRIES says how many entries the one learner has; more than a million take minutes to load.
+
+const database = useTestDatabase();
+const signal = new AbortController().signal;
+const entryCount = Number(process.env.PLAN_ENTRIES ?? 10_000);
+const loadMs = 60_000 + entryCount / 10;
+
+const aggregatesKey = "learning_log_aggregates_pkey";
+const logKey = "learning_log_pkey";
+const logInTime = "learning_log_user_id_timestamp_request_id";
+
+beforeAll(async () => {
+  await recordManyEntries(database.pool, {
+    userId: "mia",
+    count: entryCount,
+    from: "2025-01-01Z",
+    to: "2026-01-01Z",
+  });
+  await recordManyEntries(database.pool, {
+    userId: "ada",
+    count: 100,
+    from: "1971-01-01Z",
+    to: "1971-01-02Z",
+  });
+  for (let other = 0; other < 300; other += 1) {
+    const years = { from: "2024-01-01Z", to: "2026-01-01Z" };
+    await recordManyEntries(database.pool, { userId: `user-${other}`, count: 100, ...years });
+  }
+  await database.pool.query("VACUUM ANALYZE");
+}, loadMs);
+
+const year2025 = { from: "2025-01-01T12:00Z", to: "2025-12-31T12:00Z" };
+
+describe.for(planCacheModes)("%s", (mode) => {
+  const scans = (run: Parameters<typeof scansOf>[2]) => scansOf(database.url, mode, run);
+  const summaryScans = (granularity: Granularity, timeZone: string, userId = "mia", range = year2025) =>
+    scans((pool) => {
+      const asked: SummaryRange = {
+        userId,
+        from: micros(range.from),
+        isFirstPage: true,
+        to: micros(range.to),
+        timeZone,
+        omitEmptyPeriods: false,
+        movingAverageWindow: 7,
+        pageSize: 10_000,
+      };
+      const unit = calendarUnits.get(granularity);
+      return unit ? summarizeCalendarPeriods(pool, unit, asked, signal) : summarizeHours(pool, asked, signal);
+    });
+
+  const granularities = [...calendarUnits.keys(), Granularity.HOUR].map(
+    (granularity) => [Granularity[granularity], granularity] as const,
+  );
+
+  // London puts its clock on at midnight UTC plus one hour, Lord Howe by half an hour.
+  test.for(
+    granularities.flatMap(([name, granularity]) =>
+      ["UTC", "Europe/London", "Australia/Lord_Howe"].map((zone) => [name, zone, granularity] as const),
+    ),
+  )("a summary by %s in %s reads a range of the learner's aggregates", async ([, zone, granularity]) => {
+    const found = await summaryScans(granularity, zone);
+    expectRanges(found);
+    expect(found).toContainEqual(expect.objectContaining({ index: aggregatesKey, wasRun: true }));
+    expect(found).not.toContainEqual(expect.objectContaining({ index: logInTime, wasRun: true }));
+  });
+
+  test.for([
+    ["DAY", Granularity.DAY],
+    ["HOUR", Granularity.HOUR],
+  ] as const)("a summary by %s reads the log where a bucket has parts of two", async ([, granularity]) => {
+    const found = await summaryScans(granularity, "Africa/Monrovia", "ada", {
+      from: "1971-01-01T12:00Z",
+      to: "1971-01-01T12:00Z",
+    });
+    expectRanges(found);
+    expect(found).toContainEqual(expect.objectContaining({ index: logInTime, wasRun: true }));
+  });
+
+  test.for([
+    ["first", undefined],
+    ["next", { timestamp: micros("2025-06-01T00:00Z"), requestId: randomUUID() }],
+  ] as const)("the %s page of a list reads the learner's entries from its start on", async ([, after]) => {
+    const from = micros("2025-01-02T00:00Z");
+    const found = await scans((pool) => listEntries(pool, { userId: "mia", from, after }, 100, signal));
+    expectRanges(found);
+    expect(found).toEqual([expect.objectContaining({ index: logInTime, wasRun: true })]);
+  });
+
+  test("entries are found by their request_ids", async () => {
+    const found = await scans((pool) => findEntries(pool, [randomUUID(), randomUUID()]));
+    expect(indexesOf(found)).toEqual(new Set([logKey]));
+  });
+
+  test("one entry is deleted by its request_id, and its aggregate by its key", async () => {
+    const userId = randomUUID();
+    await recordManyEntries(database.pool, {
+      userId,
+      count: 1,
+      from: "2025-03-01Z",
+      to: "2025-03-02Z",
+    });
+    const { rows } = await database.pool.query("SELECT request_id FROM learning_log WHERE user_id = $1", [
+      userId,
+    ]);
+    const found = await scans((pool) => deleteEntry(pool, rows[0].request_id));
+    expect(indexesOf(found)).toEqual(new Set([logKey, aggregatesKey]));
+  });
+
+  test("a learner's entries are deleted through the indexes", async () => {
+    const userId = randomUUID();
+    await recordManyEntries(database.pool, {
+      userId,
+      count: 1000,
+      from: "2025-01-01Z",
+      to: "2026-01-01Z",
+    });
+    const found = await scans((pool) => deleteUserEntries(pool, userId));
+    expect(indexesOf(found)).toEqual(new Set([logKey, logInTime, aggregatesKey]));
+  });
+});
+
+/** Every read must be of one learner, and from one instant to another. */
+function expectRanges(scans: readonly TableScan[]): void {
+  const timeColumns = { learning_log: "timestamp", learning_log_aggregates: "bucket" };
+  for (const { table, index, condition } of scans) {
+    expect([aggregatesKey, logInTime], `how ${table} is read`).toContain(index);
+    expect(condition).toMatch(/user_id = /);
+    const column = timeColumns[table as keyof typeof timeColumns];
+    expect(condition).toMatch(new RegExp(`${column}"?\\)? >=? `));
+    expect(condition).toMatch(new RegExp(`${column}"?.*\\)? < `));
+  }
+}
+
+function indexesOf(scans: readonly TableScan[]): Set<string | undefined> {
+  return new Set(scans.map(({ index }) => index));
+}
