@@ -32,6 +32,8 @@ export interface Question<Value> {
 export class SummaryMemo<Value> {
   hits = 0;
   misses = 0;
+  /** How many values had to make room for others. */
+  evictions = 0;
   readonly #changes: LearnerChanges;
   readonly #values: LRUCache<string, { readonly learner: string; readonly value: Value }>;
   readonly #keysOfLearner = new Map<string, Set<string>>();
@@ -46,7 +48,10 @@ export class SummaryMemo<Value> {
     this.#values = new LRUCache({
       maxSize: maxBytes,
       sizeCalculation: ({ value }, key) => 2 * key.length + sizeOf(value),
-      dispose: ({ learner }, key) => this.#dropKey(learner, key),
+      dispose: ({ learner }, key, reason) => {
+        if (reason === "evict") this.evictions += 1;
+        this.#dropKey(learner, key);
+      },
     });
     changes.subscribe({
       onChange: (learner) => this.#forget(learner),

@@ -3,6 +3,9 @@ import { parseArgs } from "node:util";
 import { batchCreateEntriesBenchmark } from "./batch-create-entries.bench.ts";
 import { createEntryBenchmark } from "./create-entry.bench.ts";
 import { createEntryInProcessBenchmark } from "./create-entry-in-process.bench.ts";
+import { getSummaryBenchmark } from "./get-summary.bench.ts";
+import { getSummaryGrowthBenchmark } from "./get-summary-growth.bench.ts";
+import { getSummaryMemoizedBenchmark } from "./get-summary-memoized.bench.ts";
 import { type Benchmark, fullEffort, type Setting, shortEffort } from "./harness/benchmark.ts";
 import { startServer } from "./harness/database.ts";
 import type { Figure } from "./harness/figure.ts";
@@ -10,6 +13,7 @@ import { describeMachine } from "./harness/machine.ts";
 import { toJson, toTable } from "./harness/report.ts";
 import { importEntriesBenchmark } from "./import-entries.bench.ts";
 import { retryStormBenchmark } from "./retry-storm.bench.ts";
+import { watchSummaryBenchmark } from "./watch-summary.bench.ts";
 import { writeLimitsBenchmark } from "./write-limits.bench.ts";
 
 // `npm run bench` measures, beside rivals in the same run, and prints a table. This process makes the load; the
@@ -22,6 +26,10 @@ const benchmarks: readonly Benchmark[] = [
   batchCreateEntriesBenchmark,
   retryStormBenchmark,
   importEntriesBenchmark,
+  getSummaryMemoizedBenchmark,
+  getSummaryBenchmark,
+  getSummaryGrowthBenchmark,
+  watchSummaryBenchmark,
   writeLimitsBenchmark,
 ];
 

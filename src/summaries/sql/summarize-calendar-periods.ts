@@ -28,167 +28,168 @@ export async function summarizeCalendarPeriods(
   range: SummaryRange,
   signal: AbortSignal,
 ): Promise<SummaryPage> {
-  const rows = await query<SummaryRow>(
-    pool,
-    {
-      name: "summarize-calendar-periods",
-      text: `
-        WITH asked AS (
-          SELECT
-            CASE WHEN $11 THEN least(from_label, to_label) ELSE from_label END AS first_label,
-            greatest(from_label, to_label) AS last_label
-          FROM date_trunc($4, (timestamptz 'epoch' + $2::interval) AT TIME ZONE $6) AS from_label
-          CROSS JOIN date_trunc($4, (timestamptz 'epoch' + $3::interval) AT TIME ZONE $6) AS to_label
-        ),
-        range AS (
-          SELECT
-            earliest_label,
-            latest_label,
-            earliest_label AT TIME ZONE $6 AS begins,
-            (latest_label + $5::interval) AT TIME ZONE $6 AS ends
-          FROM asked
-          CROSS JOIN LATERAL (
-            SELECT
-              first_label - $8::integer * $5::interval AS earliest_label,
-              CASE WHEN $7 THEN last_label ELSE least(last_label, first_label + ($9::integer + 1) * $5::interval) END AS latest_label
-          ) AS labels
-        ),
-        calendar AS MATERIALIZED (
-          SELECT label, label AT TIME ZONE $6 AS usual
-          FROM range
-          CROSS JOIN generate_series(earliest_label - $5::interval, latest_label + 2 * $5::interval, $5::interval) AS label
-        ),
-        starts AS MATERIALIZED (
-          SELECT
-            label,
-            usual,
-            change <> interval '0' AND (usual + change) AT TIME ZONE $6 - (usual - change) AT TIME ZONE $6 <> 2 * change AS is_odd
-          FROM calendar
-          CROSS JOIN LATERAL (
-            SELECT
-              (usual + interval '26 hours') AT TIME ZONE $6
-              - (usual - interval '26 hours') AT TIME ZONE $6
-              - interval '52 hours' AS change
-          ) AS clock
-        ),
-        periods AS MATERIALIZED (
-          SELECT
-            label,
-            CASE
-              WHEN is_odd
-              THEN (
-                SELECT min(candidate)
-                FROM (
-                  SELECT usual
-                  UNION ALL
-                  SELECT date_bin('15 minutes', usual, 'epoch') + quarters * interval '15 minutes'
-                  FROM generate_series(-104, 104) AS quarters
-                ) AS near (candidate)
-                WHERE date_trunc($4, candidate AT TIME ZONE $6) = label
-              )
-              ELSE usual
-            END AS period
-          FROM starts
-          JOIN range ON label BETWEEN earliest_label AND latest_label
-        ),
-        stretches AS (
-          SELECT
-            label,
-            usual AS begins,
-            lead(usual) OVER by_label AS ends,
-            is_odd OR lead(is_odd) OVER by_label OR date_bin('15 minutes', usual, 'epoch') <> usual AS is_odd
-          FROM starts
-          WINDOW by_label AS (ORDER BY label)
-        ),
-        lookup AS (
-          SELECT
-            array_agg(begins ORDER BY label) AS begins,
-            array_agg(CASE WHEN is_odd THEN 'infinity' ELSE label END ORDER BY label) AS labels,
-            min(begins) FILTER (WHERE is_odd) AS odd_begins,
-            max(ends) FILTER (WHERE is_odd) AS odd_ends
-          FROM stretches
-        ),
-        odd_buckets AS (
-          SELECT
-            bucket,
-            total_word_count,
-            entry_count,
-            date_trunc($4, bucket AT TIME ZONE $6) AS first_label,
-            date_trunc($4, (bucket + interval '15 minutes' - interval '1 microsecond') AT TIME ZONE $6) AS last_label
-          FROM learning_log_aggregates
-          WHERE user_id = $1
-            AND bucket >= (SELECT greatest(odd_begins, range.begins - interval '26 hours') FROM range CROSS JOIN lookup)
-            AND bucket < (SELECT least(odd_ends, range.ends + interval '26 hours') FROM range CROSS JOIN lookup)
-            AND (SELECT labels FROM lookup)[width_bucket(bucket, (SELECT begins FROM lookup))] = 'infinity'
-        ),
-        counted AS (
-          SELECT
-            (SELECT labels FROM lookup)[width_bucket(bucket, (SELECT begins FROM lookup))] AS label,
-            total_word_count,
-            entry_count
-          FROM learning_log_aggregates
-          WHERE user_id = $1 AND bucket >= (SELECT begins FROM range) AND bucket < (SELECT ends FROM range)
-          UNION ALL
-          SELECT first_label, total_word_count, entry_count
-          FROM odd_buckets
-          WHERE first_label = last_label
-          UNION ALL
-          SELECT date_trunc($4, timestamp AT TIME ZONE $6), word_count, 1
-          FROM odd_buckets
-          JOIN learning_log ON user_id = $1 AND timestamp >= bucket AND timestamp < bucket + interval '15 minutes'
-          WHERE first_label <> last_label
-        ),
-        sums AS (
-          SELECT label, sum(total_word_count)::bigint AS total_word_count, sum(entry_count)::bigint AS entry_count
-          FROM counted
-          GROUP BY label
-        ),
-        summaries AS (
-          SELECT
-            label,
-            period,
-            coalesce(total_word_count, 0) AS total_word_count,
-            coalesce(entry_count, 0) AS entry_count,
-            CASE WHEN $8 > 0 THEN
-              sum(coalesce(total_word_count, 0)) OVER (
-                ORDER BY label ROWS BETWEEN greatest($8 - 1, 0) PRECEDING AND CURRENT ROW
-              )::double precision / $8
-            END AS moving_average
-          FROM periods
-          LEFT JOIN sums USING (label)
-          WHERE period IS NOT NULL
-        ),
-        page AS (
-          SELECT
-            extract(epoch FROM period)::bigint AS period,
-            coalesce(total_word_count::double precision / nullif(entry_count, 0), 0) AS average_words_learned,
-            total_word_count,
-            entry_count,
-            moving_average
-          FROM summaries
-          WHERE label >= (SELECT first_label FROM asked) AND (entry_count > 0 OR NOT $7)
-          ORDER BY period
-          LIMIT $9 + 1
-        )
-        SELECT ends <= now() - $10::interval AS is_closed, page.*
-        FROM range
-        LEFT JOIN page ON true
-        ORDER BY period`,
-      values: [
-        range.userId,
-        `${range.from} microseconds`,
-        `${range.to} microseconds`,
-        unit.name,
-        unit.step,
-        range.timeZone,
-        range.omitEmptyPeriods,
-        range.movingAverageWindow,
-        range.pageSize,
-        `${settlingSeconds} seconds`,
-        range.isFirstPage,
-      ],
-    },
-    signal,
-  );
+  const rows = await query<SummaryRow>(pool, calendarPeriodsStatement(unit, range), signal);
   return summaryPage(rows, range.pageSize);
+}
+
+/** What {@link summarizeCalendarPeriods} runs. */
+export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange): pg.QueryConfig {
+  return {
+    name: "summarize-calendar-periods",
+    text: `
+      WITH asked AS (
+        SELECT
+          CASE WHEN $11 THEN least(from_label, to_label) ELSE from_label END AS first_label,
+          greatest(from_label, to_label) AS last_label
+        FROM date_trunc($4, (timestamptz 'epoch' + $2::interval) AT TIME ZONE $6) AS from_label
+        CROSS JOIN date_trunc($4, (timestamptz 'epoch' + $3::interval) AT TIME ZONE $6) AS to_label
+      ),
+      range AS (
+        SELECT
+          earliest_label,
+          latest_label,
+          earliest_label AT TIME ZONE $6 AS begins,
+          (latest_label + $5::interval) AT TIME ZONE $6 AS ends
+        FROM asked
+        CROSS JOIN LATERAL (
+          SELECT
+            first_label - $8::integer * $5::interval AS earliest_label,
+            CASE WHEN $7 THEN last_label ELSE least(last_label, first_label + ($9::integer + 1) * $5::interval) END AS latest_label
+        ) AS labels
+      ),
+      calendar AS MATERIALIZED (
+        SELECT label, label AT TIME ZONE $6 AS usual
+        FROM range
+        CROSS JOIN generate_series(earliest_label - $5::interval, latest_label + 2 * $5::interval, $5::interval) AS label
+      ),
+      starts AS MATERIALIZED (
+        SELECT
+          label,
+          usual,
+          change <> interval '0' AND (usual + change) AT TIME ZONE $6 - (usual - change) AT TIME ZONE $6 <> 2 * change AS is_odd
+        FROM calendar
+        CROSS JOIN LATERAL (
+          SELECT
+            (usual + interval '26 hours') AT TIME ZONE $6
+            - (usual - interval '26 hours') AT TIME ZONE $6
+            - interval '52 hours' AS change
+        ) AS clock
+      ),
+      periods AS MATERIALIZED (
+        SELECT
+          label,
+          CASE
+            WHEN is_odd
+            THEN (
+              SELECT min(candidate)
+              FROM (
+                SELECT usual
+                UNION ALL
+                SELECT date_bin('15 minutes', usual, 'epoch') + quarters * interval '15 minutes'
+                FROM generate_series(-104, 104) AS quarters
+              ) AS near (candidate)
+              WHERE date_trunc($4, candidate AT TIME ZONE $6) = label
+            )
+            ELSE usual
+          END AS period
+        FROM starts
+        JOIN range ON label BETWEEN earliest_label AND latest_label
+      ),
+      stretches AS (
+        SELECT
+          label,
+          usual AS begins,
+          lead(usual) OVER by_label AS ends,
+          is_odd OR lead(is_odd) OVER by_label OR date_bin('15 minutes', usual, 'epoch') <> usual AS is_odd
+        FROM starts
+        WINDOW by_label AS (ORDER BY label)
+      ),
+      lookup AS (
+        SELECT
+          array_agg(begins ORDER BY label) AS begins,
+          array_agg(CASE WHEN is_odd THEN 'infinity' ELSE label END ORDER BY label) AS labels,
+          min(begins) FILTER (WHERE is_odd) AS odd_begins,
+          max(ends) FILTER (WHERE is_odd) AS odd_ends
+        FROM stretches
+      ),
+      odd_buckets AS (
+        SELECT
+          bucket,
+          total_word_count,
+          entry_count,
+          date_trunc($4, bucket AT TIME ZONE $6) AS first_label,
+          date_trunc($4, (bucket + interval '15 minutes' - interval '1 microsecond') AT TIME ZONE $6) AS last_label
+        FROM learning_log_aggregates
+        WHERE user_id = $1
+          AND bucket >= (SELECT greatest(odd_begins, range.begins - interval '26 hours') FROM range CROSS JOIN lookup)
+          AND bucket < (SELECT least(odd_ends, range.ends + interval '26 hours') FROM range CROSS JOIN lookup)
+          AND (SELECT labels FROM lookup)[width_bucket(bucket, (SELECT begins FROM lookup))] = 'infinity'
+      ),
+      counted AS (
+        SELECT
+          (SELECT labels FROM lookup)[width_bucket(bucket, (SELECT begins FROM lookup))] AS label,
+          total_word_count,
+          entry_count
+        FROM learning_log_aggregates
+        WHERE user_id = $1 AND bucket >= (SELECT begins FROM range) AND bucket < (SELECT ends FROM range)
+        UNION ALL
+        SELECT first_label, total_word_count, entry_count
+        FROM odd_buckets
+        WHERE first_label = last_label
+        UNION ALL
+        SELECT date_trunc($4, timestamp AT TIME ZONE $6), word_count, 1
+        FROM odd_buckets
+        JOIN learning_log ON user_id = $1 AND timestamp >= bucket AND timestamp < bucket + interval '15 minutes'
+        WHERE first_label <> last_label
+      ),
+      sums AS (
+        SELECT label, sum(total_word_count)::bigint AS total_word_count, sum(entry_count)::bigint AS entry_count
+        FROM counted
+        GROUP BY label
+      ),
+      summaries AS (
+        SELECT
+          label,
+          period,
+          coalesce(total_word_count, 0) AS total_word_count,
+          coalesce(entry_count, 0) AS entry_count,
+          CASE WHEN $8 > 0 THEN
+            sum(coalesce(total_word_count, 0)) OVER (
+              ORDER BY label ROWS BETWEEN greatest($8 - 1, 0) PRECEDING AND CURRENT ROW
+            )::double precision / $8
+          END AS moving_average
+        FROM periods
+        LEFT JOIN sums USING (label)
+        WHERE period IS NOT NULL
+      ),
+      page AS (
+        SELECT
+          extract(epoch FROM period)::bigint AS period,
+          coalesce(total_word_count::double precision / nullif(entry_count, 0), 0) AS average_words_learned,
+          total_word_count,
+          entry_count,
+          moving_average
+        FROM summaries
+        WHERE label >= (SELECT first_label FROM asked) AND (entry_count > 0 OR NOT $7)
+        ORDER BY period
+        LIMIT $9 + 1
+      )
+      SELECT ends <= now() - $10::interval AS is_closed, page.*
+      FROM range
+      LEFT JOIN page ON true
+      ORDER BY period`,
+    values: [
+      range.userId,
+      `${range.from} microseconds`,
+      `${range.to} microseconds`,
+      unit.name,
+      unit.step,
+      range.timeZone,
+      range.omitEmptyPeriods,
+      range.movingAverageWindow,
+      range.pageSize,
+      `${settlingSeconds} seconds`,
+      range.isFirstPage,
+    ],
+  };
 }

@@ -24,138 +24,138 @@ export async function summarizeHours(
   range: SummaryRange,
   signal: AbortSignal,
 ): Promise<SummaryPage> {
-  const rows = await query<SummaryRow>(
-    pool,
-    {
-      name: "summarize-hours",
-      text: `
-        WITH asked AS (
-          SELECT
-            date_trunc('hour', timestamptz 'epoch' + $2::interval, $4) AS first_hour,
-            date_trunc('hour', timestamptz 'epoch' + $3::interval, $4) AS last_hour
-        ),
-        range AS (
-          SELECT earliest_hour, latest_hour, latest_hour + interval '1 hour' <= now() - $8::interval AS is_closed
-          FROM asked
-          CROSS JOIN LATERAL (
-            SELECT
-              first_hour - $6::integer * interval '1 hour' AS earliest_hour,
-              CASE WHEN $5 THEN last_hour ELSE least(last_hour, first_hour + $7::integer * interval '1 hour') END AS latest_hour
-          ) AS hours
-        ),
-        clock AS (
-          SELECT
-            date_bin('15 minutes', earliest_hour, 'epoch') = earliest_hour
-              AND bool_and(date_trunc('hour', day, $4) = day) AS is_even
-          FROM range
-          CROSS JOIN generate_series(
-            earliest_hour - interval '24 hours', latest_hour + interval '48 hours', interval '24 hours'
-          ) AS day
-          GROUP BY earliest_hour
-        ),
-        odd_hours AS (
-          SELECT DISTINCT date_trunc('hour', instant, $4) AS hour
-          FROM range
-          JOIN clock ON NOT is_even
-          CROSS JOIN generate_series(earliest_hour, latest_hour + interval '1 hour', interval '15 minutes') AS instant
-          WHERE date_trunc('hour', instant, $4) BETWEEN earliest_hour AND latest_hour
-        ),
-        periods AS (
-          SELECT hour, hour AS period
-          FROM range
-          JOIN clock ON is_even
-          CROSS JOIN generate_series(earliest_hour, latest_hour, interval '1 hour') AS hour
-          UNION ALL
-          SELECT
-            hour,
-            CASE
-              WHEN date_trunc('hour', hour, $4) = hour
-              THEN hour
-              ELSE (
-                SELECT min(candidate)
-                FROM generate_series(hour, hour + interval '1 hour', interval '30 seconds') AS candidate
-                WHERE date_trunc('hour', candidate, $4) = hour
-              )
-            END
-          FROM odd_hours
-        ),
-        odd_buckets AS (
-          SELECT
-            bucket,
-            total_word_count,
-            entry_count,
-            date_trunc('hour', bucket, $4) AS first_hour,
-            date_trunc('hour', bucket + interval '15 minutes' - interval '1 microsecond', $4) AS last_hour
-          FROM range
-          JOIN clock ON NOT is_even
-          JOIN learning_log_aggregates ON user_id = $1
-            AND bucket > earliest_hour - interval '15 minutes'
-            AND bucket < latest_hour + interval '1 hour'
-        ),
-        counted AS (
-          SELECT date_bin('1 hour', bucket, earliest_hour) AS hour, total_word_count, entry_count
-          FROM range
-          JOIN clock ON is_even
-          JOIN learning_log_aggregates ON user_id = $1
-            AND bucket >= earliest_hour
-            AND bucket < latest_hour + interval '1 hour'
-          UNION ALL
-          SELECT first_hour, total_word_count, entry_count
-          FROM odd_buckets
-          WHERE first_hour = last_hour
-          UNION ALL
-          SELECT date_trunc('hour', timestamp, $4), word_count, 1
-          FROM odd_buckets
-          JOIN learning_log ON user_id = $1 AND timestamp >= bucket AND timestamp < bucket + interval '15 minutes'
-          WHERE first_hour <> last_hour
-        ),
-        sums AS (
-          SELECT hour, sum(total_word_count)::bigint AS total_word_count, sum(entry_count)::bigint AS entry_count
-          FROM counted
-          GROUP BY hour
-        ),
-        summaries AS (
-          SELECT
-            hour,
-            period,
-            coalesce(total_word_count, 0) AS total_word_count,
-            coalesce(entry_count, 0) AS entry_count,
-            CASE WHEN $6 > 0 THEN
-              sum(coalesce(total_word_count, 0)) OVER (
-                ORDER BY hour ROWS BETWEEN greatest($6 - 1, 0) PRECEDING AND CURRENT ROW
-              )::double precision / $6
-            END AS moving_average
-          FROM periods
-          LEFT JOIN sums USING (hour)
-        ),
-        page AS (
-          SELECT
-            extract(epoch FROM period)::bigint AS period,
-            coalesce(total_word_count::double precision / nullif(entry_count, 0), 0) AS average_words_learned,
-            total_word_count,
-            entry_count,
-            moving_average
-          FROM summaries
-          WHERE hour >= (SELECT first_hour FROM asked) AND (entry_count > 0 OR NOT $5)
-          ORDER BY period
-          LIMIT $7 + 1
-        )
-        SELECT is_closed, page.*
-        FROM range
-        LEFT JOIN page ON true
-        ORDER BY period`,
-      values: [
-        range.userId,
-        `${range.from} microseconds`,
-        `${range.to} microseconds`,
-        range.timeZone,
-        range.omitEmptyPeriods,
-        range.movingAverageWindow,
-        range.pageSize,
-        `${settlingSeconds} seconds`,
-      ],
-    },
-    signal,
-  );
+  const rows = await query<SummaryRow>(pool, hoursStatement(range), signal);
   return summaryPage(rows, range.pageSize);
+}
+
+function hoursStatement(range: SummaryRange): pg.QueryConfig {
+  return {
+    name: "summarize-hours",
+    text: `
+      WITH asked AS (
+        SELECT
+          date_trunc('hour', timestamptz 'epoch' + $2::interval, $4) AS first_hour,
+          date_trunc('hour', timestamptz 'epoch' + $3::interval, $4) AS last_hour
+      ),
+      range AS (
+        SELECT earliest_hour, latest_hour, latest_hour + interval '1 hour' <= now() - $8::interval AS is_closed
+        FROM asked
+        CROSS JOIN LATERAL (
+          SELECT
+            first_hour - $6::integer * interval '1 hour' AS earliest_hour,
+            CASE WHEN $5 THEN last_hour ELSE least(last_hour, first_hour + $7::integer * interval '1 hour') END AS latest_hour
+        ) AS hours
+      ),
+      clock AS (
+        SELECT
+          date_bin('15 minutes', earliest_hour, 'epoch') = earliest_hour
+            AND bool_and(date_trunc('hour', day, $4) = day) AS is_even
+        FROM range
+        CROSS JOIN generate_series(
+          earliest_hour - interval '24 hours', latest_hour + interval '48 hours', interval '24 hours'
+        ) AS day
+        GROUP BY earliest_hour
+      ),
+      odd_hours AS (
+        SELECT DISTINCT date_trunc('hour', instant, $4) AS hour
+        FROM range
+        JOIN clock ON NOT is_even
+        CROSS JOIN generate_series(earliest_hour, latest_hour + interval '1 hour', interval '15 minutes') AS instant
+        WHERE date_trunc('hour', instant, $4) BETWEEN earliest_hour AND latest_hour
+      ),
+      periods AS (
+        SELECT hour, hour AS period
+        FROM range
+        JOIN clock ON is_even
+        CROSS JOIN generate_series(earliest_hour, latest_hour, interval '1 hour') AS hour
+        UNION ALL
+        SELECT
+          hour,
+          CASE
+            WHEN date_trunc('hour', hour, $4) = hour
+            THEN hour
+            ELSE (
+              SELECT min(candidate)
+              FROM generate_series(hour, hour + interval '1 hour', interval '30 seconds') AS candidate
+              WHERE date_trunc('hour', candidate, $4) = hour
+            )
+          END
+        FROM odd_hours
+      ),
+      odd_buckets AS (
+        SELECT
+          bucket,
+          total_word_count,
+          entry_count,
+          date_trunc('hour', bucket, $4) AS first_hour,
+          date_trunc('hour', bucket + interval '15 minutes' - interval '1 microsecond', $4) AS last_hour
+        FROM range
+        JOIN clock ON NOT is_even
+        JOIN learning_log_aggregates ON user_id = $1
+          AND bucket > earliest_hour - interval '15 minutes'
+          AND bucket < latest_hour + interval '1 hour'
+      ),
+      counted AS (
+        SELECT date_bin('1 hour', bucket, earliest_hour) AS hour, total_word_count, entry_count
+        FROM range
+        JOIN clock ON is_even
+        JOIN learning_log_aggregates ON user_id = $1
+          AND bucket >= earliest_hour
+          AND bucket < latest_hour + interval '1 hour'
+        UNION ALL
+        SELECT first_hour, total_word_count, entry_count
+        FROM odd_buckets
+        WHERE first_hour = last_hour
+        UNION ALL
+        SELECT date_trunc('hour', timestamp, $4), word_count, 1
+        FROM odd_buckets
+        JOIN learning_log ON user_id = $1 AND timestamp >= bucket AND timestamp < bucket + interval '15 minutes'
+        WHERE first_hour <> last_hour
+      ),
+      sums AS (
+        SELECT hour, sum(total_word_count)::bigint AS total_word_count, sum(entry_count)::bigint AS entry_count
+        FROM counted
+        GROUP BY hour
+      ),
+      summaries AS (
+        SELECT
+          hour,
+          period,
+          coalesce(total_word_count, 0) AS total_word_count,
+          coalesce(entry_count, 0) AS entry_count,
+          CASE WHEN $6 > 0 THEN
+            sum(coalesce(total_word_count, 0)) OVER (
+              ORDER BY hour ROWS BETWEEN greatest($6 - 1, 0) PRECEDING AND CURRENT ROW
+            )::double precision / $6
+          END AS moving_average
+        FROM periods
+        LEFT JOIN sums USING (hour)
+      ),
+      page AS (
+        SELECT
+          extract(epoch FROM period)::bigint AS period,
+          coalesce(total_word_count::double precision / nullif(entry_count, 0), 0) AS average_words_learned,
+          total_word_count,
+          entry_count,
+          moving_average
+        FROM summaries
+        WHERE hour >= (SELECT first_hour FROM asked) AND (entry_count > 0 OR NOT $5)
+        ORDER BY period
+        LIMIT $7 + 1
+      )
+      SELECT is_closed, page.*
+      FROM range
+      LEFT JOIN page ON true
+      ORDER BY period`,
+    values: [
+      range.userId,
+      `${range.from} microseconds`,
+      `${range.to} microseconds`,
+      range.timeZone,
+      range.omitEmptyPeriods,
+      range.movingAverageWindow,
+      range.pageSize,
+      `${settlingSeconds} seconds`,
+    ],
+  };
 }

@@ -31,6 +31,8 @@ export interface Effort {
   /** How long each turn runs before it is measured. */
   readonly warmUpSeconds: number;
   readonly importRows: number;
+  /** To how many entries of one learner the log grows, ten times as many at each step. */
+  readonly logEntries: readonly number[];
 }
 
 /** A run of all takes less than four minutes. */
@@ -40,6 +42,7 @@ export const fullEffort: Effort = {
   firstWarmUpSeconds: 3,
   warmUpSeconds: 0.5,
   importRows: 1_000_000,
+  logEntries: [10_000, 100_000, 1_000_000, 10_000_000],
 };
 
 /** Shows that the benchmarks work; its figures mean little. */
@@ -49,4 +52,5 @@ export const shortEffort: Effort = {
   firstWarmUpSeconds: 1,
   warmUpSeconds: 0.3,
   importRows: 20_000,
+  logEntries: [10_000, 100_000],
 };

@@ -60,13 +60,46 @@ export async function runLoad(
     failed = true;
   }
 
-  const sorted = Float64Array.from(latencies).sort();
-  return {
-    rate: sorted.length / seconds,
-    p50Ms: percentile(sorted, 0.5),
-    p99Ms: percentile(sorted, 0.99),
-    answered,
+  return measurement(latencies, seconds, answered);
+}
+
+interface PacedLoadOptions {
+  /** How many calls are begun per second, whether or not the ones before are answered. */
+  readonly rate: number;
+  readonly warmUpSeconds: number;
+  readonly seconds: number;
+}
+
+/** How often an open loop looks which calls are due. */
+const paceMs = 5;
+
+/**
+ * An open loop: calls begin at a steady rate, until the time is over.
+ *
+ * @param call makes one call, and resolves when it is answered as it should be
+ * @throws whatever a call throws
+ */
+export async function runPacedLoad(
+  { rate, warmUpSeconds, seconds }: PacedLoadOptions,
+  call: () => Promise<unknown>,
+): Promise<LoadMeasurement> {
+  const begin = performance.now();
+  const from = begin + warmUpSeconds * 1000;
+  const to = from + seconds * 1000;
+  const latencies: number[] = [];
+  const calls: Promise<void>[] = [];
+  const callOnce = async () => {
+    const start = performance.now();
+    await call();
+    const end = performance.now();
+    if (end >= from && end < to) latencies.push(end - start);
   };
+  for (let now = begin; now < to; now = performance.now()) {
+    while (calls.length < ((now - begin) / 1000) * rate) calls.push(callOnce());
+    await sleep(paceMs);
+  }
+  await withTimeLimit(Promise.all(calls), stragglersMs);
+  return measurement(latencies, seconds, calls.length);
 }
 
 /** Makes calls so long that nothing is new to the processes any more; what comes later is measured. */
@@ -76,6 +109,16 @@ export async function warmUp(
   call: (caller: number) => Promise<unknown>,
 ): Promise<void> {
   await runLoad({ inFlight, warmUpSeconds: seconds, seconds: 0 }, call);
+}
+
+function measurement(latencies: readonly number[], seconds: number, answered: number): LoadMeasurement {
+  const sorted = Float64Array.from(latencies).sort();
+  return {
+    rate: sorted.length / seconds,
+    p50Ms: percentile(sorted, 0.5),
+    p99Ms: percentile(sorted, 0.99),
+    answered,
+  };
 }
 
 /** The value that so large a part of the sorted values does not exceed; 0 if there are none. */

@@ -1,0 +1,70 @@
+import { create } from "@bufbuild/protobuf";
+import { HealthCheckRequestSchema } from "#gen/health/v1/health_pb.js";
+import type { Benchmark, Setting } from "./harness/benchmark.ts";
+import { type BenchmarkDatabase, createDatabase } from "./harness/database.ts";
+import type { Figure } from "./harness/figure.ts";
+import { GrpcClient } from "./harness/grpc-client.ts";
+import { createInProcessMemo } from "./harness/in-process-memo.ts";
+import { runLoad, warmUp } from "./harness/load.ts";
+import { takeTurns } from "./harness/rounds.ts";
+import { startService } from "./harness/service.ts";
+import { getSummary, recordYear, usualEntries, yearByDay } from "./harness/summaries.ts";
+
+const connections = 8;
+const inFlight = 64;
+
+/** More than the memo has room for by default. */
+const learnerCount = 1000;
+
+/** A year by day from memory, beside a small call that needs no database; and what the memo keeps. */
+export const getSummaryMemoizedBenchmark: Benchmark = {
+  name: "get-summary-memoized",
+  async run(setting) {
+    await using database = await createDatabase(setting.server);
+    await recordYear(database, "mia", usualEntries);
+    await using service = await startService(setting, database);
+    using client = new GrpcClient(service.url, connections);
+
+    const request = yearByDay("mia");
+    const ask = () => getSummary(client, request);
+    const check = async () => {
+      const health = create(HealthCheckRequestSchema);
+      const { status } = await client.unary("/grpc.health.v1.Health/Check", HealthCheckRequestSchema, health);
+      if (status !== 0) throw new Error(`Check ended with status ${status}`);
+    };
+    await warmUp(setting.effort.firstWarmUpSeconds, inFlight, ask);
+    await warmUp(setting.effort.firstWarmUpSeconds, inFlight, check);
+    const { summary, health } = await takeTurns(setting, {
+      summary: () => runLoad({ inFlight, ...setting.effort }, ask),
+      health: () => runLoad({ inFlight, ...setting.effort }, check),
+    });
+    if (summary === undefined || health === undefined) return [];
+    return [
+      {
+        name: `GetSummary, memoized year by day, ${inFlight} in flight`,
+        value: summary.rate,
+        unit: "calls/s",
+        p50Ms: summary.p50Ms,
+        p99Ms: summary.p99Ms,
+        rival: { name: "grpc.health.v1.Health/Check", value: health.rate },
+        goal: { of: "ratio", atLeast: 0.6 },
+      },
+      ...(await memoFigures(setting, database)),
+    ];
+  },
+};
+
+/** Many learners ask, some of them much more often than others. */
+async function memoFigures({ effort }: Setting, database: BenchmarkDatabase): Promise<Figure[]> {
+  await using inProcess = await createInProcessMemo(database);
+  const { memo } = inProcess;
+  const ask = () => inProcess.ask(yearByDay(`learner-${Math.floor(learnerCount * Math.random() ** 3)}`));
+  const load = await runLoad({ inFlight: 16, ...effort }, ask);
+  const what = `memo, ${learnerCount} learners`;
+  return [
+    { name: `${what}, in process`, value: load.rate, unit: "calls/s", p50Ms: load.p50Ms, p99Ms: load.p99Ms },
+    { name: `${what}, hit rate`, value: (100 * memo.hits) / (memo.hits + memo.misses), unit: "%" },
+    { name: `${what}, kept`, value: memo.bytes / 1024 / 1024, unit: "MB" },
+    { name: `${what}, evictions`, value: memo.evictions, unit: "answers" },
+  ];
+}

@@ -1,0 +1,39 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { GetSummaryRequest, GetSummaryResponse } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { readConfig } from "../../../src/config.ts";
+import { LearnerChanges } from "../../../src/database/learner-changes.ts";
+import { Notifications } from "../../../src/database/notifications.ts";
+import { createPool } from "../../../src/database/pool.ts";
+import { WatchedLearners } from "../../../src/database/watched-learners.ts";
+import { getSummary, summaryBytes } from "../../../src/summaries/get-summary.ts";
+import { SummaryMemo } from "../../../src/summaries/summary-memo.ts";
+import { createLog } from "../../../src/telemetry/log.ts";
+import type { BenchmarkDatabase } from "./database.ts";
+
+/** The read path without the calls around it, put together as `src/service.ts` does. */
+export interface InProcessMemo extends AsyncDisposable {
+  readonly memo: SummaryMemo<GetSummaryResponse>;
+  ask(request: GetSummaryRequest): Promise<GetSummaryResponse>;
+}
+
+/** Resolves when it may memoize. */
+export async function createInProcessMemo(database: BenchmarkDatabase): Promise<InProcessMemo> {
+  const log = createLog("error");
+  const config = readConfig({ DATABASE_URL: database.url });
+  const pool = createPool(database.url, config.databasePoolSize, log);
+  const notifications = new Notifications(database.url, log);
+  const watched = new WatchedLearners(pool, notifications, log);
+  const changes = new LearnerChanges(notifications, watched);
+  const memo = new SummaryMemo(changes, config.summaryCacheBytes, summaryBytes);
+  notifications.start();
+  while (!notifications.isCurrent()) await sleep(10);
+  return {
+    memo,
+    ask: (request) => getSummary(pool, memo, request, new AbortController().signal),
+    async [Symbol.asyncDispose]() {
+      watched.close();
+      await notifications.close();
+      await pool.end();
+    },
+  };
+}

@@ -1,0 +1,175 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
+import { type Client, Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { Benchmark } from "./harness/benchmark.ts";
+import { createDatabase } from "./harness/database.ts";
+import { GrpcClient } from "./harness/grpc-client.ts";
+import { percentile, runPacedLoad } from "./harness/load.ts";
+import { takeTurns } from "./harness/rounds.ts";
+import { startService } from "./harness/service.ts";
+
+const createEntryPath = "/dailyaggregator.v1.LearningLogService/CreateEntry";
+const watcherCount = 1000;
+const writesPerSecond = 1000;
+const connections = 4;
+
+/** How much of their rate the writers may lose. */
+const leastRate = 0.9;
+
+/** A thousand learners watch their day while a thousand entries a second are written: how soon do they see them? */
+export const watchSummaryBenchmark: Benchmark = {
+  name: "watch-summary",
+  async run(setting) {
+    await using database = await createDatabase(setting.server);
+    await using service = await startService(setting, database);
+    using client = new GrpcClient(service.url, connections);
+    const watchClients = Array.from({ length: connections }, () =>
+      createClient(LearningLogService, createGrpcTransport({ baseUrl: service.url })),
+    );
+
+    const write = async (watcher?: Watcher) => {
+      const request = create(CreateEntryRequestSchema, {
+        requestId: randomUUID(),
+        userId: watcher?.userId ?? `user-${Math.floor(Math.random() * watcherCount)}`,
+        wordCount: 1,
+        timestamp: timestampNow(),
+      });
+      const { status, message } = await client.unary(createEntryPath, CreateEntryRequestSchema, request);
+      if (status !== 0) throw new Error(`CreateEntry ended with status ${status}: ${message}`);
+      watcher?.wrote();
+    };
+    const pace = { rate: writesPerSecond, ...setting.effort };
+    const delays: number[] = [];
+    const { watched, unwatched } = await takeTurns(setting, {
+      unwatched: () => runPacedLoad(pace, () => write()),
+      async watched() {
+        await using watchers = await startWatchers(watchClients, delays);
+        const load = await runPacedLoad(pace, () => write(watchers.any()));
+        await watchers.upToDate();
+        return load;
+      },
+    });
+    if (watched === undefined || unwatched === undefined) return [];
+    const sorted = Float64Array.from(delays).sort();
+    const p99Ms = percentile(sorted, 0.99);
+    return [
+      {
+        name: `WatchSummary, ${watcherCount} watchers, from the commit's answer to the news`,
+        value: p99Ms,
+        unit: "ms",
+        p50Ms: percentile(sorted, 0.5),
+        p99Ms,
+        goal: { of: "value", atMost: 1000 },
+      },
+      {
+        name: `CreateEntry, ${writesPerSecond} a second asked for, ${watcherCount} watchers`,
+        value: watched.rate,
+        unit: "rows/s",
+        p50Ms: watched.p50Ms,
+        p99Ms: watched.p99Ms,
+        rival: { name: "without watchers", value: unwatched.rate },
+        goal: { of: "ratio", atLeast: leastRate },
+      },
+    ];
+  },
+};
+
+/** One learner's watch, and the writes that it has not told of yet. */
+class Watcher {
+  readonly userId = randomUUID();
+  readonly #delays: number[];
+  /** When each write was answered, in the order in which they were. */
+  readonly #pending: number[] = [];
+  #toldCount = 0;
+
+  /** @param delays gets the time that each write took to be told of, in milliseconds */
+  constructor(delays: number[]) {
+    this.#delays = delays;
+  }
+
+  get isUpToDate(): boolean {
+    return this.#pending.length === 0;
+  }
+
+  wrote(): void {
+    // The news of a write may come before its answer.
+    if (this.#toldCount > 0) this.#toldCount -= 1;
+    else this.#pending.push(performance.now());
+  }
+
+  /** @param count how many writes were told of just now */
+  told(count: number): void {
+    const answered = this.#pending.splice(0, count);
+    const now = performance.now();
+    for (const time of answered) this.#delays.push(now - time);
+    this.#toldCount += count - answered.length;
+    for (let early = answered.length; early < count; early += 1) this.#delays.push(0);
+  }
+}
+
+interface Watchers extends AsyncDisposable {
+  any(): Watcher;
+  /** Resolves when every write was told of. @throws if that takes long */
+  upToDate(): Promise<void>;
+}
+
+/** Resolves when all have been answered their first summary. */
+async function startWatchers(
+  clients: readonly Client<typeof LearningLogService>[],
+  delays: number[],
+): Promise<Watchers> {
+  const watchers = Array.from({ length: watcherCount }, () => new Watcher(delays));
+  const end = new AbortController();
+  const ends = watchers.map(async (watcher, index) => {
+    const started = Promise.withResolvers<void>();
+    const client = clients[index % clients.length];
+    if (client === undefined) throw new Error("a watcher needs a client");
+    const running = watch(client, watcher, end.signal, started.resolve);
+    await Promise.race([started.promise, running]);
+    return { running };
+  });
+  const runs = await Promise.all(ends);
+  return {
+    any() {
+      // There are as many as an index can be.
+      return watchers[Math.floor(Math.random() * watcherCount)] as Watcher;
+    },
+    async upToDate() {
+      for (let wait = 0; watchers.some(({ isUpToDate }) => !isUpToDate); wait += 1) {
+        if (wait > 1000) throw new Error("watchers are not told of writes");
+        await sleep(10);
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      end.abort();
+      await Promise.all(runs.map(({ running }) => running));
+    },
+  };
+}
+
+async function watch(
+  client: Client<typeof LearningLogService>,
+  watcher: Watcher,
+  signal: AbortSignal,
+  onStart: () => void,
+): Promise<void> {
+  const now = timestampNow();
+  const request = { userId: watcher.userId, from: now, to: now, granularity: Granularity.DAY };
+  let known = 0n;
+  try {
+    for await (const { periods } of client.watchSummary(request, { signal })) {
+      onStart();
+      const count = periods[0]?.entryCount ?? known;
+      watcher.told(Number(count - known));
+      known = count;
+    }
+  } catch (error) {
+    if (ConnectError.from(error).code !== Code.Canceled) throw error;
+  }
+}
