@@ -6,13 +6,17 @@ export class SharedComputation<Result> {
   readonly #result: Promise<Result>;
   readonly #controller = new AbortController();
   #callers = 0;
+  #isSettled = false;
 
   constructor(learner: string, compute: (signal: AbortSignal) => Promise<Result>) {
     this.learner = learner;
     // In the next microtask, when the constructor's caller can name what it made.
     this.#result = Promise.resolve().then(() => compute(this.#controller.signal));
+    const settle = () => {
+      this.#isSettled = true;
+    };
     // Whoever shares it hears of its failure; if everyone has given up, nobody needs to.
-    this.#result.catch(() => {});
+    this.#result.then(settle, settle);
   }
 
   /** @throws whatever the computation throws; the signal's reason once it is aborted */
@@ -22,7 +26,8 @@ export class SharedComputation<Result> {
       return await orAborted(this.#result, signal);
     } finally {
       this.#callers -= 1;
-      if (this.#callers === 0) this.#controller.abort();
+      // The reason of an abortion takes long to make, with its stack.
+      if (this.#callers === 0 && !this.#isSettled) this.#controller.abort();
     }
   }
 

@@ -32,11 +32,16 @@ const zonesOfThreeLetters: ReadonlyMap<string, string> = new Map([
   ["WET", "Europe/Lisbon"],
 ]);
 
+/** The names that were found to be known, in lower case: to look one up takes longer than all else of a memoized answer. */
+const knownNames = new Set<string>();
+
 function isKnownToIntl(name: string): boolean {
+  if (knownNames.has(name.toLowerCase())) return true;
   // It also knows offsets, and what the IANA database gave up in 2020.
   if (!/^[a-z]/i.test(name) || /^SystemV\//i.test(name)) return false;
   try {
     new Intl.DateTimeFormat("en", { timeZone: name });
+    knownNames.add(name.toLowerCase());
     return true;
   } catch {
     return false;

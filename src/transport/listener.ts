@@ -50,6 +50,7 @@ export function createListener({ routes, interceptors, readiness, corsOrigins }:
 function guard(listener: Listener): Listener {
   return (request, response) => {
     discardUnreadBody(request, response);
+    keepPrivate(request, response);
     try {
       listener(request, response);
     } catch {
@@ -57,6 +58,16 @@ function guard(listener: Listener): Listener {
       sendText(request, response, { status: 400, text: "bad request" });
     }
   };
+}
+
+/**
+ * What is asked for by GET belongs to one learner, and can change at any time: a browser may keep it, if it asks again
+ * each time. Answers are compressed by what the caller takes.
+ */
+function keepPrivate(request: Request, response: Response): void {
+  if (request.method !== "GET") return;
+  response.setHeader("cache-control", "private, no-cache");
+  response.setHeader("vary", "accept-encoding");
 }
 
 function answerPlainRequest(readiness: Readiness): Listener {

@@ -121,8 +121,8 @@ export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange
           date_trunc($4, (bucket + interval '15 minutes' - interval '1 microsecond') AT TIME ZONE $6) AS last_label
         FROM learning_log_aggregates
         WHERE user_id = $1
-          AND bucket >= (SELECT greatest(odd_begins, range.begins - interval '26 hours') FROM range CROSS JOIN lookup)
-          AND bucket < (SELECT least(odd_ends, range.ends + interval '26 hours') FROM range CROSS JOIN lookup)
+          AND bucket >= (SELECT odd_begins FROM lookup) AND bucket >= (SELECT begins - interval '26 hours' FROM range)
+          AND bucket < (SELECT odd_ends FROM lookup) AND bucket < (SELECT ends + interval '26 hours' FROM range)
           AND (SELECT labels FROM lookup)[width_bucket(bucket, (SELECT begins FROM lookup))] = 'infinity'
       ),
       counted AS (
