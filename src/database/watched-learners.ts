@@ -10,10 +10,6 @@ const watchesChannel = "daily_aggregator_watches";
 /** How many keys of 8 characters fit into the 8000 bytes of a notification. */
 const keysPerNotification = 800;
 
-/** How often an instance repeats whom it watches, and for how long the others believe it. */
-const repeatMs = 10_000;
-const believeMs = 3 * repeatMs;
-
 /**
  * Knows which learners are watched at any instance, so that only writes of theirs tell of themselves.
  *
@@ -28,13 +24,17 @@ export class WatchedLearners {
   readonly #own = new Map<string, number>();
   /** Until when each learner counts as watched somewhere, in milliseconds of `performance.now()`. */
   readonly #until = new Map<string, number>();
+  /** For how long the others believe what an instance says, in milliseconds. */
+  readonly #believeMs: number;
   #completeAt = Number.POSITIVE_INFINITY;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(pool: pg.Pool, notifications: Notifications, log: Log) {
+  /** @param repeatMs how often an instance repeats whom it watches */
+  constructor(pool: pg.Pool, notifications: Notifications, log: Log, repeatMs = 10_000) {
     this.#pool = pool;
     this.#notifications = notifications;
     this.#log = log;
+    this.#believeMs = 3 * repeatMs;
     this.#timer = setInterval(() => this.#repeat(), repeatMs).unref();
     notifications.subscribe(watchesChannel, {
       onMessage: (payload) => this.#receive(payload),
@@ -66,7 +66,7 @@ export class WatchedLearners {
       this.#own.set(learner, watchers);
     } else {
       this.#own.delete(learner);
-      this.#until.set(learner, performance.now() + believeMs);
+      this.#until.set(learner, performance.now() + this.#believeMs);
     }
   }
 
@@ -83,7 +83,7 @@ export class WatchedLearners {
       void this.#tell([...this.#own.keys()]);
       return;
     }
-    const until = performance.now() + believeMs;
+    const until = performance.now() + this.#believeMs;
     for (const learner of payload.split(",")) {
       if (!this.#own.has(learner)) this.#until.set(learner, until);
     }

@@ -9,18 +9,16 @@ import {
   type WatchSummaryResponse,
   WatchSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
-import type { ChangedRange, LearnerChanges } from "../database/learner-changes.ts";
+import { allTime, type ChangedRange, type LearnerChanges } from "../database/learner-changes.ts";
 import { invalidArgument } from "../errors/invalid-argument.ts";
 import { unavailable } from "../errors/retryable.ts";
 import { LearnerWatch } from "./learner-watch.ts";
+import type { PeriodRow } from "./sql/summary-page.ts";
 import { periodSummary, summarize } from "./summarize.ts";
 import { maxPageSize, type SummaryRequest, summaryRequest } from "./summary-request.ts";
 
 /** What changes within this time of an answer shares the next one. */
 const coalesceMs = 200;
-
-/** After this long without a change comes an answer without periods. */
-const heartbeatMs = 15_000;
 
 /**
  * Answers a summary, and then the periods that change, for as long as the caller stays.
@@ -28,6 +26,7 @@ const heartbeatMs = 15_000;
  * @param message valid by the rules of the schema
  * @param signal aborted when the caller is gone
  * @param draining aborted when this instance shuts down
+ * @param heartbeatMs after this long without an answer comes one without periods
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does, UNAVAILABLE when the instance shuts down
  */
 export async function* watchSummary(
@@ -36,25 +35,28 @@ export async function* watchSummary(
   message: GetSummaryRequest,
   signal: AbortSignal,
   draining: AbortSignal,
+  heartbeatMs = 15_000,
 ): AsyncIterable<WatchSummaryResponse> {
   const request = summaryRequest({ ...message, pageSize: maxPageSize, pageToken: "" });
   const ended = AbortSignal.any([signal, draining]);
   const watch = new LearnerWatch(changes, message.userId);
   try {
-    const { periods, next } = await summarize(pool, request, ended);
+    const { periods, next } = await summarize(pool, changedPart(request, allTime), ended);
     if (next !== undefined) throw tooManyPeriods();
     const answered = new AnsweredPeriods();
-    yield answered.answer(periods.map((row) => create(PeriodSummarySchema, periodSummary(row))));
+    const all = periods.map(periodMessage);
+    yield answered.answer(message.omitEmptyPeriods ? answered.news(all) : all);
+    let answeredAt = performance.now();
     for (;;) {
-      await quietFor(heartbeatMs, watch, ended);
+      await quietFor(Math.max(0, answeredAt + heartbeatMs - performance.now()), watch, ended);
       const changed = watch.take();
-      if (changed === undefined) {
-        yield create(WatchSummaryResponseSchema);
-        continue;
+      const part = changed && (await summarize(pool, changedPart(request, changed), ended));
+      const news = answered.news(part?.periods.map(periodMessage) ?? []);
+      // Not every change is of a period that is watched: then it must not put off the heartbeat.
+      if (news.length > 0 || performance.now() >= answeredAt + heartbeatMs) {
+        yield answered.answer(news);
+        answeredAt = performance.now();
       }
-      const { periods } = await summarize(pool, changedPart(request, changed), ended);
-      const news = answered.news(periods.map((row) => create(PeriodSummarySchema, periodSummary(row))));
-      if (news.length > 0) yield answered.answer(news);
       await sleep(coalesceMs, undefined, { signal: ended });
     }
   } catch (error) {
@@ -63,6 +65,10 @@ export async function* watchSummary(
   } finally {
     watch.close();
   }
+}
+
+function periodMessage(row: PeriodRow): PeriodSummary {
+  return create(PeriodSummarySchema, periodSummary(row));
 }
 
 /** What the caller has been told of each period. */

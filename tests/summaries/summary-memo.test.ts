@@ -1,8 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
-import pg from "pg";
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   GetSummaryRequestSchema,
   type GetSummaryResponse,
@@ -17,6 +16,7 @@ import { SummaryMemo } from "../../src/summaries/summary-memo.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
+import { listenTo } from "../support/listen.ts";
 import { cutNotifications } from "../support/notification-links.ts";
 import { startOwnService } from "../support/own-service.ts";
 import { lockTables } from "../support/table-lock.ts";
@@ -253,21 +253,10 @@ describe("what is forgotten", () => {
 });
 
 describe("what is told to the other instances", () => {
-  /** The payloads that come over the channel of changes. */
-  async function listen(): Promise<string[]> {
-    const payloads: string[] = [];
-    const client = new pg.Client({ connectionString: database.url });
-    onTestFinished(() => client.end());
-    await client.connect();
-    client.on("notification", ({ payload = "" }) => payloads.push(payload));
-    await client.query(`LISTEN ${changesChannel}`);
-    return payloads;
-  }
-
   const learnersOf = (payload: string) => payload.split(",").map((change) => change.split(":")[0]);
 
   test("a late write, and none at the present time", async () => {
-    const payloads = await listen();
+    const payloads = await listenTo(database, changesChannel);
     const [punctual, early, late] = [randomUUID(), randomUUID(), randomUUID()];
     await record(punctual, nowMicros());
     await record(punctual, nowMicros() - 10_000_000n);
@@ -277,7 +266,7 @@ describe("what is told to the other instances", () => {
   });
 
   test("a batch with 1,000 late learners, in messages that PostgreSQL takes", async () => {
-    const payloads = await listen();
+    const payloads = await listenTo(database, changesChannel);
     const userIds = Array.from({ length: 1_000 }, () => randomUUID());
     await writer.recordBatch(
       userIds.map((userId) => ({
@@ -298,7 +287,7 @@ describe("what is told to the other instances", () => {
   test("10,000 late learners in one import, while other writers are served", async () => {
     const service = await startOwnService(database.url);
     const client = grpcClient(service.url);
-    const payloads = await listen();
+    const payloads = await listenTo(database, changesChannel);
     const batches = Array.from({ length: 10 }, () => ({
       entries: Array.from({ length: 1_000 }, () => ({
         requestId: randomUUID(),

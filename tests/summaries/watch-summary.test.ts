@@ -1,41 +1,306 @@
 import { randomUUID } from "node:crypto";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { expect, test } from "vitest";
-import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { grpcClient } from "../support/clients.ts";
-import { useTestService } from "../support/test-service.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { Code, createClient } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import {
+  GetSummaryRequestSchema,
+  Granularity,
+  type PeriodSummary,
+  type WatchSummaryResponse,
+} from "#gen/dailyaggregator/v1/summary_pb.js";
+import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { changesChannel } from "../../src/database/learner-changes.ts";
+import { learnerKey } from "../../src/database/learner-key.ts";
+import { watchSummary } from "../../src/summaries/watch-summary.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { type LearningLogClient, transports } from "../support/clients.ts";
+import { failureOf, violatedFields } from "../support/failures.ts";
+import { listenTo } from "../support/listen.ts";
+import { cutNotifications, waitForNotifications } from "../support/notification-links.ts";
+import { startOwnService } from "../support/own-service.ts";
+import { useTwoServices } from "../support/two-services.ts";
+import { createWritePath } from "../support/write-path.ts";
+import { answeredPeriod, askService, micros, summaryRequestOf } from "./ask.ts";
+import type { OracleQuestion } from "./oracle.ts";
 
-const service = useTestService();
+const services = useTwoServices();
+const { database } = services;
 
-test("what is written after the summary arrives as the changed period", async () => {
-  const client = grpcClient(service.url);
+const threeDays = {
+  timeZone: "UTC",
+  granularity: Granularity.DAY,
+  from: micros("2024-05-01T12:00Z"),
+  to: micros("2024-05-03T12:00Z"),
+};
+const firstDay = { seconds: 1_714_564_800n, nanos: 0 };
+const secondDay = { seconds: 1_714_651_200n, nanos: 0 };
+
+const newEntry = (userId: string, timestamp: { seconds: bigint; nanos: number }, wordCount = 1) => ({
+  requestId: randomUUID() as string,
+  userId,
+  wordCount,
+  timestamp,
+});
+
+/** A caller who watches, until the test is done. */
+function watch(client: LearningLogClient, userId: string, question: OracleQuestion = threeDays) {
+  const controller = new AbortController();
+  onTestFinished(() => controller.abort());
+  const request = summaryRequestOf(userId, question);
+  const answers = client.watchSummary(request, { signal: controller.signal })[Symbol.asyncIterator]();
+  return follow(answers);
+}
+
+/** Keeps a chart as a caller does: each period that comes is put in under its name. */
+function follow(answers: AsyncIterator<WatchSummaryResponse>) {
+  const chart = new Map<string, ReturnType<typeof answeredPeriod>>();
+  return {
+    chart,
+    /** The periods of the next answer. */
+    async next(): Promise<PeriodSummary[]> {
+      const { done, value } = await answers.next();
+      if (done) throw new Error("the answers ended");
+      for (const period of value.periods.map(answeredPeriod)) chart.set(period.period, period);
+      return value.periods;
+    },
+    /** Resolves once the chart says that there are so many words in all. */
+    async total(words: bigint): Promise<void> {
+      while ([...chart.values()].reduce((sum, { total }) => sum + total, 0n) !== words) await this.next();
+    },
+  };
+}
+
+describe("a change", () => {
+  test.for([
+    ["the same instance", "a"],
+    ["the other instance", "b"],
+  ] as const)("that %s makes arrives, and nothing else does", async ([, writer]) => {
+    const userId = randomUUID();
+    await services.a.createEntry(newEntry(userId, firstDay, 3));
+    const watching = watch(services.a, userId);
+    expect((await watching.next()).map(answeredPeriod)).toEqual(
+      await askService(services.a, userId, threeDays),
+    );
+    await services[writer].createEntry(newEntry(randomUUID(), secondDay));
+    await services[writer].createEntry(newEntry(userId, { ...secondDay, seconds: 1_700_000_000n }));
+    await services[writer].createEntry(newEntry(userId, secondDay, 4));
+    expect((await watching.next()).map(answeredPeriod)).toMatchObject([
+      { period: "2024-05-02T00:00:00Z", total: 4n, count: 1n },
+    ]);
+  });
+
+  test.for(["a", "b"] as const)("at the present time arrives from instance %s, too", async (writer) => {
+    const userId = randomUUID();
+    const now = BigInt(Date.now()) * 1000n;
+    const watching = watch(services.a, userId, { ...threeDays, from: now, to: now + 86_400_000_000n });
+    await watching.next();
+    await services[writer].createEntry({ requestId: randomUUID(), userId, wordCount: 5 });
+    await watching.total(5n);
+    await services[writer].createEntry({ requestId: randomUUID(), userId, wordCount: 6 });
+    await watching.total(11n);
+  });
+
+  test("by a batch arrives, whatever days it has", async () => {
+    const userId = randomUUID();
+    const watching = watch(services.a, userId);
+    await watching.next();
+    const entries = [newEntry(userId, firstDay, 1), newEntry(userId, secondDay, 2)];
+    await services.b.batchCreateEntries({ entries });
+    await watching.total(3n);
+    expect([...watching.chart.values()]).toEqual(await askService(services.a, userId, threeDays));
+  });
+
+  test.for([
+    ["one entry", ({ requestId }: { requestId: string }) => services.b.deleteEntry({ requestId })],
+    ["all entries", ({ userId }: { userId: string }) => services.b.deleteUserEntries({ userId })],
+  ] as const)(
+    "by a deletion of %s arrives as zeros, even if empty periods are left out",
+    async ([, remove]) => {
+      const entry = newEntry(randomUUID(), firstDay, 3);
+      await services.a.createEntry(entry);
+      const watching = watch(services.a, entry.userId, { ...threeDays, omitEmptyPeriods: true });
+      expect(await watching.next()).toMatchObject([{ totalWordCount: 3n }]);
+      await remove(entry);
+      expect((await watching.next()).map(answeredPeriod)).toEqual([
+        { period: "2024-05-01T00:00:00Z", total: 0n, count: 0n, average: 0 },
+      ]);
+    },
+  );
+
+  test("changes the moving averages of later periods, and they arrive", async () => {
+    const userId = randomUUID();
+    const question = { ...threeDays, movingAverageWindow: 2 };
+    const watching = watch(services.a, userId, question);
+    await watching.next();
+    await services.b.createEntry(newEntry(userId, firstDay, 4));
+    expect(await watching.next()).toMatchObject([{ movingAverage: 2 }, { movingAverage: 2 }]);
+    expect([...watching.chart.values()]).toEqual(await askService(services.a, userId, question));
+  });
+
+  test("before `from` in the first period, and after `to` in the last one, arrives", async () => {
+    const userId = randomUUID();
+    const watching = watch(services.a, userId);
+    await watching.next();
+    await services.b.createEntry(newEntry(userId, { seconds: firstDay.seconds - 43_200n, nanos: 0 }, 1));
+    await watching.total(1n);
+    await services.b.createEntry(
+      newEntry(userId, { seconds: firstDay.seconds + 3n * 86_400n - 43_201n, nanos: 0 }, 2),
+    );
+    await watching.total(3n);
+  });
+});
+
+test("many changes share few answers", async () => {
   const userId = randomUUID();
-  const day = (text: string) => timestampFromDate(new Date(text));
-  await client.createEntry({
-    requestId: randomUUID(),
-    userId,
-    wordCount: 3,
-    timestamp: day("2024-05-01T12:00:00Z"),
+  const watching = watch(services.a, userId);
+  await watching.next();
+  const writes = Array.from({ length: 400 }, (_, index) =>
+    (index % 2 === 0 ? services.a : services.b).createEntry(newEntry(userId, firstDay)),
+  );
+  let answers = 0;
+  while ([...watching.chart.values()].every(({ total }) => total < 400n)) {
+    await watching.next();
+    answers += 1;
+  }
+  await Promise.all(writes);
+  expect(answers).toBeLessThan(100);
+});
+
+test("a range of more than 10,000 periods is refused, even if most of them are empty and left out", async () => {
+  const hours = {
+    ...threeDays,
+    granularity: Granularity.HOUR,
+    to: threeDays.from + 10_000n * 3_600_000_000n,
+  };
+  for (const omitEmptyPeriods of [false, true]) {
+    const error = await failureOf(watch(services.a, randomUUID(), { ...hours, omitEmptyPeriods }).next());
+    expect({ code: error.code, fields: violatedFields(error) }).toEqual({
+      code: Code.InvalidArgument,
+      fields: ["to"],
+    });
+  }
+});
+
+test("whoever watches when the connection for the news is cut learns of what was written meanwhile", async () => {
+  const userId = randomUUID();
+  await waitForNotifications(database, 2);
+  const watching = watch(services.a, userId);
+  await watching.next();
+  await cutNotifications(database);
+  await services.b.createEntry(newEntry(userId, firstDay, 1));
+  await watching.total(1n);
+  await waitForNotifications(database, 2);
+  await services.b.createEntry(newEntry(userId, secondDay, 2));
+  await watching.total(3n);
+});
+
+test.for(Object.entries(transports))("works with %s", async ([, createTransport]) => {
+  const service = await startOwnService(database.url);
+  const client = createClient(LearningLogService, createTransport(service.url));
+  const userId = randomUUID();
+  const watching = watch(client, userId);
+  expect(await watching.next()).toHaveLength(3);
+  await services.b.createEntry(newEntry(userId, firstDay, 7));
+  await watching.total(7n);
+  // When the service drains, the caller is told to call again.
+  const [error] = await Promise.all([failureOf(watching.next()), service.stop()]);
+  expect(error.code).toBe(Code.Unavailable);
+  expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+});
+
+// Below, an instance without the port in front of it, put together as `src/service.ts` does.
+describe("inside", () => {
+  const repeatMs = 100;
+  const { pool } = database;
+  const { writer, changes, notifications } = createWritePath({
+    pool,
+    databaseUrl: database.url,
+    limits: { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 10_000 },
+    recentEntries: 0,
+    repeatWatchesMs: repeatMs,
+    log: createLog("silent"),
   });
-  const answers = client
-    .watchSummary({
-      userId,
-      from: day("2024-05-01T00:00:00Z"),
-      to: day("2024-05-03T00:00:00Z"),
-      granularity: Granularity.DAY,
-    })
-    [Symbol.asyncIterator]();
-  const first = await answers.next();
-  expect(first.value.periods).toHaveLength(3);
-  await client.createEntry({
-    requestId: randomUUID(),
-    userId,
-    wordCount: 4,
-    timestamp: day("2024-05-02T12:00:00Z"),
+  beforeAll(() => notifications.start());
+  afterAll(async () => {
+    changes.watched.close();
+    await notifications.close();
   });
-  const second = await answers.next();
-  expect(second.value.periods).toMatchObject([
-    { period: day("2024-05-02T00:00:00Z"), totalWordCount: 4n, entryCount: 1n },
-  ]);
-  await answers.return?.();
+
+  const never = new AbortController().signal;
+  const record = (userId: string, timestamp: bigint) =>
+    writer.record({ requestId: randomUUID(), userId, wordCount: 1, timestamp, hasTimestamp: true }, never);
+  const nowMicros = () => BigInt(Date.now()) * 1000n;
+
+  /** @param heartbeatMs so long that the test does not see one, by default */
+  function watchInside(userId: string, heartbeatMs = 60_000) {
+    const controller = new AbortController();
+    onTestFinished(() => controller.abort());
+    const message = create(GetSummaryRequestSchema, summaryRequestOf(userId, threeDays));
+    const answers = watchSummary(pool, changes, message, controller.signal, never, heartbeatMs);
+    return { controller, ...follow(answers[Symbol.asyncIterator]()) };
+  }
+
+  test("a caller who reads slowly gets the newest state at once, and no queue of older ones", async () => {
+    const userId = randomUUID();
+    const watching = watchInside(userId, 500);
+    await watching.next();
+    for (let day = 0; day < 3; day += 1) {
+      for (let round = 0; round < 2; round += 1) {
+        await record(userId, threeDays.from + BigInt(day) * 86_400_000_000n);
+        // Longer than changes are gathered for.
+        await sleep(250);
+      }
+    }
+    expect(await watching.next()).toMatchObject(Array(3).fill({ entryCount: 2n }));
+    expect(await watching.next()).toEqual([]);
+  });
+
+  test("an answer without periods comes when there was none for long, even if others' days change all the time", async () => {
+    const userId = randomUUID();
+    const watching = watchInside(userId, 300);
+    await watching.next();
+    expect(await watching.next()).toEqual([]);
+    const writing = new AbortController();
+    const written = (async () => {
+      while (!writing.signal.aborted) {
+        await record(userId, micros("2020-01-01T00:00Z"));
+        await sleep(50);
+      }
+    })();
+    onTestFinished(async () => {
+      writing.abort();
+      await written;
+    });
+    expect(await watching.next()).toEqual([]);
+    expect(await watching.next()).toEqual([]);
+  });
+
+  test("whoever goes away leaves nothing behind: writes at the present time tell nobody again", async () => {
+    const payloads = await listenTo(database, changesChannel);
+    const [userId, late] = [randomUUID(), randomUUID()];
+    const isWatched = () => changes.watched.among([userId]).length > 0;
+    await vi.waitFor(() => expect(isWatched()).toBe(false), { timeout: 20_000 });
+
+    const [one, other] = [watchInside(userId), watchInside(userId)];
+    await Promise.all([one.next(), other.next()]);
+    expect(isWatched()).toBe(true);
+    await record(userId, nowMicros());
+    await vi.waitFor(() => expect(payloads.join()).toContain(learnerKey(userId)), { timeout: 20_000 });
+
+    one.controller.abort();
+    await expect(one.next()).rejects.toThrow();
+    await sleep(5 * repeatMs);
+    expect(isWatched()).toBe(true);
+    other.controller.abort();
+    await expect(other.next()).rejects.toThrow();
+    await vi.waitFor(() => expect(isWatched()).toBe(false), { timeout: 20_000 });
+
+    payloads.length = 0;
+    await record(userId, nowMicros());
+    await record(late, nowMicros() - 60_000_000n);
+    await vi.waitFor(() => expect(payloads.join()).toContain(learnerKey(late)), { timeout: 20_000 });
+    expect(payloads.join()).not.toContain(learnerKey(userId));
+  });
 });

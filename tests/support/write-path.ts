@@ -19,13 +19,16 @@ interface WritePathOptions {
   readonly databaseUrl: string;
   readonly limits: EntryWriterLimits;
   readonly recentEntries: number;
+  /** How often an instance repeats whom it watches. */
+  readonly repeatWatchesMs?: number;
   readonly log: Log;
 }
 
 export function createWritePath(options: WritePathOptions): WritePath {
-  const { pool, databaseUrl, limits, recentEntries, log } = options;
+  const { pool, databaseUrl, limits, recentEntries, repeatWatchesMs, log } = options;
   const notifications = new Notifications(databaseUrl, log);
   const recent = new RecentEntries(notifications, recentEntries);
-  const changes = new LearnerChanges(notifications, new WatchedLearners(pool, notifications, log));
+  const watched = new WatchedLearners(pool, notifications, log, repeatWatchesMs);
+  const changes = new LearnerChanges(notifications, watched);
   return { writer: new EntryWriter({ pool, changes }, recent, limits), changes, notifications };
 }
