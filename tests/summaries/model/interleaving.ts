@@ -223,8 +223,9 @@ function scenes(theme: Theme): fc.Arbitrary<Step[]> {
       const create: Command = { does: "create", instance: writer, entries: [entry] };
       return fc.constantFrom<Step[][]>(
         [read, create, read],
-        // Nothing is heard from then on, and for a moment nobody knows.
+        // Nothing is heard from the cut on, and for a moment nobody knows.
         [read, { does: "cut notifications" }, { ...create, instance: reader }, read],
+        [create, read, { does: "cut notifications" }, { does: "delete all", instance: writer }, read],
         [{ does: "at once", commands: [read, create].map(later) }, read],
       );
     });
