@@ -219,13 +219,14 @@ function scenes(theme: Theme): fc.Arbitrary<Step[]> {
     })
     .chain(({ reader, writer, questionAndTime: { question, time }, wordCount }) => {
       const read: Command = { does: "read", instance: reader, question };
+      const other = reader === "a" ? "b" : "a";
       const entry = { time, wordCount, again: undefined };
       const create: Command = { does: "create", instance: writer, entries: [entry] };
       return fc.constantFrom<Step[][]>(
         [read, create, read],
         // Nothing is heard from the cut on, and for a moment nobody knows.
         [read, { does: "cut notifications" }, { ...create, instance: reader }, read],
-        [create, read, { does: "cut notifications" }, { does: "delete all", instance: writer }, read],
+        [create, read, { does: "cut notifications" }, { does: "delete all", instance: other }, read],
         [{ does: "at once", commands: [read, create].map(later) }, read],
       );
     });

@@ -8,7 +8,7 @@ import {
 import type { TestDatabase } from "../../support/test-database.ts";
 
 /** How long the instances listen, at least, from one cut to the next: else there would be little in their memories. */
-const restMs = 2_000;
+const restMs = 1_000;
 
 /** The times when neither instance hears of the other's writes. */
 export class NotificationGaps {
