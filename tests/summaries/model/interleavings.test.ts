@@ -5,9 +5,11 @@ import { useClockPastTheHour } from "../../support/database-clock.ts";
 import { waitForNotifications } from "../../support/notification-links.ts";
 import { useTestDatabase } from "../../support/test-database.ts";
 import { useTwoServices } from "../../support/two-services.ts";
-import { interleavings } from "./interleaving.ts";
 import { runInterleaving } from "./learner.ts";
 import { NotificationGaps } from "./notification-gaps.ts";
+import { questions } from "./questions.ts";
+import { steps } from "./steps.ts";
+import { themes } from "./theme.ts";
 
 // Two instances of the service over one database, and learners to whom all kinds of things happen at all kinds of
 // moments: every answer must be a recount of the log, as it was at a moment that the answer may show.
@@ -15,6 +17,10 @@ import { NotificationGaps } from "./notification-gaps.ts";
 // `npm test` runs a few interleavings, `npm run test:model` 2,000; MODEL_RUNS says how many.
 
 const runs = Number(process.env.MODEL_RUNS ?? 24);
+
+const interleavings = themes.chain((theme) =>
+  fc.record({ questions: questions(theme), steps: steps(theme) }),
+);
 
 /** How many learners there are at a time. Most of the time, each waits for something. */
 const lanes = 24;
