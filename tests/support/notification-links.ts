@@ -15,6 +15,17 @@ export async function cutNotifications({ pool }: TestDatabase): Promise<void> {
   cutPids.push(...rows.map(({ pid }) => pid));
 }
 
+/** Resolves once all that were cut are gone: a backend ends a moment after it was told to. */
+export async function waitForCut({ pool }: TestDatabase): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const { rowCount } = await pool.query("SELECT FROM pg_stat_activity WHERE pid = ANY ($1)", [cutPids]);
+      if (rowCount !== 0) throw new Error(`${rowCount} connections are still there`);
+    },
+    { timeout: 20_000, interval: 5 },
+  );
+}
+
 /** How many instances have such a connection, whether they listen already or not. */
 export async function countNotificationLinks({ pool }: TestDatabase): Promise<number> {
   const { rows } = await pool.query<{ links: number }>(

@@ -3,6 +3,7 @@ import { leaseMs } from "../../../src/database/notifications.ts";
 import {
   countNotificationLinks,
   cutNotifications,
+  waitForCut,
   waitForNotifications,
 } from "../../support/notification-links.ts";
 import type { TestDatabase } from "../../support/test-database.ts";
@@ -50,7 +51,7 @@ export class NotificationGaps {
   }
 
   async #follow(): Promise<void> {
-    while ((await countNotificationLinks(this.#database)) > 0) await sleep(5);
+    await waitForCut(this.#database);
     this.#goneAt = performance.now();
     await waitForNotifications(this.#database, this.#instances);
     this.#goneAt = Number.POSITIVE_INFINITY;
