@@ -92,21 +92,25 @@ class Learner {
         await this.#deleteAll(command.instance);
         break;
       default:
-        await this.#record(command.does, command.instance, command.entries.map(this.#entryOf, this));
+        await this.#record(command.does, command.instance, command.entries);
     }
   }
 
-  async #record(how: Recording["does"], instance: Instance, entries: readonly SentEntry[]): Promise<void> {
+  async #record(how: Recording["does"], instance: Instance, sent: readonly Sent[]): Promise<void> {
     const client = this.#world.services[instance];
+    const known = new Set(this.#sent);
+    const entries = sent.map((one) => this.#entryOf(one));
     const requests = entries.map(({ timestamp, ...entry }) => ({
       ...entry,
       userId: this.#userId,
       timestamp: timestampFromMicros(timestamp),
     }));
-    const created = entries.map(({ requestId, ...entry }) => [requestId, entry] as const);
-    // What is known already stays as it is.
-    const apply = (log: Log) => new Map([...created, ...log]);
-    await this.#write(instance, false, apply, async () => {
+    // What is new in a batch is recorded together; what was sent before may meet a deletion each for itself.
+    const parts = [
+      entries.filter((entry) => !known.has(entry)),
+      ...entries.filter((entry) => known.has(entry)).map((entry) => [entry]),
+    ].filter(({ length }) => length > 0);
+    await this.#write(instance, false, parts.map(recording), async () => {
       if (how === "batch") await client.batchCreateEntries({ entries: requests });
       else if (how === "import") await readAll(client.importEntries(streamOf({ entries: requests })));
       else for (const request of requests) await unless(Code.AlreadyExists, client.createEntry(request));
@@ -116,18 +120,15 @@ class Learner {
   async #delete(instance: Instance, requestId: string | undefined): Promise<void> {
     if (requestId === undefined) return;
     const apply = (log: Log) => new Map([...log].filter(([id]) => id !== requestId));
-    await this.#write(instance, true, apply, () =>
+    await this.#write(instance, true, [apply], () =>
       unless(Code.NotFound, this.#world.services[instance].deleteEntry({ requestId })),
     );
   }
 
   async #deleteAll(instance: Instance): Promise<void> {
     const userId = this.#userId;
-    await this.#write(
-      instance,
-      true,
-      () => new Map(),
-      () => unless(Code.NotFound, this.#world.services[instance].deleteUserEntries({ userId })),
+    await this.#write(instance, true, [() => new Map()], () =>
+      unless(Code.NotFound, this.#world.services[instance].deleteUserEntries({ userId })),
     );
   }
 
@@ -142,12 +143,12 @@ class Learner {
   async #write(
     instance: Instance,
     isDeletion: boolean,
-    apply: (log: Log) => Log,
+    changes: readonly ((log: Log) => Log)[],
     call: () => Promise<unknown>,
   ): Promise<void> {
-    const answered = this.#history.begin(instance, isDeletion, apply);
+    const answered = changes.map((change) => this.#history.begin(instance, isDeletion, change));
     await call();
-    answered();
+    for (const tell of answered) tell();
   }
 
   async #read(instance: Instance, question: Question): Promise<void> {
@@ -180,6 +181,12 @@ class Learner {
   #instantOf(time: Time): bigint {
     return "at" in time ? time.at : this.#world.clock.now() - time.ago;
   }
+}
+
+/** What is known already stays as it is. */
+function recording(entries: readonly SentEntry[]): (log: Log) => Log {
+  const recorded = entries.map(({ requestId, ...entry }) => [requestId, entry] as const);
+  return (log) => new Map([...recorded, ...log]);
 }
 
 async function unless(code: Code, call: Promise<unknown>): Promise<void> {
