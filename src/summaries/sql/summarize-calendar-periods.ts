@@ -16,8 +16,9 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * no row. The period of `to` may even be the one before that of `from`: St. John's once put its clock back a minute
  * after midnight. (On a later page `from` is where the page begins, and whatever the calendar has before it was on the
  * pages before.) So the first instant is searched among those a quarter of an hour apart, and each bucket asks
- * DATE_TRUNC. Where a bucket's first and last instant have different labels, its entries are read from the log. Odd,
- * too, is a period that begins within a bucket (Monrovia until 1972).
+ * DATE_TRUNC. Where a bucket's first and last instant have different labels, its `only_label` is NULL, by which
+ * PostgreSQL expects few of them, and looks each one's entries up in the log. Odd, too, is a period that begins within
+ * a bucket (Monrovia until 1972).
  *
  * The periods gone through begin early enough for the first one's moving average (one more than its window has, since
  * a day may be missing), and end with the page, and one more for the same reason, unless empty ones are to be left out.
@@ -117,8 +118,10 @@ export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange
           bucket,
           total_word_count,
           entry_count,
-          date_trunc($4, bucket AT TIME ZONE $6) AS first_label,
-          date_trunc($4, (bucket + interval '15 minutes' - interval '1 microsecond') AT TIME ZONE $6) AS last_label
+          CASE date_trunc($4, bucket AT TIME ZONE $6)
+            WHEN date_trunc($4, (bucket + interval '15 minutes' - interval '1 microsecond') AT TIME ZONE $6)
+            THEN date_trunc($4, bucket AT TIME ZONE $6)
+          END AS only_label
         FROM learning_log_aggregates
         WHERE user_id = $1
           AND bucket >= (SELECT odd_begins FROM lookup) AND bucket >= (SELECT begins - interval '26 hours' FROM range)
@@ -133,14 +136,14 @@ export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange
         FROM learning_log_aggregates
         WHERE user_id = $1 AND bucket >= (SELECT begins FROM range) AND bucket < (SELECT ends FROM range)
         UNION ALL
-        SELECT first_label, total_word_count, entry_count
+        SELECT only_label, total_word_count, entry_count
         FROM odd_buckets
-        WHERE first_label = last_label
+        WHERE only_label IS NOT NULL
         UNION ALL
         SELECT date_trunc($4, timestamp AT TIME ZONE $6), word_count, 1
         FROM odd_buckets
         JOIN learning_log ON user_id = $1 AND timestamp >= bucket AND timestamp < bucket + interval '15 minutes'
-        WHERE first_label <> last_label
+        WHERE only_label IS NULL
       ),
       sums AS (
         SELECT label, sum(total_word_count)::bigint AS total_word_count, sum(entry_count)::bigint AS entry_count

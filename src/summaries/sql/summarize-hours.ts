@@ -14,7 +14,8 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * (Lord Howe), the value may lie before the change, in the hour before: then the instants after it are searched. They
  * are half a minute apart: no clock has changed in between since 1970 (Monrovia, 1972, 00:44:30Z). Such a change also
  * cuts hours short, so the range is searched for hours by steps that none can fall through. Where a bucket's first and
- * last instant lie in different hours, its entries are read from the log.
+ * last instant lie in different hours, its `only_hour` is NULL, by which PostgreSQL expects few of them, and looks each
+ * one's entries up in the log.
  *
  * The hours gone through begin early enough for the first one's moving average, and end with the page unless empty
  * ones are to be left out.
@@ -87,30 +88,30 @@ function hoursStatement(range: SummaryRange): pg.QueryConfig {
           bucket,
           total_word_count,
           entry_count,
-          date_trunc('hour', bucket, $4) AS first_hour,
-          date_trunc('hour', bucket + interval '15 minutes' - interval '1 microsecond', $4) AS last_hour
-        FROM range
-        JOIN clock ON NOT is_even
-        JOIN learning_log_aggregates ON user_id = $1
-          AND bucket > earliest_hour - interval '15 minutes'
-          AND bucket < latest_hour + interval '1 hour'
+          CASE date_trunc('hour', bucket, $4)
+            WHEN date_trunc('hour', bucket + interval '15 minutes' - interval '1 microsecond', $4)
+            THEN date_trunc('hour', bucket, $4)
+          END AS only_hour
+        FROM learning_log_aggregates
+        WHERE user_id = $1
+          AND bucket > (SELECT earliest_hour - interval '15 minutes' FROM range JOIN clock ON NOT is_even)
+          AND bucket < (SELECT latest_hour + interval '1 hour' FROM range JOIN clock ON NOT is_even)
       ),
       counted AS (
-        SELECT date_bin('1 hour', bucket, earliest_hour) AS hour, total_word_count, entry_count
-        FROM range
-        JOIN clock ON is_even
-        JOIN learning_log_aggregates ON user_id = $1
-          AND bucket >= earliest_hour
-          AND bucket < latest_hour + interval '1 hour'
+        SELECT date_bin('1 hour', bucket, (SELECT earliest_hour FROM range)) AS hour, total_word_count, entry_count
+        FROM learning_log_aggregates
+        WHERE user_id = $1
+          AND bucket >= (SELECT earliest_hour FROM range JOIN clock ON is_even)
+          AND bucket < (SELECT latest_hour + interval '1 hour' FROM range JOIN clock ON is_even)
         UNION ALL
-        SELECT first_hour, total_word_count, entry_count
+        SELECT only_hour, total_word_count, entry_count
         FROM odd_buckets
-        WHERE first_hour = last_hour
+        WHERE only_hour IS NOT NULL
         UNION ALL
         SELECT date_trunc('hour', timestamp, $4), word_count, 1
         FROM odd_buckets
         JOIN learning_log ON user_id = $1 AND timestamp >= bucket AND timestamp < bucket + interval '15 minutes'
-        WHERE first_hour <> last_hour
+        WHERE only_hour IS NULL
       ),
       sums AS (
         SELECT hour, sum(total_word_count)::bigint AS total_word_count, sum(entry_count)::bigint AS entry_count
