@@ -5,7 +5,7 @@ import { GrpcClient } from "./harness/grpc-client.ts";
 import { runLoad, warmUp } from "./harness/load.ts";
 import { takeTurns } from "./harness/rounds.ts";
 import { startService } from "./harness/service.ts";
-import { getSummary, recordYear, yearByDay } from "./harness/summaries.ts";
+import { getSummary, openYear, recordYear, yearByDay } from "./harness/summaries.ts";
 
 /** How much longer a summary may take than with the shortest log. */
 const maxGrowth = 3;
@@ -18,7 +18,7 @@ export const getSummaryGrowthBenchmark: Benchmark = {
     const learners = setting.effort.logEntries.map((count) => ({ count, userId: `learner-of-${count}` }));
     for (const { userId, count } of learners) {
       setting.progress(`  loading ${count} entries`);
-      await recordYear(database, userId, count);
+      await recordYear(database, userId, count, openYear);
     }
     await database.admin.query("VACUUM ANALYZE");
     await using service = await startService(setting, database);
@@ -27,7 +27,7 @@ export const getSummaryGrowthBenchmark: Benchmark = {
     let asked = 0;
     const ask = (userId: string) => {
       asked += 1;
-      return getSummary(client, yearByDay(userId, asked));
+      return getSummary(client, yearByDay(userId, openYear, asked));
     };
     await warmUp(setting.effort.firstWarmUpSeconds, 1, () => ask(learners[0]?.userId ?? ""));
     const turns = learners.map(({ userId }) => {

@@ -8,7 +8,7 @@ import { createInProcessMemo } from "./harness/in-process-memo.ts";
 import { runLoad, warmUp } from "./harness/load.ts";
 import { takeTurns } from "./harness/rounds.ts";
 import { startService } from "./harness/service.ts";
-import { getSummary, recordYear, usualEntries, yearByDay } from "./harness/summaries.ts";
+import { closedYear, getSummary, recordYear, usualEntries, yearByDay } from "./harness/summaries.ts";
 
 const connections = 8;
 const inFlight = 64;
@@ -21,11 +21,11 @@ export const getSummaryMemoizedBenchmark: Benchmark = {
   name: "get-summary-memoized",
   async run(setting) {
     await using database = await createDatabase(setting.server);
-    await recordYear(database, "mia", usualEntries);
+    await recordYear(database, "mia", usualEntries, closedYear);
     await using service = await startService(setting, database);
     using client = new GrpcClient(service.url, connections);
 
-    const request = yearByDay("mia");
+    const request = yearByDay("mia", closedYear);
     const ask = () => getSummary(client, request);
     const check = async () => {
       const health = create(HealthCheckRequestSchema);
@@ -58,7 +58,8 @@ export const getSummaryMemoizedBenchmark: Benchmark = {
 async function memoFigures({ effort }: Setting, database: BenchmarkDatabase): Promise<Figure[]> {
   await using inProcess = await createInProcessMemo(database);
   const { memo } = inProcess;
-  const ask = () => inProcess.ask(yearByDay(`learner-${Math.floor(learnerCount * Math.random() ** 3)}`));
+  const ask = () =>
+    inProcess.ask(yearByDay(`learner-${Math.floor(learnerCount * Math.random() ** 3)}`, closedYear));
   const load = await runLoad({ inFlight: 16, ...effort }, ask);
   const what = `memo, ${learnerCount} learners`;
   return [

@@ -9,6 +9,7 @@ import { startService } from "./harness/service.ts";
 import {
   getSummary,
   mostBuckets,
+  openYear,
   plainStatementFor,
   recordYear,
   statementFor,
@@ -34,7 +35,8 @@ export const getSummaryBenchmark: Benchmark = {
   name: "get-summary",
   async run(setting) {
     await using database = await createDatabase(setting.server);
-    for (const [learner, count] of Object.entries(buckets)) await recordYear(database, learner, count);
+    for (const [learner, count] of Object.entries(buckets))
+      await recordYear(database, learner, count, openYear);
     await database.admin.query("VACUUM ANALYZE");
     await using service = await startService(setting, database);
     using client = new GrpcClient(service.url, connections);
@@ -46,7 +48,7 @@ export const getSummaryBenchmark: Benchmark = {
     let asked = 0;
     const newRequest = (learner: string) => {
       asked += 1;
-      return yearByDay(learner, asked);
+      return yearByDay(learner, openYear, asked);
     };
     const figures: Figure[] = [];
     for (const { learner, inFlight } of cases) {

@@ -10,7 +10,7 @@ import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
 import { GrpcClient } from "./harness/grpc-client.ts";
-import { percentile, runPacedLoad } from "./harness/load.ts";
+import { percentile, runPacedLoad, warmUp } from "./harness/load.ts";
 import { takeTurns } from "./harness/rounds.ts";
 import { startService } from "./harness/service.ts";
 
@@ -44,6 +44,7 @@ export const watchSummaryBenchmark: Benchmark = {
       if (status !== 0) throw new Error(`CreateEntry ended with status ${status}: ${message}`);
       watcher?.wrote();
     };
+    await warmUp(setting.effort.firstWarmUpSeconds, 64, () => write());
     const pace = { rate: writesPerSecond, ...setting.effort };
     const delays: number[] = [];
     const { watched, unwatched } = await takeTurns(setting, {

@@ -88,17 +88,23 @@ export async function runPacedLoad(
   const to = from + seconds * 1000;
   const latencies: number[] = [];
   const calls: Promise<void>[] = [];
+  let failure: unknown;
   const callOnce = async () => {
     const start = performance.now();
-    await call();
+    try {
+      await call();
+    } catch (error) {
+      failure ??= error;
+    }
     const end = performance.now();
     if (end >= from && end < to) latencies.push(end - start);
   };
-  for (let now = begin; now < to; now = performance.now()) {
+  for (let now = begin; now < to && failure === undefined; now = performance.now()) {
     while (calls.length < ((now - begin) / 1000) * rate) calls.push(callOnce());
     await sleep(paceMs);
   }
   await withTimeLimit(Promise.all(calls), stragglersMs);
+  if (failure !== undefined) throw failure;
   return measurement(latencies, seconds, calls.length);
 }
 
