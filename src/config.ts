@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { EntryWriterLimits } from "./entries/entry-writer.ts";
 import { StartupError } from "./errors/startup-error.ts";
+import type { UnaryPath } from "./transport/listener.ts";
 
 /** Everything that an operator can set. docs/configuration.md says what each variable is for. */
 export interface Config {
@@ -24,10 +25,14 @@ export interface Config {
   readonly migrateOnStart: boolean;
   /** The origins whose pages may call; `*` stands for any. */
   readonly corsOrigins: readonly string[];
+  /** What serves unary calls. */
+  readonly unaryPath: UnaryPath;
   readonly logLevel: (typeof logLevels)[number];
 }
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+const unaryPaths = ["lean", "connect-node"] as const satisfies UnaryPath[];
 
 const environment = z.object({
   HOST: z.string().default("127.0.0.1"),
@@ -55,6 +60,7 @@ const environment = z.object({
       (origins) => origins.every(isOrigin),
       "must be origins such as https://app.example.com, separated by commas, or *",
     ),
+  UNARY_PATH: z.enum(unaryPaths, `must be one of ${unaryPaths.join(", ")}`).default("lean"),
   LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(", ")}`).default("info"),
 });
 
@@ -85,6 +91,7 @@ export function readConfig(variables: NodeJS.ProcessEnv): Config {
     summaryCacheBytes: data.SUMMARY_CACHE_BYTES,
     migrateOnStart: data.MIGRATE_ON_START,
     corsOrigins: data.CORS_ORIGINS,
+    unaryPath: data.UNARY_PATH,
     logLevel: data.LOG_LEVEL,
   };
 }

@@ -16,8 +16,8 @@ import { summaryBytes } from "./summaries/get-summary.ts";
 import { SummaryMemo } from "./summaries/summary-memo.ts";
 import type { Log } from "./telemetry/log.ts";
 import { createErrorInterceptor } from "./transport/error-interceptor.ts";
-import { createListener } from "./transport/listener.ts";
-import { listen, type Port } from "./transport/port.ts";
+import { createListeners } from "./transport/listener.ts";
+import { type Listeners, listen, type Port } from "./transport/port.ts";
 import { Readiness } from "./transport/readiness.ts";
 
 /** The service while it runs. */
@@ -68,13 +68,14 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   await readiness.start();
   started.defer(() => readiness.drain());
 
-  const listener = createListener({
+  const listeners = createListeners({
     routes: createRoutes({ pool, changes, recent, writer, memo, readiness }),
     interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
     readiness,
     corsOrigins: config.corsOrigins,
+    unaryPath: config.unaryPath,
   });
-  const port = await listenOn(config, listener);
+  const port = await listenOn(config, listeners);
   started.defer(() => port.close(drainMs));
   started.defer(() => readiness.drain());
 
@@ -108,9 +109,9 @@ async function findObstacle(pool: pg.Pool): Promise<string | undefined> {
   return pending.length > 0 ? `migrations are pending: ${pending.join(", ")}` : undefined;
 }
 
-async function listenOn(config: Config, listener: Parameters<typeof listen>[0]): Promise<Port> {
+async function listenOn(config: Config, listeners: Listeners): Promise<Port> {
   try {
-    return await listen(listener, config.host, config.port);
+    return await listen(listeners, config.host, config.port);
   } catch (error) {
     throw new StartupError(`cannot listen on HOST ${config.host}, PORT ${config.port}: ${reasonOf(error)}`);
   }

@@ -13,6 +13,7 @@ const defaults = {
   summaryCacheBytes: 67_108_864,
   migrateOnStart: true,
   corsOrigins: [],
+  unaryPath: "lean",
   logLevel: "info",
 };
 
@@ -34,6 +35,7 @@ test("takes an empty variable as one that is not set", () => {
     "SUMMARY_CACHE_BYTES",
     "MIGRATE_ON_START",
     "CORS_ORIGINS",
+    "UNARY_PATH",
     "LOG_LEVEL",
   ];
   expect(readConfig(Object.fromEntries(variables.map((name) => [name, ""])))).toEqual(defaults);
@@ -66,6 +68,8 @@ test.for([
     { CORS_ORIGINS: "https://app.example.com, http://localhost:5173 ," },
     { corsOrigins: ["https://app.example.com", "http://localhost:5173"] },
   ],
+  [{ UNARY_PATH: "lean" }, { unaryPath: "lean" }],
+  [{ UNARY_PATH: "connect-node" }, { unaryPath: "connect-node" }],
   [{ LOG_LEVEL: "debug" }, { logLevel: "debug" }],
   [{ LOG_LEVEL: "silent" }, { logLevel: "silent" }],
 ] as const)("reads %j", ([variables, expected]) => {
@@ -104,6 +108,7 @@ test.for([
   [{ CORS_ORIGINS: "https://a.example.com https://b.example.com" }, anOrigin],
   [{ CORS_ORIGINS: "null" }, anOrigin],
   [{ CORS_ORIGINS: "file://" }, anOrigin],
+  [{ UNARY_PATH: "fast" }, "UNARY_PATH must be one of lean, connect-node"],
   [{ LOG_LEVEL: "loud" }, aLevel],
   [{ LOG_LEVEL: "INFO" }, aLevel],
 ])("refuses %j and says what it takes", ([variables, message]) => {

@@ -1,11 +1,12 @@
+import type { IncomingHttpHeaders } from "node:http2";
 import { type ConnectRouter, cors as connectCors, type Interceptor } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
 import cors from "cors";
-import { answerAtDeadline } from "./deadline-interceptor.ts";
-import type { Listener } from "./port.ts";
+import type { Listener, Listeners } from "./port.ts";
 import { type ProbeAnswer, probe } from "./probes.ts";
 import type { Readiness } from "./readiness.ts";
-import { discardUnreadBody } from "./unread-body.ts";
+import { guardedConnectNodeAdapter } from "./unary/guarded-connect-node.ts";
+import { streamListenerOf } from "./unary/stream-listener.ts";
+import { unaryNodeAdapter } from "./unary/unary-node-adapter.ts";
 
 /** The largest message that is read, in bytes: gRPC's usual limit. */
 const maxMessageBytes = 4 * 1024 * 1024;
@@ -16,58 +17,90 @@ const maxTimeoutMs = 2 ** 31 - 1;
 type Request = Parameters<Listener>[0];
 type Response = Parameters<Listener>[1];
 
+/** What serves unary calls: the lean path of this repository, or connect-node, as it serves everything else. */
+export type UnaryPath = "lean" | "connect-node";
+
 interface ListenerOptions {
   readonly routes: (router: ConnectRouter) => void;
   readonly interceptors: Interceptor[];
   readonly readiness: Readiness;
   readonly corsOrigins: readonly string[];
+  readonly unaryPath: UnaryPath;
 }
 
 /** Everything that the port answers: calls of all three protocols, preflights, probes, and 404. */
-export function createListener({ routes, interceptors, readiness, corsOrigins }: ListenerOptions): Listener {
-  const answerCall = connectNodeAdapter({
+export function createListeners(options: ListenerOptions): Listeners {
+  const { routes, interceptors, readiness, corsOrigins, unaryPath } = options;
+  const adapterOptions = {
     routes,
-    interceptors: [answerAtDeadline, ...interceptors],
+    interceptors,
     readMaxBytes: maxMessageBytes,
     maxTimeoutMs,
     fallback: answerPlainRequest(readiness),
-  });
-  if (corsOrigins.length === 0) return guard(answerCall);
+  };
+  const answer = unaryPath === "lean" ? unaryNodeAdapter(adapterOptions) : onlyConnectNode(adapterOptions);
+  const answerPages =
+    corsOrigins.length === 0 ? answer : behind(allowOrigins(corsOrigins), isFromPage, answer);
+  return behind(keepPrivate, isGet, answerPages);
+}
 
-  const allowOrigin = cors({
-    origin: corsOrigins.includes("*") ? "*" : [...corsOrigins],
+function onlyConnectNode(options: Parameters<typeof guardedConnectNodeAdapter>[0]): Listeners {
+  const request = guardedConnectNodeAdapter(options);
+  return { request, stream: streamListenerOf(request) };
+}
+
+/** Sets headers of the response before the call is answered, or answers itself. */
+type Middleware = (request: Request, response: Response, next: () => void) => void;
+
+/** @param concerns which streams of HTTP/2 need the middleware, and with it Node's request and response */
+function behind(
+  middleware: Middleware,
+  concerns: (headers: IncomingHttpHeaders) => boolean,
+  listeners: Listeners,
+): Listeners {
+  const request: Listener = (received, response) => {
+    middleware(received, response, () => listeners.request(received, response));
+  };
+  const streamWithResponse = streamListenerOf(request);
+  return {
+    request,
+    stream(stream, headers, flags, rawHeaders) {
+      const listener = concerns(headers) ? streamWithResponse : listeners.stream;
+      listener(stream, headers, flags, rawHeaders);
+    },
+  };
+}
+
+/** Lets pages of other origins call. */
+function allowOrigins(origins: readonly string[]): Middleware {
+  return cors({
+    origin: origins.includes("*") ? "*" : [...origins],
     methods: [...connectCors.allowedMethods],
     allowedHeaders: [...connectCors.allowedHeaders],
     exposedHeaders: [...connectCors.exposedHeaders],
     maxAge: 2 * 60 * 60,
   });
-  return guard((request, response) => {
-    allowOrigin(request, response, () => answerCall(request, response));
-  });
 }
 
-/** Keeps one request from harming others. */
-function guard(listener: Listener): Listener {
-  return (request, response) => {
-    discardUnreadBody(request, response);
-    keepPrivate(request, response);
-    try {
-      listener(request, response);
-    } catch {
-      // Host and path make no URL, and the adapter has answered nothing yet.
-      sendText(request, response, { status: 400, text: "bad request" });
-    }
-  };
+/** A page names its origin, except for a GET of its own one, whose answer may be kept for others. */
+function isFromPage(headers: IncomingHttpHeaders): boolean {
+  return headers.origin !== undefined || headers[":method"] !== "POST";
 }
 
 /**
  * What is asked for by GET belongs to one learner, and can change at any time: a browser may keep it, if it asks again
  * each time. Answers are compressed by what the caller takes.
  */
-function keepPrivate(request: Request, response: Response): void {
-  if (request.method !== "GET") return;
-  response.setHeader("cache-control", "private, no-cache");
-  response.setHeader("vary", "accept-encoding");
+function keepPrivate(request: Request, response: Response, next: () => void): void {
+  if (request.method === "GET") {
+    response.setHeader("cache-control", "private, no-cache");
+    response.setHeader("vary", "accept-encoding");
+  }
+  next();
+}
+
+function isGet(headers: IncomingHttpHeaders): boolean {
+  return headers[":method"] === "GET";
 }
 
 function answerPlainRequest(readiness: Readiness): Listener {

@@ -2,9 +2,18 @@ import { createServer as createHttp1Server } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
+import type { StreamListener } from "./unary/stream-listener.ts";
 
 /** Answers a request of either version of HTTP. */
 export type Listener = ReturnType<typeof connectNodeAdapter>;
+
+/** What answers. */
+export interface Listeners {
+  /** Gets the requests of HTTP/1.1. */
+  readonly request: Listener;
+  /** Gets the streams of HTTP/2. */
+  readonly stream: StreamListener;
+}
 
 /** A port that is listened on. */
 export interface Port {
@@ -38,13 +47,13 @@ const maxConcurrentStreams = 1024;
  * @param firstBytesTimeoutMs how long a new connection may take to say which version it speaks
  */
 export async function listen(
-  listener: Listener,
+  { request, stream }: Listeners,
   host: string,
   port: number,
   firstBytesTimeoutMs = 10_000,
 ): Promise<Port> {
-  const http2 = createHttp2Server({ settings: { maxConcurrentStreams }, ...streamResetLimits }, listener);
-  const http1 = createHttp1Server({ keepAlive: true, keepAliveInitialDelay: keepAliveMs }, listener);
+  const http2 = createHttp2Server({ settings: { maxConcurrentStreams }, ...streamResetLimits });
+  const http1 = createHttp1Server({ keepAlive: true, keepAliveInitialDelay: keepAliveMs }, request);
   const sockets = new Set<Socket>();
   const undecided = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
@@ -68,6 +77,7 @@ export async function listen(
     });
   });
 
+  http2.on("stream", stream);
   http2.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import { readConfig } from "../../src/config.ts";
 import { startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
+import { testConfig } from "../support/test-config.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { lockWrites } from "../support/write-lock.ts";
 
@@ -12,7 +12,7 @@ const database = useTestDatabase();
 checkAggregatesAfterAll(database);
 
 test("an instance that is stopped answers the calls that wait for the database, after their commit", async () => {
-  const config = readConfig({ PORT: "0", DATABASE_URL: database.url });
+  const config = testConfig(database.url);
   const service = await startService(config, createLog("silent"));
   const client = grpcClient(service.url);
   const userId = randomUUID();

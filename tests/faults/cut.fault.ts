@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readConfig } from "../../src/config.ts";
 import { type Service, startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient } from "../support/clients.ts";
+import { testConfig } from "../support/test-config.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { isLongForm, report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
@@ -139,7 +139,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
     const url = new URL(database.url);
     url.port = String(way.port);
     for (const [name, value] of Object.entries(settings)) url.searchParams.set(name, value);
-    return startService(readConfig({ PORT: "0", DATABASE_URL: url.href }), createLog("silent"));
+    return startService(testConfig(url.href), createLog("silent"));
   }
 });
 

@@ -33,8 +33,8 @@ export interface ServiceProcess {
 export function startServiceProcess(variables: Record<string, string>): ServiceProcess {
   const child = spawn(process.execPath, ["src/main.ts"], {
     cwd: root,
-    // Nothing of what configures the service may come from the environment of the tests.
-    env: { PATH: process.env.PATH, PORT: "0", ...variables },
+    // Nothing else of what configures the service may come from the environment of the tests.
+    env: { PATH: process.env.PATH, UNARY_PATH: process.env.UNARY_PATH, PORT: "0", ...variables },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let stdout = "";

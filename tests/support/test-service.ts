@@ -1,7 +1,8 @@
 import { afterAll, beforeAll } from "vitest";
-import { type Config, readConfig } from "../../src/config.ts";
+import type { Config } from "../../src/config.ts";
 import { type Service, startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
+import { testConfig } from "./test-config.ts";
 import { type TestDatabase, useTestDatabase } from "./test-database.ts";
 
 /** The whole service, in this process, on a port and a database of its own. */
@@ -16,7 +17,7 @@ export function useTestService(overrides: Partial<Config> = {}): TestService {
   const database = useTestDatabase();
   let service: Service | undefined;
   beforeAll(async () => {
-    const defaults = readConfig({ PORT: "0", DATABASE_URL: database.url });
+    const defaults = testConfig(database.url);
     service = await startService({ ...defaults, ...overrides }, createLog("fatal"));
   });
   afterAll(() => service?.stop());

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll } from "vitest";
-import { type Config, readConfig } from "../../src/config.ts";
+import type { Config } from "../../src/config.ts";
 import { type Service, startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient, type LearningLogClient } from "./clients.ts";
+import { testConfig } from "./test-config.ts";
 import { type TestDatabase, useTestDatabase } from "./test-database.ts";
 
 /** Two instances of the service in front of one database, and a client over gRPC of each. */
@@ -17,7 +18,7 @@ export function useTwoServices(overrides: Partial<Config> = {}, database = useTe
   const services: Service[] = [];
   const clients: LearningLogClient[] = [];
   beforeAll(async () => {
-    const defaults = readConfig({ PORT: "0", DATABASE_URL: database.url });
+    const defaults = testConfig(database.url);
     for (let index = 0; index < 2; index += 1) {
       const service = await startService({ ...defaults, ...overrides }, createLog("fatal"));
       services.push(service);

@@ -15,11 +15,11 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { readConfig } from "../../src/config.ts";
 import { startService } from "../../src/service.ts";
 import { transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
 import { lockTables } from "../support/table-lock.ts";
+import { testConfig } from "../support/test-config.ts";
 import { useTestService } from "../support/test-service.ts";
 
 // What a caller sees when something is wrong, whatever protocol is spoken.
@@ -307,7 +307,7 @@ async function startLoggedService() {
       done();
     },
   });
-  const config = readConfig({ PORT: "0", DATABASE_URL: service.database.url });
+  const config = testConfig(service.database.url);
   const { url, stop } = await startService(config, pino({ level: "warn" }, stream));
   onTestFinished(stop);
   return { url, logged: () => lines.map((line) => JSON.parse(line)) };

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { listen } from "../../src/transport/port.ts";
+import { type Listeners, listen } from "../../src/transport/port.ts";
 import { grpcClient, transports } from "../support/clients.ts";
 import { startOwnService } from "../support/own-service.ts";
 import { lockTables } from "../support/table-lock.ts";
@@ -16,6 +16,14 @@ import { useTestService } from "../support/test-service.ts";
 const service = useTestService();
 
 const anHourMs = 3_600_000;
+
+const answerNothing: Listeners = {
+  request: (_request, response) => response.end(),
+  stream(stream) {
+    stream.respond();
+    stream.end();
+  },
+};
 
 describe("one port for HTTP/1.1 and HTTP/2, however the first bytes come", () => {
   test.for([
@@ -115,7 +123,7 @@ describe("nothing that a stranger sends hurts the others", () => {
   });
 
   test("who connects and says nothing, or too little, is hung up on", async () => {
-    const port = await listen((_request, response) => response.end(), "127.0.0.1", 0, 100);
+    const port = await listen(answerNothing, "127.0.0.1", 0, 100);
     onTestFinished(() => port.close(0));
     const url = `http://127.0.0.1:${port.address.port}`;
     const silent = await open(url);
@@ -148,7 +156,7 @@ describe("a stop", () => {
   });
 
   test("does not wait for connections that idle", async () => {
-    const port = await listen((_request, response) => response.end(), "127.0.0.1", 0);
+    const port = await listen(answerNothing, "127.0.0.1", 0);
     const url = `http://127.0.0.1:${port.address.port}`;
     const silent = await open(url);
     const barely = await open(url);
@@ -170,7 +178,8 @@ describe("a stop", () => {
 
   test("does not wait for ever for a request that is never answered", async () => {
     let requests = 0;
-    const port = await listen(() => (requests += 1), "127.0.0.1", 0);
+    const count = () => (requests += 1);
+    const port = await listen({ request: count, stream: count }, "127.0.0.1", 0);
     const url = `http://127.0.0.1:${port.address.port}`;
     const session = http2.connect(url);
     session.on("error", () => {});

@@ -5,7 +5,7 @@ import { alreadyExists } from "../../../src/entries/conflict.ts";
 import { newEntry } from "../../../src/entries/entry.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { createErrorInterceptor } from "../../../src/transport/error-interceptor.ts";
-import { createListener } from "../../../src/transport/listener.ts";
+import { createListeners } from "../../../src/transport/listener.ts";
 import { listen } from "../../../src/transport/port.ts";
 import { Readiness } from "../../../src/transport/readiness.ts";
 
@@ -21,12 +21,13 @@ const routes = (router: ConnectRouter) => {
   });
 };
 const log = createLog("error");
-const listener = createListener({
+const listeners = createListeners({
   routes,
   interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
   readiness: new Readiness(async () => undefined),
   corsOrigins: [],
+  unaryPath: "lean",
 });
-const port = await listen(listener, "127.0.0.1", 0);
+const port = await listen(listeners, "127.0.0.1", 0);
 process.stdout.write(`${JSON.stringify({ url: `http://127.0.0.1:${port.address.port}` })}\n`);
 process.on("SIGTERM", () => process.exit(0));

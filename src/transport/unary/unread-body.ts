@@ -1,11 +1,11 @@
 import { constants, type Http2ServerRequest } from "node:http2";
-import type { Listener } from "./port.ts";
+import type { connectNodeAdapter } from "@connectrpc/connect-node";
 
-type Request = Parameters<Listener>[0];
-type Response = Parameters<Listener>[1];
+type Request = Parameters<ReturnType<typeof connectNodeAdapter>>[0];
+type Response = Parameters<ReturnType<typeof connectNodeAdapter>>[1];
 
 /** How long a client of HTTP/2 may go on sending after its answer. */
-const lingerMs = 2_000;
+export const lingerMs = 2_000;
 
 /**
  * Lets flow away what is left of a request's body when it is answered early, as one that is too large is. Otherwise

@@ -1,0 +1,145 @@
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
+import type { Message } from "@bufbuild/protobuf";
+import { base64Decode } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  type Compression,
+  compressionNegotiate,
+  mergeNonProtocolHeaders,
+} from "@connectrpc/connect/protocol";
+import {
+  codeToHttpStatus,
+  contentTypeUnaryJson,
+  contentTypeUnaryProto,
+  errorToJsonBytes,
+  headerProtocolVersion,
+  headerTimeout,
+  headerUnaryAcceptEncoding,
+  headerUnaryContentLength,
+  headerUnaryEncoding,
+  parseTimeout,
+  protocolVersion,
+  trailerMux,
+} from "@connectrpc/connect/protocol-connect";
+import type { Answer, Exchange } from "./exchange.ts";
+import { headerOf, toNodeHeaders } from "./node-headers.ts";
+import type { ProtocolCall } from "./serve-unary.ts";
+import { UnaryCall } from "./unary-call.ts";
+import type { UnaryMethod } from "./unary-methods.ts";
+import { WholeBodyReader } from "./whole-body-reader.ts";
+
+const timeoutName = headerTimeout.toLowerCase();
+const versionName = headerProtocolVersion.toLowerCase();
+const encodingName = headerUnaryEncoding.toLowerCase();
+const acceptEncodingName = headerUnaryAcceptEncoding.toLowerCase();
+const contentLengthName = headerUnaryContentLength.toLowerCase();
+
+/**
+ * A unary call over Connect, with its message in the body of a POST or in the URL of a GET:
+ * https://connectrpc.com/docs/protocol
+ */
+export class ConnectCall implements ProtocolCall {
+  readonly call: UnaryCall;
+  readonly #isBinary: boolean;
+  /** The parameters of a GET. */
+  readonly #query: URLSearchParams | undefined;
+  readonly #requestCompression: Compression | null;
+  readonly #responseCompression: Compression | null;
+  readonly #headerError: ConnectError | undefined;
+
+  constructor(method: UnaryMethod, exchange: Exchange, isBinary: boolean, query?: URLSearchParams) {
+    const { options } = method;
+    const headers = exchange.requestHeaders;
+    const timeout = parseTimeout(headerOf(headers, timeoutName), options.maxTimeoutMs);
+    const compression = compressionNegotiate(
+      options.acceptCompression,
+      query ? query.get("compression") : headerOf(headers, encodingName),
+      headerOf(headers, acceptEncodingName),
+      headerUnaryAcceptEncoding,
+    );
+    const versionError = options.requireConnectProtocolHeader ? findVersionError(headers, query) : undefined;
+    this.#isBinary = isBinary;
+    this.#query = query;
+    this.#requestCompression = compression.request;
+    this.#responseCompression = compression.response;
+    this.#headerError = versionError ?? compression.error ?? timeout.error;
+    this.call = new UnaryCall({
+      method,
+      exchange,
+      protocolName: "connect",
+      timeoutMs: timeout.timeoutMs,
+      responseHeaders: { "content-type": isBinary ? contentTypeUnaryProto : contentTypeUnaryJson },
+      responseTrailers: {},
+    });
+  }
+
+  checkHeaders(): void {
+    if (this.#headerError) throw this.#headerError;
+  }
+
+  async readMessage(): Promise<Message> {
+    const { method, exchange } = this.call;
+    const { readMaxBytes } = method.options;
+    let bytes = this.#query ? messageOf(this.#query) : await readBody(exchange, readMaxBytes);
+    if (this.#requestCompression) bytes = await this.#requestCompression.decompress(bytes, readMaxBytes);
+    return method.serialization.getI(this.#isBinary).parse(bytes);
+  }
+
+  success(message: Message): Answer | Promise<Answer> {
+    const body = this.call.method.serialization.getO(this.#isBinary).serialize(message);
+    return this.#answer(200, body);
+  }
+
+  failure(error: ConnectError): Answer | Promise<Answer> {
+    const { responseHeader, method } = this.call;
+    responseHeader.set("content-type", contentTypeUnaryJson);
+    // What a client was told by another server is not for this one's caller.
+    if (!error.isWireError) mergeNonProtocolHeaders(responseHeader, error.metadata);
+    return this.#answer(codeToHttpStatus(error.code), errorToJsonBytes(error, method.options.jsonOptions));
+  }
+
+  #answer(status: number, body: Uint8Array): Answer | Promise<Answer> {
+    const compression = this.#responseCompression;
+    if (compression === null || body.byteLength < this.call.method.options.compressMinBytes) {
+      return { status, headers: this.#responseHeaders(body), body };
+    }
+    return compression.compress(body).then((compressed) => {
+      const headers = { ...this.#responseHeaders(compressed), [encodingName]: compression.name };
+      return { status, headers, body: compressed };
+    });
+  }
+
+  #responseHeaders(body: Uint8Array): OutgoingHttpHeaders {
+    const { call } = this;
+    const headers = call.hasResponseTrailer
+      ? toNodeHeaders(trailerMux(call.responseHeader, call.responseTrailer))
+      : { ...call.responseHeaders };
+    headers[contentLengthName] = String(body.byteLength);
+    return headers;
+  }
+}
+
+async function readBody(exchange: Exchange, maxBytes: number): Promise<Uint8Array> {
+  const reader = new WholeBodyReader(maxBytes, headerOf(exchange.requestHeaders, contentLengthName));
+  await exchange.read(reader);
+  return reader.bytes;
+}
+
+function messageOf(query: URLSearchParams): Uint8Array {
+  const message = query.get("message") ?? "";
+  return query.get("base64") === "1" ? base64Decode(message) : new TextEncoder().encode(message);
+}
+
+function findVersionError(
+  headers: IncomingHttpHeaders,
+  query: URLSearchParams | undefined,
+): ConnectError | undefined {
+  const version = query ? query.get("connect") : headerOf(headers, versionName);
+  const expected = query ? `v${protocolVersion}` : protocolVersion;
+  if (version === expected) return undefined;
+  const message =
+    version === null
+      ? `missing required ${query ? "parameter" : "header"}: set ${query ? "connect" : headerProtocolVersion} to "${expected}"`
+      : `${query ? "connect" : headerProtocolVersion} must be "${expected}": got "${version}"`;
+  return new ConnectError(message, Code.InvalidArgument);
+}

@@ -1,0 +1,72 @@
+import type { Message } from "@bufbuild/protobuf";
+import type { ConnectError } from "@connectrpc/connect";
+import {
+  contentTypeJson,
+  contentTypeProto,
+  grpcStatusOk,
+  setTrailerStatus,
+} from "@connectrpc/connect/protocol-grpc";
+import { EnvelopeReader } from "./envelope-reader.ts";
+import { envelop, singleMessage } from "./enveloped-message.ts";
+import type { Answer, Exchange } from "./exchange.ts";
+import { type GrpcHeaders, grpcResponseHeaders, readGrpcHeaders } from "./grpc-headers.ts";
+import type { ProtocolCall } from "./serve-unary.ts";
+import { UnaryCall } from "./unary-call.ts";
+import type { UnaryMethod } from "./unary-methods.ts";
+
+/** A unary call over gRPC: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md */
+export class GrpcCall implements ProtocolCall {
+  readonly call: UnaryCall;
+  readonly #headers: GrpcHeaders;
+  readonly #isBinary: boolean;
+
+  constructor(method: UnaryMethod, exchange: Exchange, isBinary: boolean) {
+    this.#headers = readGrpcHeaders(exchange.requestHeaders, method);
+    this.#isBinary = isBinary;
+    this.call = new UnaryCall({
+      method,
+      exchange,
+      protocolName: "grpc",
+      timeoutMs: this.#headers.timeoutMs,
+      responseHeaders: grpcResponseHeaders(isBinary ? contentTypeProto : contentTypeJson, this.#headers),
+      responseTrailers: { "grpc-status": grpcStatusOk },
+    });
+  }
+
+  checkHeaders(): void {
+    if (this.#headers.error) throw this.#headers.error;
+  }
+
+  async readMessage(): Promise<Message> {
+    const { method, exchange } = this.call;
+    const { readMaxBytes } = method.options;
+    const reader = new EnvelopeReader(readMaxBytes);
+    await exchange.read(reader);
+    const serialization = method.serialization.getI(this.#isBinary);
+    return singleMessage(
+      reader,
+      { serialization, compression: this.#headers.requestCompression },
+      readMaxBytes,
+    );
+  }
+
+  success(message: Message): Answer | Promise<Answer> {
+    const { serialization, options } = this.call.method;
+    const encoding = {
+      serialization: serialization.getO(this.#isBinary),
+      compression: this.#headers.responseCompression,
+    };
+    const body = envelop(message, encoding, options.compressMinBytes);
+    return body instanceof Promise ? body.then((bytes) => this.#answer(bytes)) : this.#answer(body);
+  }
+
+  failure(error: ConnectError): Answer {
+    setTrailerStatus(this.call.responseTrailer, error);
+    return this.#answer();
+  }
+
+  #answer(body?: Uint8Array): Answer {
+    const { responseHeaders: headers, responseTrailers: trailers } = this.call;
+    return { status: 200, headers, body, trailers };
+  }
+}

@@ -1,0 +1,49 @@
+import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
+import type { ConnectError } from "@connectrpc/connect";
+import { type Compression, compressionNegotiate } from "@connectrpc/connect/protocol";
+import {
+  headerAcceptEncoding,
+  headerEncoding,
+  headerTimeout,
+  parseTimeout,
+} from "@connectrpc/connect/protocol-grpc";
+import { headerOf } from "./node-headers.ts";
+import type { UnaryMethod } from "./unary-methods.ts";
+
+/** What the headers of gRPC and gRPC-Web say, in the same way. */
+export interface GrpcHeaders {
+  readonly timeoutMs: number | undefined;
+  readonly requestCompression: Compression | null;
+  readonly responseCompression: Compression | null;
+  /** What is wrong with them. */
+  readonly error: ConnectError | undefined;
+}
+
+const timeoutName = headerTimeout.toLowerCase();
+const encodingName = headerEncoding.toLowerCase();
+const acceptEncodingName = headerAcceptEncoding.toLowerCase();
+
+export function readGrpcHeaders(headers: IncomingHttpHeaders, { options }: UnaryMethod): GrpcHeaders {
+  const timeout = parseTimeout(headerOf(headers, timeoutName), options.maxTimeoutMs);
+  const compression = compressionNegotiate(
+    options.acceptCompression,
+    headerOf(headers, encodingName),
+    headerOf(headers, acceptEncodingName),
+    headerAcceptEncoding,
+  );
+  return {
+    timeoutMs: timeout.timeoutMs,
+    requestCompression: compression.request,
+    responseCompression: compression.response,
+    error: compression.error ?? timeout.error,
+  };
+}
+
+export function grpcResponseHeaders(
+  contentType: string,
+  { responseCompression }: GrpcHeaders,
+): OutgoingHttpHeaders {
+  return responseCompression === null
+    ? { "content-type": contentType }
+    : { "content-type": contentType, [encodingName]: responseCompression.name };
+}

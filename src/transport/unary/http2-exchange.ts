@@ -1,0 +1,127 @@
+import {
+  constants,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
+import type { ContextValues } from "@connectrpc/connect";
+import type { Answer, BodyReader, Exchange } from "./exchange.ts";
+import { errorFromResetCode } from "./gone-peer.ts";
+import { lingerMs } from "./unread-body.ts";
+
+/** A request of HTTP/2, without Node's compatibility layer. */
+export class Http2Exchange implements Exchange {
+  readonly requestMethod: string;
+  readonly requestHeaders: IncomingHttpHeaders;
+  readonly url: string;
+  readonly contextValues: ContextValues | undefined;
+  onGone: ((reason: unknown) => void) | undefined;
+  readonly #stream: ServerHttp2Stream;
+  #stopReading: ((reason: unknown) => void) | undefined;
+  #isRead = false;
+
+  constructor(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    url: string,
+    contextValues: ContextValues | undefined,
+  ) {
+    this.requestMethod = headers[":method"] ?? "";
+    this.requestHeaders = headers;
+    this.url = url;
+    this.contextValues = contextValues;
+    this.#stream = stream;
+    // Whoever waits is told at "close".
+    stream.on("error", ignore);
+    stream.on("close", () => this.#leave());
+  }
+
+  read(reader: BodyReader): Promise<void> {
+    const stream = this.#stream;
+    return new Promise((resolve, reject) => {
+      if (stream.destroyed) reject(errorFromResetCode(stream.rstCode));
+      this.#stopReading = reject;
+      let isEnough = false;
+      stream.on("data", (chunk: Uint8Array) => {
+        if (isEnough) return;
+        try {
+          isEnough = reader.add(chunk);
+          if (isEnough) resolve();
+        } catch (error) {
+          isEnough = true;
+          reject(error);
+        }
+      });
+      stream.on("end", () => {
+        this.#isRead = true;
+        resolve();
+      });
+    });
+  }
+
+  respond({ status, headers, body, trailers }: Answer): void {
+    const stream = this.#stream;
+    if (stream.destroyed || stream.closed) return;
+    if (!this.#isRead) this.#discardRest();
+    try {
+      if (trailers === undefined) {
+        stream.respond(toHttp2(headers, status));
+      } else {
+        const sent = toHttp2(trailers);
+        stream.on("wantTrailers", () => {
+          if (!stream.closed) stream.sendTrailers(sent);
+        });
+        stream.respond(toHttp2(headers, status), withTrailers);
+      }
+      stream.end(body);
+    } catch {
+      this.abort();
+    }
+  }
+
+  abort(): void {
+    this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  }
+
+  /** The client gets some time to finish, for what it has not sent at a reset, some count as memory in use for ever. */
+  #discardRest(): void {
+    const stream = this.#stream;
+    stream.resume();
+    stream.once("finish", () => {
+      if (this.#isRead) return;
+      // RFC 9113, section 8.1
+      const linger = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs).unref();
+      stream.once("close", () => clearTimeout(linger));
+    });
+  }
+
+  #leave(): void {
+    if (this.onGone === undefined && this.#isRead) return;
+    const reason = errorFromResetCode(this.#stream.rstCode);
+    this.#stopReading?.(reason);
+    this.onGone?.(reason);
+  }
+}
+
+/** HTTP/2 has none of the headers that speak of a connection. */
+function toHttp2(headers: OutgoingHttpHeaders, status?: number): OutgoingHttpHeaders {
+  const converted: OutgoingHttpHeaders = status === undefined ? {} : { ":status": status };
+  for (const name in headers) {
+    if (!connectionHeaders.has(name)) converted[name] = headers[name];
+  }
+  return converted;
+}
+
+const connectionHeaders: ReadonlySet<string> = new Set([
+  "connection",
+  "http2-settings",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+const withTrailers = { waitForTrailers: true };
+
+function ignore(): void {}

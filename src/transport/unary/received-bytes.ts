@@ -1,0 +1,31 @@
+/** Bytes that come in chunks. The first one is not copied, for most messages come in one. */
+export class ReceivedBytes {
+  length = 0;
+  /** What has come is at its start; there may be room behind. */
+  #buffer: Uint8Array = empty;
+
+  add(chunk: Uint8Array): void {
+    const length = this.length + chunk.byteLength;
+    if (this.length === 0) {
+      this.#buffer = chunk;
+    } else {
+      if (length > this.#buffer.byteLength) this.#grow(length);
+      this.#buffer.set(chunk, this.length);
+    }
+    this.length = length;
+  }
+
+  /** All that has come, without a copy. */
+  get bytes(): Uint8Array {
+    return this.length === this.#buffer.byteLength ? this.#buffer : this.#buffer.subarray(0, this.length);
+  }
+
+  /** At least doubles it: a list of the chunks would take a hundred times as much memory if each is a single byte. */
+  #grow(length: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.#buffer.byteLength));
+    grown.set(this.bytes);
+    this.#buffer = grown;
+  }
+}
+
+const empty = new Uint8Array();

@@ -1,0 +1,51 @@
+import type { Message } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Answer } from "./exchange.ts";
+import { UnaryHandlerContext } from "./handler-context.ts";
+import { invoke } from "./invoke.ts";
+import type { UnaryCall } from "./unary-call.ts";
+
+/** A call as its protocol has it: how its request is read, and its answer put together. */
+export interface ProtocolCall {
+  readonly call: UnaryCall;
+  /** @throws ConnectError for what is wrong with the headers */
+  checkHeaders(): void;
+  /** @throws ConnectError if the body holds anything else than one message */
+  readMessage(): Promise<Message>;
+  /** @throws ConnectError if the message cannot be written */
+  success(message: Message): Answer | Promise<Answer>;
+  failure(error: ConnectError): Answer | Promise<Answer>;
+}
+
+/** Takes a call from its headers to its answer. */
+export async function serveUnary(protocol: ProtocolCall): Promise<void> {
+  const { call } = protocol;
+  const { requestGate } = call.method.options;
+  call.startTimer((error) => fail(protocol, error));
+  try {
+    if (requestGate !== undefined) await requestGate(new UnaryHandlerContext(call));
+    protocol.checkHeaders();
+    const request = await protocol.readMessage();
+    // Whoever waited has got DEADLINE_EXCEEDED, or has left.
+    if (call.ended) return;
+    const response = await invoke(call, request);
+    const answer = await protocol.success(response);
+    if (call.end()) call.exchange.respond(answer);
+  } catch (error) {
+    if (call.end(error)) await fail(protocol, error);
+  }
+}
+
+async function fail(protocol: ProtocolCall, reason: unknown): Promise<void> {
+  const { exchange } = protocol.call;
+  const error =
+    reason instanceof ConnectError
+      ? reason
+      : new ConnectError("internal error", Code.Internal, undefined, undefined, reason);
+  try {
+    exchange.respond(await protocol.failure(error));
+  } catch {
+    // The error's details are no messages, for example.
+    exchange.abort();
+  }
+}

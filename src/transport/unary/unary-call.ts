@@ -1,0 +1,153 @@
+import type { OutgoingHttpHeaders } from "node:http";
+import { Code, ConnectError, type ContextValues, createContextValues } from "@connectrpc/connect";
+import type { Exchange } from "./exchange.ts";
+import { toNodeHeaders, toWebHeaders } from "./node-headers.ts";
+import type { UnaryMethod } from "./unary-methods.ts";
+
+interface UnaryCallInit {
+  readonly method: UnaryMethod;
+  readonly exchange: Exchange;
+  readonly protocolName: string;
+  /** How long the caller waits. */
+  readonly timeoutMs: number | undefined;
+  /** What the answer begins with, with names in lower case. */
+  readonly responseHeaders: OutgoingHttpHeaders;
+  readonly responseTrailers: OutgoingHttpHeaders;
+}
+
+/**
+ * One call, from its headers until it is answered or its caller is gone. What handlers seldom ask for is made when it
+ * is asked for.
+ */
+export class UnaryCall {
+  readonly method: UnaryMethod;
+  readonly exchange: Exchange;
+  readonly protocolName: string;
+  readonly values: ContextValues;
+  /** How much time is left; undefined without a deadline. */
+  readonly timeoutMs: () => number | undefined;
+  readonly #timeoutMs: number | undefined;
+  readonly #responseHeaders: OutgoingHttpHeaders;
+  readonly #responseTrailers: OutgoingHttpHeaders;
+  #requestHeader: Headers | undefined;
+  #responseHeader: Headers | undefined;
+  #responseTrailer: Headers | undefined;
+  #controller: AbortController | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #ended = false;
+  #reason: unknown;
+
+  constructor(init: UnaryCallInit) {
+    this.method = init.method;
+    this.exchange = init.exchange;
+    this.protocolName = init.protocolName;
+    this.values = init.exchange.contextValues ?? createContextValues();
+    this.timeoutMs = init.timeoutMs === undefined ? noTimeout : countDown(init.timeoutMs);
+    this.#timeoutMs = init.timeoutMs;
+    this.#responseHeaders = init.responseHeaders;
+    this.#responseTrailers = init.responseTrailers;
+    this.exchange.onGone = (reason) => this.end(reason);
+  }
+
+  /** Whether there is nobody any more who waits for an answer. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  get requestHeader(): Headers {
+    this.#requestHeader ??= toWebHeaders(this.exchange.requestHeaders);
+    return this.#requestHeader;
+  }
+
+  get responseHeader(): Headers {
+    this.#responseHeader ??= newHeaders(this.#responseHeaders);
+    return this.#responseHeader;
+  }
+
+  get responseTrailer(): Headers {
+    this.#responseTrailer ??= newHeaders(this.#responseTrailers);
+    return this.#responseTrailer;
+  }
+
+  /** Aborted at the deadline, when the caller is gone, at the server's shutdown, and when the call is answered. */
+  get signal(): AbortSignal {
+    this.#controller ??= this.#createController();
+    return this.#controller.signal;
+  }
+
+  /** The headers of the answer as Node takes them. */
+  get responseHeaders(): OutgoingHttpHeaders {
+    return this.#responseHeader === undefined ? this.#responseHeaders : toNodeHeaders(this.#responseHeader);
+  }
+
+  get responseTrailers(): OutgoingHttpHeaders {
+    return this.#responseTrailer === undefined
+      ? this.#responseTrailers
+      : toNodeHeaders(this.#responseTrailer);
+  }
+
+  /** Whether there may be something in the trailers. */
+  get hasResponseTrailer(): boolean {
+    return this.#responseTrailer !== undefined;
+  }
+
+  /** @param expire is told when the deadline passes before the call has ended */
+  startTimer(expire: (error: ConnectError) => void): void {
+    if (this.#timeoutMs === undefined || this.#timeoutMs > maxTimerMs) return;
+    const end = () => {
+      const error = new ConnectError("the operation timed out", Code.DeadlineExceeded);
+      if (this.end(error)) expire(error);
+    };
+    if (this.#timeoutMs <= 0) end();
+    else this.#timer = setTimeout(end, this.#timeoutMs);
+  }
+
+  /**
+   * Ends the call: whoever does it first may answer it.
+   *
+   * @param reason an error, unless it succeeded
+   * @returns false if it has ended before
+   */
+  end(reason?: unknown): boolean {
+    if (this.#ended) return false;
+    this.#ended = true;
+    this.#reason = reason;
+    this.exchange.onGone = undefined;
+    clearTimeout(this.#timer);
+    this.#controller?.abort(reason ?? completed);
+    return true;
+  }
+
+  #createController(): AbortController {
+    const controller = new AbortController();
+    if (this.#ended) controller.abort(this.#reason ?? completed);
+    else linkSignal(controller, this.method.options.shutdownSignal);
+    return controller;
+  }
+}
+
+/** The same for all calls, for to make one is dear. */
+const completed = new DOMException("This operation was aborted", "AbortError");
+
+/** No timer of Node runs for longer than these 24 days; one that should, runs for a millisecond. */
+const maxTimerMs = 2 ** 31 - 1;
+
+function noTimeout(): undefined {}
+
+function countDown(timeoutMs: number): () => number {
+  const deadline = Math.trunc(Date.now() + timeoutMs);
+  return () => deadline - Date.now();
+}
+
+function newHeaders(headers: OutgoingHttpHeaders): Headers {
+  const created = new Headers();
+  for (const name in headers) created.set(name, String(headers[name]));
+  return created;
+}
+
+function linkSignal(controller: AbortController, shutdown: AbortSignal | undefined): void {
+  if (shutdown === undefined) return;
+  const abort = () => controller.abort(shutdown.reason);
+  if (shutdown.aborted) abort();
+  shutdown.addEventListener("abort", abort, { once: true, signal: controller.signal });
+}

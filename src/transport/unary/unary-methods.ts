@@ -1,0 +1,77 @@
+import type { DescMessage } from "@bufbuild/protobuf";
+import {
+  type ConnectRouter,
+  createMethodImplSpec,
+  createServiceImplSpec,
+  type MethodImplSpec,
+} from "@connectrpc/connect";
+import {
+  createMethodSerializationLookup,
+  type MethodSerializationLookup,
+  type UniversalHandler,
+  type UniversalHandlerOptions,
+  validateUniversalHandlerOptions,
+} from "@connectrpc/connect/protocol";
+import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
+import { MethodUrl } from "./method-url.ts";
+
+export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
+
+/** A unary method, and everything about it that is the same for all of its calls. */
+export interface UnaryMethod {
+  readonly spec: UnarySpec;
+  readonly options: UniversalHandlerOptions;
+  readonly serialization: MethodSerializationLookup<DescMessage, DescMessage>;
+  /** connect-node's handler of the same method: it knows the protocols and HTTP methods that may be used. */
+  readonly handler: UniversalHandler;
+  readonly url: MethodUrl;
+}
+
+/**
+ * Watches what routes register on connect-node's router.
+ *
+ * @returns the routes for connect-node, and the table that they fill: from the path of a URL to a unary method
+ */
+export function collectUnaryMethods(options: ConnectNodeAdapterOptions): {
+  readonly routes: (router: ConnectRouter) => void;
+  readonly methods: ReadonlyMap<string, UnaryMethod>;
+} {
+  const methods = new Map<string, UnaryMethod>();
+  const defaults = { ...options, ...validateUniversalHandlerOptions(options) };
+
+  const collect = (
+    router: ConnectRouter,
+    spec: MethodImplSpec,
+    routeOptions: Partial<UniversalHandlerOptions> | undefined,
+  ) => {
+    const handler = router.handlers.findLast(({ method }) => method === spec.method);
+    if (handler === undefined) return;
+    const path = (options.requestPathPrefix ?? "") + handler.requestPath;
+    // What is registered last on a path is what answers.
+    methods.delete(path);
+    if (spec.kind !== "unary") return;
+    const own = validateUniversalHandlerOptions({ ...defaults, ...routeOptions });
+    const { binaryOptions, jsonOptions } = own;
+    const serialization = createMethodSerializationLookup(spec.method, binaryOptions, jsonOptions, own);
+    methods.set(path, { spec, options: own, serialization, handler, url: new MethodUrl(path) });
+  };
+
+  const routes = (router: ConnectRouter) => {
+    const watched: ConnectRouter = {
+      handlers: router.handlers,
+      service(service, implementation, routeOptions) {
+        router.service(service, implementation, routeOptions);
+        const { methods: specs } = createServiceImplSpec(service, implementation);
+        for (const spec of Object.values(specs)) collect(router, spec, routeOptions);
+        return watched;
+      },
+      rpc(method, implementation, routeOptions) {
+        router.rpc(method, implementation, routeOptions);
+        collect(router, createMethodImplSpec(method, implementation), routeOptions);
+        return watched;
+      },
+    };
+    options.routes(watched);
+  };
+  return { routes, methods };
+}

@@ -1,0 +1,86 @@
+import type { ServerResponse } from "node:http";
+import { Http2ServerRequest } from "node:http2";
+import {
+  type ConnectNodeAdapterOptions,
+  compressionBrotli,
+  compressionGzip,
+  type connectNodeAdapter,
+} from "@connectrpc/connect-node";
+import { ConnectCall } from "./connect-call.ts";
+import type { Exchange } from "./exchange.ts";
+import { GrpcCall } from "./grpc-call.ts";
+import { GrpcWebCall } from "./grpc-web-call.ts";
+import { guardedConnectNodeAdapter } from "./guarded-connect-node.ts";
+import { Http1Exchange } from "./http1-exchange.ts";
+import { Http2Exchange } from "./http2-exchange.ts";
+import { matchUnary, type UnaryMatch } from "./match-unary.ts";
+import { type ProtocolCall, serveUnary } from "./serve-unary.ts";
+import { type StreamListener, streamListenerOf } from "./stream-listener.ts";
+import { collectUnaryMethods } from "./unary-methods.ts";
+
+/** What servers of Node take. */
+export interface NodeListeners {
+  /** For `request` of a server of node:http or node:https; what comes from one of node:http2 is handed on. */
+  readonly request: ReturnType<typeof connectNodeAdapter>;
+  /** For `stream` of a server of node:http2, in place of `request`. */
+  readonly stream: StreamListener;
+}
+
+/** Serves unary calls itself; everything else is handed to connect-node's adapter unchanged. */
+export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): NodeListeners {
+  // As connect-node does.
+  const acceptCompression = givenOptions.acceptCompression ?? [compressionGzip, compressionBrotli];
+  const options = { ...givenOptions, acceptCompression };
+  const { routes, methods } = collectUnaryMethods(options);
+  const handOn = guardedConnectNodeAdapter({ ...options, routes });
+  const handOnStream = streamListenerOf(handOn);
+  const { contextValues } = options;
+
+  return {
+    request(request, response) {
+      if (request instanceof Http2ServerRequest) return handOn(request, response);
+      const match = matchUnary(methods, {
+        httpVersion: 1,
+        isEncrypted: "encrypted" in request.socket,
+        verb: request.method,
+        target: request.url,
+        authority: request.headers.host,
+        headers: request.headers,
+      });
+      if (match === undefined) return handOn(request, response);
+      // It belongs to a request of HTTP/1.1.
+      const http1Response = response as ServerResponse;
+      const exchange = new Http1Exchange(request, http1Response, match.url, contextValues?.(request));
+      void serveUnary(createCall(match, exchange));
+    },
+
+    stream(stream, headers, flags, rawHeaders) {
+      const match = matchUnary(methods, {
+        httpVersion: 2,
+        isEncrypted: stream.session?.encrypted === true,
+        verb: headers[":method"],
+        target: headers[":path"],
+        authority: headers[":authority"] ?? headers.host,
+        headers,
+      });
+      // Who expects "100 Continue" gets it there.
+      if (match === undefined || headers.expect !== undefined) {
+        return handOnStream(stream, headers, flags, rawHeaders);
+      }
+      const values = contextValues?.(new Http2ServerRequest(stream, headers, {}, rawHeaders));
+      const exchange = new Http2Exchange(stream, headers, match.url, values);
+      void serveUnary(createCall(match, exchange));
+    },
+  };
+}
+
+function createCall({ method, choice, query }: UnaryMatch, exchange: Exchange): ProtocolCall {
+  switch (choice.protocol) {
+    case "grpc":
+      return new GrpcCall(method, exchange, choice.isBinary);
+    case "grpc-web":
+      return new GrpcWebCall(method, exchange, choice.isBinary);
+    case "connect":
+      return new ConnectCall(method, exchange, choice.isBinary, query);
+  }
+}
