@@ -57,6 +57,8 @@ export class EnvelopeReader implements BodyReader {
   }
 }
 
-function messageLength(bytes: Uint8Array): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, prefixBytes).getUint32(1);
+/** Big-endian, behind the flags; a DataView costs more than the four bytes. */
+function messageLength(prefix: Uint8Array): number {
+  const byte = (index: number) => prefix[index] ?? 0;
+  return ((byte(1) << 24) | (byte(2) << 16) | (byte(3) << 8) | byte(4)) >>> 0;
 }

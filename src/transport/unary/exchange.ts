@@ -27,8 +27,8 @@ export interface Exchange {
   readonly requestHeaders: IncomingHttpHeaders;
   /** Absolute. */
   readonly url: string;
-  /** Those that the adapter's user made for this request. */
-  readonly contextValues: ContextValues | undefined;
+  /** As the adapter's user wants them for this request; may throw whatever that throws. */
+  readonly createContextValues: () => ContextValues;
   /** Told at most once, with the reason, when the peer is gone before it was answered. */
   onGone: ((reason: unknown) => void) | undefined;
   /**

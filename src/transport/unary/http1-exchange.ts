@@ -8,7 +8,7 @@ export class Http1Exchange implements Exchange {
   readonly requestMethod: string;
   readonly requestHeaders: IncomingHttpHeaders;
   readonly url: string;
-  readonly contextValues: ContextValues | undefined;
+  readonly createContextValues: () => ContextValues;
   onGone: ((reason: unknown) => void) | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
@@ -18,12 +18,12 @@ export class Http1Exchange implements Exchange {
     request: IncomingMessage,
     response: ServerResponse,
     url: string,
-    contextValues: ContextValues | undefined,
+    createContextValues: () => ContextValues,
   ) {
     this.requestMethod = request.method ?? "";
     this.requestHeaders = request.headers;
     this.url = url;
-    this.contextValues = contextValues;
+    this.createContextValues = createContextValues;
     this.#request = request;
     this.#response = response;
     // Whoever waits is told at "close". Without a listener, Node would keep the reason to itself.

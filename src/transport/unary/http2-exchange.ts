@@ -14,7 +14,7 @@ export class Http2Exchange implements Exchange {
   readonly requestMethod: string;
   readonly requestHeaders: IncomingHttpHeaders;
   readonly url: string;
-  readonly contextValues: ContextValues | undefined;
+  readonly createContextValues: () => ContextValues;
   onGone: ((reason: unknown) => void) | undefined;
   readonly #stream: ServerHttp2Stream;
   #stopReading: ((reason: unknown) => void) | undefined;
@@ -24,12 +24,12 @@ export class Http2Exchange implements Exchange {
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     url: string,
-    contextValues: ContextValues | undefined,
+    createContextValues: () => ContextValues,
   ) {
     this.requestMethod = headers[":method"] ?? "";
     this.requestHeaders = headers;
     this.url = url;
-    this.contextValues = contextValues;
+    this.createContextValues = createContextValues;
     this.#stream = stream;
     // Whoever waits is told at "close".
     stream.on("error", ignore);

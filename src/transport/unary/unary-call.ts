@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeaders } from "node:http";
-import { Code, ConnectError, type ContextValues, createContextValues } from "@connectrpc/connect";
+import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import type { Exchange } from "./exchange.ts";
 import { toNodeHeaders, toWebHeaders } from "./node-headers.ts";
 import type { UnaryMethod } from "./unary-methods.ts";
@@ -23,12 +23,12 @@ export class UnaryCall {
   readonly method: UnaryMethod;
   readonly exchange: Exchange;
   readonly protocolName: string;
-  readonly values: ContextValues;
   /** How much time is left; undefined without a deadline. */
   readonly timeoutMs: () => number | undefined;
   readonly #timeoutMs: number | undefined;
   readonly #responseHeaders: OutgoingHttpHeaders;
   readonly #responseTrailers: OutgoingHttpHeaders;
+  #values: ContextValues | undefined;
   #requestHeader: Headers | undefined;
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
@@ -41,7 +41,6 @@ export class UnaryCall {
     this.method = init.method;
     this.exchange = init.exchange;
     this.protocolName = init.protocolName;
-    this.values = init.exchange.contextValues ?? createContextValues();
     this.timeoutMs = init.timeoutMs === undefined ? noTimeout : countDown(init.timeoutMs);
     this.#timeoutMs = init.timeoutMs;
     this.#responseHeaders = init.responseHeaders;
@@ -52,6 +51,11 @@ export class UnaryCall {
   /** Whether there is nobody any more who waits for an answer. */
   get ended(): boolean {
     return this.#ended;
+  }
+
+  get values(): ContextValues {
+    this.#values ??= this.exchange.createContextValues();
+    return this.#values;
   }
 
   get requestHeader(): Headers {

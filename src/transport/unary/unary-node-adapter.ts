@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { Http2ServerRequest } from "node:http2";
+import { createContextValues } from "@connectrpc/connect";
 import {
   type ConnectNodeAdapterOptions,
   compressionBrotli,
@@ -50,7 +51,8 @@ export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): NodeL
       if (match === undefined) return handOn(request, response);
       // It belongs to a request of HTTP/1.1.
       const http1Response = response as ServerResponse;
-      const exchange = new Http1Exchange(request, http1Response, match.url, contextValues?.(request));
+      const createValues = contextValues ? () => contextValues(request) : createContextValues;
+      const exchange = new Http1Exchange(request, http1Response, match.url, createValues);
       void serveUnary(createCall(match, exchange));
     },
 
@@ -67,8 +69,10 @@ export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): NodeL
       if (match === undefined || headers.expect !== undefined) {
         return handOnStream(stream, headers, flags, rawHeaders);
       }
-      const values = contextValues?.(new Http2ServerRequest(stream, headers, {}, rawHeaders));
-      const exchange = new Http2Exchange(stream, headers, match.url, values);
+      const createValues = contextValues
+        ? () => contextValues(new Http2ServerRequest(stream, headers, {}, rawHeaders))
+        : createContextValues;
+      const exchange = new Http2Exchange(stream, headers, match.url, createValues);
       void serveUnary(createCall(match, exchange));
     },
   };

@@ -1,0 +1,88 @@
+import { createServer as createHttp1Server } from "node:http";
+import { createServer as createHttp2Server } from "node:http2";
+import type { AddressInfo, Server } from "node:net";
+import path from "node:path";
+import { create } from "@bufbuild/protobuf";
+import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import grpc from "@grpc/grpc-js";
+import protoLoader from "@grpc/proto-loader";
+import { CreateEntryResponseSchema, EntrySchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
+
+// A process that answers CreateEntry with the entry it was given, and does nothing else. SERVER says what serves it:
+// `lean`, `connect-node` or `grpc-js`; HTTP_VERSION is `1` or `2`; READ_HEADER=1 has an interceptor that reads a header
+// of each request.
+
+const readsHeader = process.env.READ_HEADER === "1";
+const headerName = "x-tenant";
+
+const readHeader: Interceptor = (next) => (request) => {
+  if (request.header.get(headerName) === null) throw new Error(`no ${headerName}`);
+  return next(request);
+};
+
+const options = {
+  interceptors: readsHeader ? [readHeader] : [],
+  routes: (router: ConnectRouter) => {
+    router.service(LearningLogService, {
+      createEntry: ({ requestId, userId, wordCount = 0, timestamp }) => {
+        const entry = create(EntrySchema, { requestId, userId, wordCount });
+        if (timestamp !== undefined) entry.timestamp = timestamp;
+        return create(CreateEntryResponseSchema, { entry });
+      },
+    });
+  },
+};
+
+const port = await start();
+process.stdout.write(`${JSON.stringify({ url: `http://127.0.0.1:${port}` })}\n`);
+process.on("SIGTERM", () => process.exit(0));
+
+function start(): Promise<number> {
+  const isHttp1 = process.env.HTTP_VERSION === "1";
+  switch (process.env.SERVER) {
+    case "lean": {
+      const { request, stream } = unaryNodeAdapter(options);
+      return listen(isHttp1 ? createHttp1Server(request) : createHttp2Server().on("stream", stream));
+    }
+    case "connect-node": {
+      const listener = connectNodeAdapter(options);
+      return listen(isHttp1 ? createHttp1Server(listener) : createHttp2Server(listener));
+    }
+    case "grpc-js":
+      return startGrpcJs();
+    default:
+      throw new Error("SERVER must be lean, connect-node or grpc-js");
+  }
+}
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  // A server that listens on a port has an address.
+  return (server.address() as AddressInfo).port;
+}
+
+function startGrpcJs(): Promise<number> {
+  const definitions = protoLoader.loadSync("dailyaggregator/v1/learning_log_service.proto", {
+    includeDirs: [path.join(import.meta.dirname, "../../../proto")],
+  });
+  // The definitions are services, messages and enums by their names.
+  const service = definitions[LearningLogService.typeName] as grpc.ServiceDefinition;
+  const createEntry: grpc.handleUnaryCall<Record<string, unknown>, object> = (
+    { request, metadata },
+    answer,
+  ) => {
+    if (readsHeader && metadata.get(headerName).length === 0) return answer(new Error(`no ${headerName}`));
+    const { requestId, userId, wordCount, timestamp } = request;
+    answer(null, { entry: { requestId, userId, wordCount, timestamp } });
+  };
+  const server = new grpc.Server();
+  server.addService(service, { createEntry });
+  return new Promise((resolve, reject) => {
+    server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, boundPort) =>
+      error ? reject(error) : resolve(boundPort),
+    );
+  });
+}

@@ -1,0 +1,40 @@
+import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
+import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
+import { onTestFinished } from "vitest";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { type Listeners, listen } from "../../../src/transport/port.ts";
+import { streamListenerOf } from "../../../src/transport/unary/stream-listener.ts";
+import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
+
+type Adapter = (options: ConnectNodeAdapterOptions) => Listeners;
+
+/** Whatever a test expects of one of them, it expects of the other. */
+export const adapters: Readonly<Record<string, Adapter>> = {
+  "connect-node": (options) => {
+    const request = connectNodeAdapter(options);
+    return { request, stream: streamListenerOf(request) };
+  },
+  lean: unaryNodeAdapter,
+};
+
+/** What answers the methods of a test; the types of the requests are those of the service. */
+export type Methods = Partial<ServiceImpl<typeof LearningLogService>>;
+
+/** Serves both versions of HTTP on one port until the test finishes. @returns where */
+export async function serve(
+  adapter: Adapter,
+  methods: Methods,
+  options: Omit<ConnectNodeAdapterOptions, "routes"> = {},
+): Promise<string> {
+  const routes = (router: ConnectRouter) => {
+    router.service(LearningLogService, methods);
+  };
+  const port = await listen(adapter({ ...options, routes }), "127.0.0.1", 0);
+  onTestFinished(() => port.close(0));
+  return `http://127.0.0.1:${port.address.port}`;
+}
+
+/** Where a method is on a server. */
+export function pathOf(method: "CreateEntry" | "GetSummary" | "WatchSummary"): string {
+  return `/${LearningLogService.typeName}/${method}`;
+}

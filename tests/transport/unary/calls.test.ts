@@ -1,0 +1,435 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  createClient,
+  createContextKey,
+  createContextValues,
+  decodeBinaryHeader,
+  encodeBinaryHeader,
+  type HandlerContext,
+  type Interceptor,
+  type Transport,
+} from "@connectrpc/connect";
+import {
+  compressionBrotli,
+  compressionGzip,
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
+import { describe, expect, test } from "vitest";
+import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { failureOf } from "../../support/failures.ts";
+import { adapters, type Methods, pathOf, serve } from "./adapters.ts";
+
+// What handlers, interceptors and clients see of a unary call, on both adapters and over every protocol.
+
+type TransportOptions = Partial<
+  Pick<
+    Parameters<typeof createGrpcTransport>[0],
+    "acceptCompression" | "sendCompression" | "compressMinBytes"
+  >
+>;
+
+const transports: Readonly<Record<string, (baseUrl: string, options?: TransportOptions) => Transport>> = {
+  "Connect JSON over HTTP/1.1": (baseUrl, options) =>
+    createConnectTransport({ ...options, baseUrl, httpVersion: "1.1", useBinaryFormat: false }),
+  "Connect over HTTP/1.1": (baseUrl, options) =>
+    createConnectTransport({ ...options, baseUrl, httpVersion: "1.1", useBinaryFormat: true }),
+  "Connect over HTTP/2": (baseUrl, options) =>
+    createConnectTransport({ ...options, baseUrl, httpVersion: "2", useBinaryFormat: true }),
+  "gRPC-Web over HTTP/1.1": (baseUrl, options) =>
+    createGrpcWebTransport({ ...options, baseUrl, httpVersion: "1.1" }),
+  "gRPC-Web over HTTP/2": (baseUrl, options) =>
+    createGrpcWebTransport({ ...options, baseUrl, httpVersion: "2" }),
+  "gRPC over HTTP/2": (baseUrl, options) => createGrpcTransport({ ...options, baseUrl }),
+  "gRPC JSON over HTTP/2": (baseUrl, options) =>
+    createGrpcTransport({ ...options, baseUrl, useBinaryFormat: false }),
+};
+
+const cases = Object.entries(adapters).flatMap(([adapterName, adapter]) =>
+  Object.entries(transports).map(
+    ([name, createTransport]) => [adapterName, name, adapter, createTransport] as const,
+  ),
+);
+
+/** Answers with the entry that was asked for. */
+const echo: Methods = {
+  createEntry: ({ requestId, userId, wordCount = 0 }) => ({ entry: { requestId, userId, wordCount } }),
+};
+
+const wordy = { requestId: "r", userId: "x".repeat(10_000), wordCount: 7 };
+
+describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
+  const start = async (
+    methods: Methods,
+    options?: Parameters<typeof serve>[2],
+    transportOptions?: TransportOptions,
+  ) => {
+    const baseUrl = await serve(adapter, methods, options);
+    return createClient(LearningLogService, createTransport(baseUrl, transportOptions));
+  };
+
+  test("a message goes there and back", async () => {
+    const client = await start(echo);
+    for (const entry of [wordy, { requestId: "", userId: "", wordCount: 0 }, { userId: "ß🎓" }]) {
+      expect((await client.createEntry(entry)).entry).toMatchObject(entry);
+    }
+  });
+
+  test("a handler is told everything about its call", async () => {
+    let context: HandlerContext | undefined;
+    const methods: Methods = {
+      createEntry(_request, given) {
+        context = given;
+        return {};
+      },
+    };
+    const client = await start(methods);
+    const headers = { "x-one": "1", "x-bin": encodeBinaryHeader(new Uint8Array([0, 255])) };
+    await client.createEntry({}, { headers, timeoutMs: 60_000 });
+    expect(context).toMatchObject({
+      service: LearningLogService,
+      method: LearningLogService.method.createEntry,
+      requestMethod: "POST",
+      protocolName: protocolOf(transportName),
+    });
+    expect(context?.url).toMatch(
+      /^http:\/\/127\.0\.0\.1:\d+\/dailyaggregator\.v1\.LearningLogService\/CreateEntry$/,
+    );
+    expect(context?.requestHeader.get("x-one")).toBe("1");
+    expect(decodeBinaryHeader(context?.requestHeader.get("x-bin") ?? "")).toEqual(new Uint8Array([0, 255]));
+    expect([...(context?.requestHeader.keys() ?? [])].filter((name) => name.startsWith(":"))).toEqual([]);
+    expect(context?.timeoutMs()).toBeGreaterThan(50_000);
+    expect(context?.timeoutMs()).toBeLessThanOrEqual(60_000);
+  });
+
+  test("a call without a deadline has no time limit", async () => {
+    let timeoutMs: number | undefined = 0;
+    const client = await start({
+      createEntry(_request, context) {
+        timeoutMs = context.timeoutMs();
+        return {};
+      },
+    });
+    await client.createEntry({});
+    expect(timeoutMs).toBeUndefined();
+  });
+
+  test("a client sees the headers and trailers that a handler sets", async () => {
+    const bytes = new Uint8Array([1, 2, 250]);
+    const client = await start({
+      createEntry(_request, { responseHeader, responseTrailer }) {
+        responseHeader.set("x-header", "a");
+        responseHeader.append("x-header", "b");
+        responseTrailer.set("x-trailer", "c");
+        responseTrailer.set("x-trailer-bin", encodeBinaryHeader(bytes));
+        return {};
+      },
+    });
+    let header: Headers | undefined;
+    let trailer: Headers | undefined;
+    await client.createEntry(
+      {},
+      {
+        onHeader: (received) => {
+          header = received;
+        },
+        onTrailer: (received) => {
+          trailer = received;
+        },
+      },
+    );
+    expect(header?.get("x-header")).toBe("a, b");
+    expect(trailer?.get("x-trailer")).toBe("c");
+    expect(decodeBinaryHeader(trailer?.get("x-trailer-bin") ?? "")).toEqual(bytes);
+  });
+
+  test("an error reaches the client with its details and its metadata", async () => {
+    const client = await start({
+      createEntry(_request, { responseTrailer }) {
+        responseTrailer.set("x-trailer", "t");
+        const detail = { desc: RetryInfoSchema, value: { retryDelay: { seconds: 3n } } };
+        const metadata = { "x-reason": "wet paint", "content-type": "not/this" };
+        throw new ConnectError("grüße, 100 %", Code.FailedPrecondition, metadata, [detail]);
+      },
+    });
+    const error = await failureOf(client.createEntry({}));
+    expect(error).toMatchObject({ code: Code.FailedPrecondition, rawMessage: "grüße, 100 %" });
+    expect(error.findDetails(RetryInfoSchema)).toMatchObject([{ retryDelay: { seconds: 3n } }]);
+    expect(error.metadata.get("x-reason")).toBe("wet paint");
+    expect(error.metadata.get("x-trailer") ?? error.metadata.get("trailer-x-trailer")).toBe("t");
+  });
+
+  test.for([
+    ["thrown", () => new Error("secret")],
+    ["rejected", () => Promise.reject(new TypeError("secret"))],
+  ] as const)("what is %s and no ConnectError is an internal error without a word", async ([, fail]) => {
+    const client = await start({
+      async createEntry() {
+        throw await fail();
+      },
+    });
+    const error = await failureOf(client.createEntry({}));
+    expect(error).toMatchObject({ code: Code.Internal, rawMessage: "internal error" });
+  });
+
+  test("a method that nobody implements is UNIMPLEMENTED", async () => {
+    const client = await start({});
+    const error = await failureOf(client.createEntry({}));
+    const rawMessage = `${LearningLogService.typeName}.CreateEntry is not implemented`;
+    expect(error).toMatchObject({ code: Code.Unimplemented, rawMessage });
+  });
+
+  test("interceptors come in their order, and may change everything on the way in and out", async () => {
+    const key = createContextKey("nobody");
+    const order: string[] = [];
+    const trace =
+      (name: string): Interceptor =>
+      (next) =>
+      async (request) => {
+        order.push(`${name} in`);
+        const response = await next(request);
+        order.push(`${name} out`);
+        return response;
+      };
+    const change: Interceptor = (next) => async (request) => {
+      if (request.stream) throw new Error("a unary call came as a stream");
+      request.contextValues.set(key, request.header.get("x-user") ?? "");
+      request.header.set("x-added", "yes");
+      const message = create(CreateEntryRequestSchema, { userId: "changed" });
+      const response = await next({ ...request, message });
+      if (response.stream) throw new Error("a unary call was answered by a stream");
+      response.trailer.set("x-by", "interceptor");
+      const header = new Headers(response.header);
+      header.set("x-also-by", "interceptor");
+      return { ...response, header };
+    };
+    const client = await start(
+      {
+        createEntry({ userId }, { values, requestHeader, signal }) {
+          order.push("handler");
+          expect(signal.aborted).toBe(false);
+          return { entry: { userId, requestId: `${values.get(key)} ${requestHeader.get("x-added")}` } };
+        },
+      },
+      { interceptors: [trace("outer"), change, trace("inner")] },
+    );
+    let header: Headers | undefined;
+    let trailer: Headers | undefined;
+    const { entry } = await client.createEntry(
+      { userId: "mia" },
+      {
+        headers: { "x-user": "mia" },
+        onHeader: (received) => {
+          header = received;
+        },
+        onTrailer: (received) => {
+          trailer = received;
+        },
+      },
+    );
+    expect(entry).toMatchObject({ userId: "changed", requestId: "mia yes" });
+    expect(order).toEqual(["outer in", "inner in", "handler", "inner out", "outer out"]);
+    expect(header?.get("x-also-by")).toBe("interceptor");
+    expect(trailer?.get("x-by")).toBe("interceptor");
+  });
+
+  test("an interceptor keeps apart what it keeps of each call", async () => {
+    const counting: Interceptor = (next) => {
+      let calls = 0;
+      return (request) => {
+        calls += 1;
+        request.header.set("x-calls", String(calls));
+        return next(request);
+      };
+    };
+    const client = await start(
+      {
+        createEntry: (_request, { requestHeader }) => ({
+          entry: { userId: requestHeader.get("x-calls") ?? "" },
+        }),
+      },
+      { interceptors: [counting] },
+    );
+    for (let call = 0; call < 2; call += 1) {
+      expect((await client.createEntry({})).entry?.userId).toBe("1");
+    }
+  });
+
+  test("an interceptor may answer for the handler, or refuse", async () => {
+    const refuse: Interceptor = () => async () => {
+      throw new ConnectError("not today", Code.PermissionDenied);
+    };
+    const client = await start(echo, { interceptors: [refuse] });
+    const error = await failureOf(client.createEntry({}));
+    expect(error).toMatchObject({ code: Code.PermissionDenied, rawMessage: "not today" });
+  });
+
+  test("context values and the gate come before the message", async () => {
+    const key = createContextKey(0);
+    const client = await start(
+      { createEntry: (_request, { values }) => ({ entry: { wordCount: values.get(key) } }) },
+      {
+        contextValues: (request) => createContextValues().set(key, Number(request.headers["x-number"])),
+        requestGate({ requestHeader }) {
+          if (requestHeader.get("x-number") === "13")
+            throw new ConnectError("bad luck", Code.Unauthenticated);
+        },
+      },
+    );
+    const { entry } = await client.createEntry({}, { headers: { "x-number": "12" } });
+    expect(entry?.wordCount).toBe(12);
+    const refused = failureOf(client.createEntry(wordy, { headers: { "x-number": "13" } }));
+    expect(await refused).toMatchObject({ code: Code.Unauthenticated, rawMessage: "bad luck" });
+  });
+
+  test("at the deadline, the signal says so", async () => {
+    const { promise: aborted, resolve } = Promise.withResolvers<unknown>();
+    const client = await start({
+      async createEntry(_request, { signal }) {
+        await new Promise((ended) => signal.addEventListener("abort", ended));
+        resolve(signal.reason);
+        throw signal.reason;
+      },
+    });
+    // The client keeps no time of its own.
+    const headers = { "connect-timeout-ms": "100", "grpc-timeout": "100m" };
+    const error = await failureOf(client.createEntry({}, { headers }));
+    expect(error).toMatchObject({ code: Code.DeadlineExceeded, rawMessage: "the operation timed out" });
+    await expect(aborted).resolves.toMatchObject({ code: Code.DeadlineExceeded });
+  });
+
+  test("a deadline beyond the longest one is refused", async () => {
+    const client = await start(echo, { maxTimeoutMs: 1000 });
+    const error = await failureOf(client.createEntry({}, { timeoutMs: 2000 }));
+    expect(error).toMatchObject({ code: Code.InvalidArgument, rawMessage: "timeout 2000ms must be <= 1000" });
+  });
+
+  test("the signal aborts when the caller gives up", async () => {
+    const { promise: started, resolve: start1 } = Promise.withResolvers<void>();
+    const { promise: aborted, resolve } = Promise.withResolvers<AbortSignal>();
+    const client = await start({
+      async createEntry(_request, { signal }) {
+        start1();
+        await new Promise((ended) => signal.addEventListener("abort", ended));
+        resolve(signal);
+        return {};
+      },
+    });
+    const caller = new AbortController();
+    const call = failureOf(client.createEntry({}, { signal: caller.signal }));
+    await started;
+    caller.abort();
+    expect(await call).toMatchObject({ code: Code.Canceled });
+    const { reason } = await aborted;
+    expect(reason).toBeInstanceOf(Error);
+    if (/HTTP\/2/.test(transportName)) expect(reason).toMatchObject({ code: Code.Canceled });
+  });
+
+  test("the signal aborts at the end of a call, too, and no sooner", async () => {
+    const signals: AbortSignal[] = [];
+    let abortedEarly = false;
+    const client = await start({
+      createEntry(_request, { signal }) {
+        abortedEarly ||= signal.aborted;
+        signals.push(signal);
+        if (signals.length === 2) throw new ConnectError("no", Code.Aborted);
+        return {};
+      },
+    });
+    await client.createEntry({});
+    await failureOf(client.createEntry({}));
+    expect(abortedEarly).toBe(false);
+    await expect.poll(() => signals.map(({ aborted }) => aborted)).toEqual([true, true]);
+  });
+
+  test.for([compressionGzip, compressionBrotli])(
+    "messages may be compressed both ways by $name",
+    async (compression) => {
+      const options = { acceptCompression: [compression], sendCompression: compression, compressMinBytes: 0 };
+      const client = await start(echo, { compressMinBytes: 0 }, options);
+      let header: Headers | undefined;
+      const { entry } = await client.createEntry(wordy, {
+        onHeader: (received) => {
+          header = received;
+        },
+      });
+      expect(entry).toMatchObject(wordy);
+      expect(header?.get("content-encoding") ?? header?.get("grpc-encoding")).toBe(compression.name);
+    },
+  );
+
+  test("a compression that the server does not know is refused, and the ones that it knows are named", async () => {
+    const unknown = { ...compressionGzip, name: "zip" };
+    const client = await start(echo, {}, { sendCompression: unknown, compressMinBytes: 0 });
+    const error = await failureOf(client.createEntry(wordy));
+    expect(error).toMatchObject({
+      code: Code.Unimplemented,
+      rawMessage: 'unknown compression "zip": supported encodings are gzip,br',
+    });
+  });
+
+  test("a message over the limit is refused, whether it was compressed or not; the next one is taken", async () => {
+    const options = { readMaxBytes: 1000 };
+    const client = await start(echo, options);
+    const compressing = await start(echo, options, { sendCompression: compressionGzip, compressMinBytes: 0 });
+    for (const { createEntry } of [client, compressing]) {
+      expect(await failureOf(createEntry(wordy))).toMatchObject({ code: Code.ResourceExhausted });
+      await createEntry({});
+    }
+  });
+
+  test("an answer over the limit is an error", async () => {
+    const client = await start(
+      { createEntry: () => ({ entry: { userId: wordy.userId } }) },
+      { writeMaxBytes: 1000 },
+    );
+    expect(await failureOf(client.createEntry({}))).toMatchObject({ code: Code.ResourceExhausted });
+  });
+});
+
+describe.for(Object.entries(adapters))("%s", ([, adapter]) => {
+  test("a method without side effects can be called by GET", async () => {
+    let context: HandlerContext | undefined;
+    const url = await serve(adapter, {
+      getSummary({ userId }, given) {
+        context = given;
+        return { nextPageToken: userId };
+      },
+    });
+    for (const useBinaryFormat of [true, false]) {
+      for (const httpVersion of ["1.1", "2"] as const) {
+        const options = { baseUrl: url, httpVersion, useBinaryFormat, useHttpGet: true };
+        const client = createClient(LearningLogService, createConnectTransport(options));
+        expect((await client.getSummary({ userId: "ä b+c" })).nextPageToken).toBe("ä b+c");
+        expect(context).toMatchObject({ requestMethod: "GET", protocolName: "connect" });
+        expect(context?.url).toContain(`${pathOf("GetSummary")}?`);
+      }
+    }
+  });
+
+  test("streams are served as before", async () => {
+    const url = await serve(adapter, {
+      async *watchSummary({ userId }) {
+        for (let entry = 1; entry <= userId.length; entry += 1)
+          yield { periods: [{ entryCount: BigInt(entry) }] };
+      },
+    });
+    for (const createTransport of Object.values(transports)) {
+      const client = createClient(LearningLogService, createTransport(url));
+      const counts: unknown[] = [];
+      for await (const { periods } of client.watchSummary({ userId: "mia" }))
+        counts.push(periods[0]?.entryCount);
+      expect(counts).toEqual([1n, 2n, 3n]);
+    }
+  });
+});
+
+function protocolOf(transportName: string): string {
+  if (transportName.startsWith("Connect")) return "connect";
+  return transportName.startsWith("gRPC-Web") ? "grpc-web" : "grpc";
+}

@@ -1,0 +1,70 @@
+import { Agent, request as requestHttp1 } from "node:http";
+import http2 from "node:http2";
+import { buffer } from "node:stream/consumers";
+import { onTestFinished } from "vitest";
+
+/** What a plain client of either version of HTTP is answered. */
+export interface PlainAnswer {
+  readonly status: number | undefined;
+  /** Without those that differ from time to time. */
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly trailers: Readonly<Record<string, unknown>>;
+  readonly body: Buffer;
+}
+
+export interface PlainRequest {
+  readonly method?: string;
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The pieces in which the body is sent. */
+  readonly body?: readonly Uint8Array[];
+}
+
+/** Asks on a connection of its own. */
+export async function askHttp2(url: string, request: PlainRequest): Promise<PlainAnswer> {
+  const { method = "POST", path, headers = {}, body = [] } = request;
+  const session = http2.connect(url);
+  try {
+    const stream = session.request({ ...headers, ":method": method, ":path": path }, { endStream: false });
+    let received: Record<string, unknown> = {};
+    let trailers: Record<string, unknown> = {};
+    stream.once("response", (given) => {
+      received = { ...given };
+    });
+    stream.once("trailers", (given) => {
+      trailers = { ...given };
+    });
+    for (const piece of body) stream.write(piece);
+    stream.end();
+    const answer = await buffer(stream);
+    const { ":status": status, date: _, ...others } = received;
+    return { status: Number(status), headers: others, trailers, body: answer };
+  } finally {
+    session.destroy();
+  }
+}
+
+/** Asks on connections that are kept until the test finishes: with the same agent, on the same one. */
+export function askHttp1(
+  url: string,
+  { method = "POST", path, headers = {}, body = [] }: PlainRequest,
+  agent = ownAgent(),
+): Promise<PlainAnswer> {
+  const { promise, resolve, reject } = Promise.withResolvers<PlainAnswer>();
+  const request = requestHttp1(new URL(path, url), { method, headers, agent }, async (response) => {
+    const answer = await buffer(response);
+    const { date: _, ...received } = response.headers;
+    const { statusCode: status, trailers } = response;
+    resolve({ status, headers: received, trailers, body: answer });
+  });
+  request.once("error", reject);
+  for (const piece of body) request.write(piece);
+  request.end();
+  return promise;
+}
+
+export function ownAgent(): Agent {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  onTestFinished(() => agent.destroy());
+  return agent;
+}
