@@ -13,6 +13,7 @@ import { describeMachine } from "./harness/machine.ts";
 import { toJson, toTable } from "./harness/report.ts";
 import { importEntriesBenchmark } from "./import-entries.bench.ts";
 import { retryStormBenchmark } from "./retry-storm.bench.ts";
+import { unaryCallBenchmark } from "./unary-call.bench.ts";
 import { watchSummaryBenchmark } from "./watch-summary.bench.ts";
 import { writeLimitsBenchmark } from "./write-limits.bench.ts";
 
@@ -21,6 +22,7 @@ import { writeLimitsBenchmark } from "./write-limits.bench.ts";
 // the embedded one; its user must be able to create databases.
 
 const benchmarks: readonly Benchmark[] = [
+  unaryCallBenchmark,
   createEntryBenchmark,
   createEntryInProcessBenchmark,
   batchCreateEntriesBenchmark,

@@ -38,8 +38,11 @@ export class GrpcClient implements Disposable {
     return this.send(path, frame(toBinary(schema, request)));
   }
 
-  /** @param framed a request as {@link frame} makes it */
-  send(path: string, framed: Buffer): Promise<GrpcAnswer> {
+  /**
+   * @param framed a request as {@link frame} makes it
+   * @param headers further ones
+   */
+  send(path: string, framed: Buffer, headers: Readonly<Record<string, string>> = {}): Promise<GrpcAnswer> {
     this.#calls += 1;
     const session = this.#sessions[this.#calls % this.#sessions.length];
     if (session === undefined) throw new Error("a client needs a connection");
@@ -49,6 +52,7 @@ export class GrpcClient implements Disposable {
       ":path": path,
       "content-type": "application/grpc+proto",
       te: "trailers",
+      ...headers,
     });
     const chunks: Buffer[] = [];
     let status: string | undefined;

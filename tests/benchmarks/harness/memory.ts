@@ -12,9 +12,8 @@ const intervalMs = 500;
 export function watchMemory(pid: number): MemoryWatch {
   const samples: number[] = [];
   const timer = setInterval(async () => {
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-    const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(status)?.[1];
-    if (kilobytes !== undefined) samples.push(Number(kilobytes) / 1024);
+    const kilobytes = await residentKilobytes(pid);
+    if (kilobytes !== undefined) samples.push(kilobytes / 1024);
   }, intervalMs);
   return {
     end() {
@@ -22,6 +21,13 @@ export function watchMemory(pid: number): MemoryWatch {
       return samples;
     },
   };
+}
+
+/** The resident set of a process; undefined where there is no `/proc`. */
+export async function residentKilobytes(pid: number): Promise<number | undefined> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(status)?.[1];
+  return kilobytes === undefined ? undefined : Number(kilobytes);
 }
 
 export function mean(values: readonly number[]): number {

@@ -11,9 +11,10 @@ import { CreateEntryResponseSchema, EntrySchema } from "#gen/dailyaggregator/v1/
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
 
-// A process that answers CreateEntry with the entry it was given, and does nothing else. SERVER says what serves it:
-// `lean`, `connect-node` or `grpc-js`; HTTP_VERSION is `1` or `2`; READ_HEADER=1 has an interceptor that reads a header
-// of each request.
+// A process that answers CreateEntry with the entry it was given, and does nothing else; `{"url": …}` is its first line.
+// SERVER says what serves it: `lean`, `connect-node` or `grpc-js`; HTTP_VERSION is `1` or `2`; READ_HEADER=1 has an
+// interceptor that reads a header of each request. The entry of user "wait" is never answered. At SIGUSR2 it
+// collects its garbage, if Node is started with --expose-gc.
 
 const readsHeader = process.env.READ_HEADER === "1";
 const headerName = "x-tenant";
@@ -27,7 +28,8 @@ const options = {
   interceptors: readsHeader ? [readHeader] : [],
   routes: (router: ConnectRouter) => {
     router.service(LearningLogService, {
-      createEntry: ({ requestId, userId, wordCount = 0, timestamp }) => {
+      createEntry({ requestId, userId, wordCount = 0, timestamp }) {
+        if (userId === "wait") return new Promise(() => {});
         const entry = create(EntrySchema, { requestId, userId, wordCount });
         if (timestamp !== undefined) entry.timestamp = timestamp;
         return create(CreateEntryResponseSchema, { entry });
@@ -39,6 +41,7 @@ const options = {
 const port = await start();
 process.stdout.write(`${JSON.stringify({ url: `http://127.0.0.1:${port}` })}\n`);
 process.on("SIGTERM", () => process.exit(0));
+process.on("SIGUSR2", () => globalThis.gc?.());
 
 function start(): Promise<number> {
   const isHttp1 = process.env.HTTP_VERSION === "1";
@@ -76,6 +79,7 @@ function startGrpcJs(): Promise<number> {
   ) => {
     if (readsHeader && metadata.get(headerName).length === 0) return answer(new Error(`no ${headerName}`));
     const { requestId, userId, wordCount, timestamp } = request;
+    if (userId === "wait") return;
     answer(null, { entry: { requestId, userId, wordCount, timestamp } });
   };
   const server = new grpc.Server();
