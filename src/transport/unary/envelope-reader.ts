@@ -7,42 +7,43 @@ import { ReceivedBytes } from "./received-bytes.ts";
 /** One byte of flags, and the length in four bytes. */
 const prefixBytes = 5;
 
+interface EnvelopeReaderOptions {
+  /** How large what an envelope holds may be. */
+  readonly maxBytes: number;
+  /** Marks envelopes that hold no message. */
+  readonly skippedFlag: number;
+  /** Is given each envelope as soon as it is complete. @throws if nothing further is to be read */
+  take(envelope: EnvelopedMessage): void;
+}
+
 /**
  * Reads what the body of a unary call over gRPC and gRPC-Web should hold: one message in an envelope. It reads on up
  * to the second one, to tell that there is one too many.
  */
 export class EnvelopeReader implements BodyReader {
-  readonly messages: EnvelopedMessage[] = [];
-  readonly #maxBytes: number;
-  readonly #skippedFlag: number;
+  readonly #options: EnvelopeReaderOptions;
+  #taken = 0;
   /** What has come of the next envelope. */
   #received = new ReceivedBytes();
   /** How many bytes it takes to get further. */
   #wanted = prefixBytes;
 
-  /**
-   * @param maxBytes how large a message may be
-   * @param skippedFlag marks envelopes that hold no message
-   */
-  constructor(maxBytes: number, skippedFlag = 0) {
-    this.#maxBytes = maxBytes;
-    this.#skippedFlag = skippedFlag;
+  constructor(options: EnvelopeReaderOptions) {
+    this.#options = options;
   }
 
   add(chunk: Uint8Array): boolean {
     this.#received.add(chunk);
-    while (this.#received.length >= this.#wanted && this.messages.length < 2) {
-      const { bytes } = this.#received;
-      const length = messageLength(bytes);
-      if (length > this.#maxBytes) throw messageTooLarge(length, this.#maxBytes);
-      this.#wanted = prefixBytes + length;
-      if (bytes.byteLength < this.#wanted) break;
-      this.#take({ flags: bytes[0] ?? 0, data: bytes.subarray(prefixBytes, this.#wanted) });
-      this.#received = new ReceivedBytes();
-      if (bytes.byteLength > this.#wanted) this.#received.add(bytes.subarray(this.#wanted));
-      this.#wanted = prefixBytes;
+    const complete: EnvelopedMessage[] = [];
+    while (this.#received.length >= this.#wanted && this.#taken < 2) {
+      const envelope = this.#next();
+      if (envelope === undefined) break;
+      if (this.#isSkipped(envelope)) continue;
+      complete.push(envelope);
+      this.#taken += 1;
     }
-    return this.messages.length === 2;
+    for (const envelope of complete) this.#options.take(envelope);
+    return this.#taken === 2;
   }
 
   /** @throws ConnectError if the body ended in the middle of an envelope */
@@ -51,9 +52,23 @@ export class EnvelopeReader implements BodyReader {
     throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
   }
 
-  #take(envelope: EnvelopedMessage): void {
-    const isSkipped = (envelope.flags & this.#skippedFlag) !== 0 && (envelope.flags & compressedFlag) === 0;
-    if (!isSkipped) this.messages.push(envelope);
+  /** @returns undefined if it is not complete */
+  #next(): EnvelopedMessage | undefined {
+    const { bytes } = this.#received;
+    const length = messageLength(bytes);
+    if (length > this.#options.maxBytes) throw messageTooLarge(length, this.#options.maxBytes);
+    this.#wanted = prefixBytes + length;
+    if (bytes.byteLength < this.#wanted) return undefined;
+    const envelope = { flags: bytes[0] ?? 0, data: bytes.subarray(prefixBytes, this.#wanted) };
+    this.#received = new ReceivedBytes();
+    if (bytes.byteLength > this.#wanted) this.#received.add(bytes.subarray(this.#wanted));
+    this.#wanted = prefixBytes;
+    return envelope;
+  }
+
+  /** A compressed one is not, for whether it can be unpacked is to be seen. */
+  #isSkipped({ flags }: EnvelopedMessage): boolean {
+    return (flags & this.#options.skippedFlag) !== 0 && (flags & compressedFlag) === 0;
   }
 }
 

@@ -9,7 +9,8 @@ import {
   envelopeDecompress,
   type Serialization,
 } from "@connectrpc/connect/protocol";
-import type { EnvelopeReader } from "./envelope-reader.ts";
+import { EnvelopeReader } from "./envelope-reader.ts";
+import type { Exchange } from "./exchange.ts";
 
 /** How messages become bytes. */
 export interface Encoding {
@@ -17,32 +18,63 @@ export interface Encoding {
   readonly compression: Compression | null;
 }
 
-/**
- * The one message that a reader found.
- *
- * @throws ConnectError if there are none, or two, or it cannot be parsed
- */
-export async function singleMessage(
-  reader: EnvelopeReader,
-  encoding: Encoding,
-  maxBytes: number,
-): Promise<Message> {
-  const [first, second] = reader.messages;
-  const message = first && (await parse(first, encoding, maxBytes));
-  if (second !== undefined) {
-    await parse(second, encoding, maxBytes);
-    const extra = "protocol error: received extra input message for unary method";
-    throw new ConnectError(extra, Code.Unimplemented);
-  }
-  reader.expectEnd();
-  if (message !== undefined) return message;
-  throw new ConnectError("protocol error: missing input message for unary method", Code.Unimplemented);
+interface ReadOptions {
+  readonly maxBytes: number;
+  /** Marks envelopes that hold no message. */
+  readonly skippedFlag?: number;
 }
 
-function parse(envelope: EnvelopedMessage, encoding: Encoding, maxBytes: number): Message | Promise<Message> {
-  const { serialization, compression } = encoding;
-  if ((envelope.flags & compressedFlag) === 0) return serialization.parse(envelope.data);
-  return envelopeDecompress(envelope, compression, maxBytes).then(({ data }) => serialization.parse(data));
+/**
+ * Reads the one message of a body. It is parsed as soon as it is there, so that what is wrong with it is answered
+ * before the body's end.
+ *
+ * @throws ConnectError if there is none, or two, or it cannot be parsed
+ */
+export async function readSingleMessage(
+  exchange: Exchange,
+  encoding: Encoding,
+  { maxBytes, skippedFlag = 0 }: ReadOptions,
+): Promise<Message> {
+  const found: (Message | Promise<Message | undefined>)[] = [];
+  const reader = new EnvelopeReader({
+    maxBytes,
+    skippedFlag,
+    take(envelope) {
+      if ((envelope.flags & compressedFlag) === 0) {
+        found.push(encoding.serialization.parse(envelope.data));
+      } else {
+        const unpacked = unpack(envelope, encoding, { maxBytes, skippedFlag });
+        unpacked.catch((error) => exchange.interruptReading(error));
+        found.push(unpacked);
+      }
+    },
+  });
+  await exchange.read(reader);
+
+  let message: Message | undefined;
+  for (const one of found) {
+    const parsed = one instanceof Promise ? await one : one;
+    if (parsed === undefined) continue;
+    if (message !== undefined) throw unimplemented("received extra input message for unary method");
+    message = parsed;
+  }
+  reader.expectEnd();
+  if (message === undefined) throw unimplemented("missing input message for unary method");
+  return message;
+}
+
+function unimplemented(what: string): ConnectError {
+  return new ConnectError(`protocol error: ${what}`, Code.Unimplemented);
+}
+
+/** @returns undefined if it holds no message */
+async function unpack(
+  envelope: EnvelopedMessage,
+  { serialization, compression }: Encoding,
+  { maxBytes, skippedFlag }: Required<ReadOptions>,
+): Promise<Message | undefined> {
+  const { flags, data } = await envelopeDecompress(envelope, compression, maxBytes);
+  return (flags & skippedFlag) === 0 ? serialization.parse(data) : undefined;
 }
 
 /** @throws ConnectError if the message cannot be written, or is too large */

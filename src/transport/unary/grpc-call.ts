@@ -6,8 +6,7 @@ import {
   grpcStatusOk,
   setTrailerStatus,
 } from "@connectrpc/connect/protocol-grpc";
-import { EnvelopeReader } from "./envelope-reader.ts";
-import { envelop, singleMessage } from "./enveloped-message.ts";
+import { envelop, readSingleMessage } from "./enveloped-message.ts";
 import type { Answer, Exchange } from "./exchange.ts";
 import { type GrpcHeaders, grpcResponseHeaders, readGrpcHeaders } from "./grpc-headers.ts";
 import type { ProtocolCall } from "./serve-unary.ts";
@@ -37,17 +36,13 @@ export class GrpcCall implements ProtocolCall {
     if (this.#headers.error) throw this.#headers.error;
   }
 
-  async readMessage(): Promise<Message> {
+  readMessage(): Promise<Message> {
     const { method, exchange } = this.call;
-    const { readMaxBytes } = method.options;
-    const reader = new EnvelopeReader(readMaxBytes);
-    await exchange.read(reader);
-    const serialization = method.serialization.getI(this.#isBinary);
-    return singleMessage(
-      reader,
-      { serialization, compression: this.#headers.requestCompression },
-      readMaxBytes,
-    );
+    const encoding = {
+      serialization: method.serialization.getI(this.#isBinary),
+      compression: this.#headers.requestCompression,
+    };
+    return readSingleMessage(exchange, encoding, { maxBytes: method.options.readMaxBytes });
   }
 
   success(message: Message): Answer | Promise<Answer> {

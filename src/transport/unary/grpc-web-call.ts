@@ -8,8 +8,7 @@ import {
   trailerFlag,
   trailerSerialize,
 } from "@connectrpc/connect/protocol-grpc-web";
-import { EnvelopeReader } from "./envelope-reader.ts";
-import { envelop, envelopBytes, singleMessage } from "./enveloped-message.ts";
+import { envelop, envelopBytes, readSingleMessage } from "./enveloped-message.ts";
 import type { Answer, Exchange } from "./exchange.ts";
 import { type GrpcHeaders, grpcResponseHeaders, readGrpcHeaders } from "./grpc-headers.ts";
 import type { ProtocolCall } from "./serve-unary.ts";
@@ -42,17 +41,16 @@ export class GrpcWebCall implements ProtocolCall {
     if (this.#headers.error) throw this.#headers.error;
   }
 
-  async readMessage(): Promise<Message> {
+  readMessage(): Promise<Message> {
     const { method, exchange } = this.call;
-    const { readMaxBytes } = method.options;
-    const reader = new EnvelopeReader(readMaxBytes, trailerFlag);
-    await exchange.read(reader);
-    const serialization = method.serialization.getI(this.#isBinary);
-    return singleMessage(
-      reader,
-      { serialization, compression: this.#headers.requestCompression },
-      readMaxBytes,
-    );
+    const encoding = {
+      serialization: method.serialization.getI(this.#isBinary),
+      compression: this.#headers.requestCompression,
+    };
+    return readSingleMessage(exchange, encoding, {
+      maxBytes: method.options.readMaxBytes,
+      skippedFlag: trailerFlag,
+    });
   }
 
   async success(message: Message): Promise<Answer> {

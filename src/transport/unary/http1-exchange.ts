@@ -51,6 +51,10 @@ export class Http1Exchange implements Exchange {
     });
   }
 
+  interruptReading(reason: unknown): void {
+    this.#stopReading?.(reason);
+  }
+
   respond({ status, headers, body }: Answer): void {
     const response = this.#response;
     if (response.destroyed) return;

@@ -59,6 +59,10 @@ export class Http2Exchange implements Exchange {
     });
   }
 
+  interruptReading(reason: unknown): void {
+    this.#stopReading?.(reason);
+  }
+
   respond({ status, headers, body, trailers }: Answer): void {
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;

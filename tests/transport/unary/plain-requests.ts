@@ -18,11 +18,13 @@ export interface PlainRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** The pieces in which the body is sent. */
   readonly body?: readonly Uint8Array[];
+  /** Over HTTP/2: does not end the body before the answer has come. */
+  readonly endless?: boolean;
 }
 
 /** Asks on a connection of its own. */
 export async function askHttp2(url: string, request: PlainRequest): Promise<PlainAnswer> {
-  const { method = "POST", path, headers = {}, body = [] } = request;
+  const { method = "POST", path, headers = {}, body = [], endless = false } = request;
   const session = http2.connect(url);
   try {
     const stream = session.request({ ...headers, ":method": method, ":path": path }, { endStream: false });
@@ -34,8 +36,10 @@ export async function askHttp2(url: string, request: PlainRequest): Promise<Plai
     stream.once("trailers", (given) => {
       trailers = { ...given };
     });
-    for (const piece of body) stream.write(piece);
-    stream.end();
+    if (endless) stream.once("trailers", () => stream.end());
+    // Each in a frame of its own.
+    for (const piece of body) await new Promise((written) => stream.write(piece, written));
+    if (!endless) stream.end();
     const answer = await buffer(stream);
     const { ":status": status, date: _, ...others } = received;
     return { status: Number(status), headers: others, trailers, body: answer };

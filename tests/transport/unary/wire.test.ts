@@ -68,10 +68,23 @@ describe("a body over gRPC is answered the same, whole or byte by byte", () => {
   });
 });
 
+test("a damaged message is told before what comes in later pieces, and after what comes in its own", async () => {
+  const body = Buffer.concat([encodeEnvelope(0, half), Uint8Array.of(0, 255, 255, 255, 255)]);
+  const path = pathOf("CreateEntry");
+  const whole = await bothAnswer(askHttp2, { path, headers: grpc, body: [body] });
+  expect(whole.trailers["grpc-status"]).toBe("8");
+  const pieces = await bothAnswer(askHttp2, { path, headers: grpc, body: inBytes(body) });
+  expect(pieces.trailers["grpc-status"]).toBe("13");
+});
+
 describe("a body over gRPC-Web is answered the same", () => {
   const bodies = {
     ...grpcBodies,
     "an end of stream, which counts for nothing": [12, encodeEnvelope(0x80, small)],
+    "an end of stream, and a message": [
+      0,
+      encodeEnvelopes({ flags: 0x80, data: long }, { flags: 0, data: small }),
+    ],
   } as const;
   test.for(Object.entries(bodies))("%s", async ([, [status, body]]) => {
     const headers = { "content-type": "application/grpc-web+proto" };
@@ -238,6 +251,28 @@ describe("what is no unary call is answered the same", () => {
     const request = { path: pathOf("CreateEntry"), headers, body: [body] };
     expect((await bothAnswer(askHttp2, request, switches)).status).toBe(415);
   });
+});
+
+test.for([
+  ["that cannot be parsed", grpc, encodeEnvelope(0, half)],
+  ["that is compressed without a word", grpc, encodeEnvelope(1, gzipSync(small))],
+  ["that cannot be unpacked", { ...grpc, "grpc-encoding": "gzip" }, encodeEnvelope(1, small)],
+] as const)("a message %s is answered before the end of the body", async ([, headers, body]) => {
+  const request = { path: pathOf("CreateEntry"), headers, body: [body], endless: true };
+  const { trailers } = await bothAnswer(askHttp2, request);
+  expect(trailers["grpc-status"]).toMatch(/^(13|3)$/);
+});
+
+test("a compressed end of stream over gRPC-Web is unpacked, and counts for nothing", async () => {
+  const headers = { "content-type": "application/grpc-web", "grpc-encoding": "gzip" };
+  for (const [data, status] of [
+    [gzipSync(small), 12],
+    [small, 3],
+  ] as const) {
+    const request = { path: pathOf("CreateEntry"), headers, body: [encodeEnvelope(0x81, data)] };
+    const { body } = await bothAnswer(askHttp1, request);
+    expect(body.toString("latin1")).toContain(`grpc-status: ${status}\r\n`);
+  }
 });
 
 test("everything may be served under a prefix", async () => {
