@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { expect, test } from "vitest";
+import http2 from "node:http2";
+import { expect, onTestFinished, test } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { startOwnService } from "../support/own-service.ts";
 import { useTestDatabase } from "../support/test-database.ts";
@@ -65,6 +66,34 @@ test("an error can be read by the page, too", async () => {
     expect(response.ok).toBe(false);
     expect(response.headers.get("access-control-allow-origin")).toBe(page);
   }
+});
+
+test("HTTP/2 is no way around it", async () => {
+  const { url } = await startOwnService(database.url, { corsOrigins: [page] });
+  const session = http2.connect(url);
+  onTestFinished(() => session.destroy());
+  const ask = (headers: http2.OutgoingHttpHeaders, body?: string) => {
+    const stream = session.request({ ":path": path, "content-type": "application/json", ...headers });
+    stream.end(body);
+    stream.resume();
+    return new Promise<http2.IncomingHttpHeaders>((resolve) => stream.once("response", resolve));
+  };
+  const post = { ":method": "POST" };
+  const entry = JSON.stringify({ requestId: randomUUID(), userId: "mia", wordCount: 1 });
+  const allowed = { "access-control-allow-origin": page };
+  await expect(ask({ ...post, origin: page }, entry)).resolves.toMatchObject({ ":status": 200, ...allowed });
+  await expect(ask({ ...post, origin: page }, "{}")).resolves.toMatchObject({ ":status": 400, ...allowed });
+  await expect(ask({ ":method": "OPTIONS", origin: page })).resolves.toMatchObject({
+    ":status": 204,
+    ...allowed,
+  });
+  await expect(ask({ ":method": "GET", ":path": "/healthz" })).resolves.toMatchObject({
+    vary: "accept-encoding, Origin",
+  });
+  const refused = await ask({ ...post, origin: otherPage }, entry);
+  expect(refused["access-control-allow-origin"]).toBeUndefined();
+  // Who is no page.
+  await expect(ask(post, "{}")).resolves.toMatchObject({ ":status": 400 });
 });
 
 function askBeforehand(url: string, origin: string): Promise<Response> {

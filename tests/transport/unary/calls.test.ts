@@ -187,6 +187,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
   test("interceptors come in their order, and may change everything on the way in and out", async () => {
     const key = createContextKey("nobody");
     const order: string[] = [];
+    let passedSignal: AbortSignal | undefined;
     const trace =
       (name: string): Interceptor =>
       (next) =>
@@ -198,10 +199,15 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
       };
     const change: Interceptor = (next) => async (request) => {
       if (request.stream) throw new Error("a unary call came as a stream");
-      request.contextValues.set(key, request.header.get("x-user") ?? "");
-      request.header.set("x-added", "yes");
-      const message = create(CreateEntryRequestSchema, { userId: "changed" });
-      const response = await next({ ...request, message });
+      const passed = {
+        ...request,
+        message: create(CreateEntryRequestSchema, { userId: "changed" }),
+        header: new Headers({ "x-added": "yes" }),
+        contextValues: createContextValues().set(key, request.header.get("x-user") ?? ""),
+        signal: AbortSignal.any([request.signal]),
+      };
+      passedSignal = passed.signal;
+      const response = await next(passed);
       if (response.stream) throw new Error("a unary call was answered by a stream");
       response.trailer.set("x-by", "interceptor");
       const header = new Headers(response.header);
@@ -212,7 +218,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
       {
         createEntry({ userId }, { values, requestHeader, signal }) {
           order.push("handler");
-          expect(signal.aborted).toBe(false);
+          expect(signal).toBe(passedSignal);
           return { entry: { userId, requestId: `${values.get(key)} ${requestHeader.get("x-added")}` } };
         },
       },

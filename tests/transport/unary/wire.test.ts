@@ -119,6 +119,12 @@ describe("the headers of a request are answered the same", () => {
     ["brotli before gzip", { "grpc-accept-encoding": "br,gzip" }, encodeEnvelope(0, long), 0],
     ["identity", { "grpc-encoding": "identity" }, framed, 0],
     ["an unknown encoding", { "grpc-encoding": "zip" }, framed, 12],
+    [
+      "an unknown encoding and a deadline that is none",
+      { "grpc-encoding": "zip", "grpc-timeout": "1" },
+      framed,
+      12,
+    ],
     ["gzip that is none", { "grpc-encoding": "gzip" }, encodeEnvelope(1, small), 3],
     [
       "gzip of more than the limit",
