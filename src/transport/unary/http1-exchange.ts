@@ -60,12 +60,11 @@ export class Http1Exchange implements Exchange {
     if (response.destroyed) return;
     try {
       response.writeHead(status, headers);
+      // What is left of the request's body is discarded by Node then.
       response.end(body);
     } catch {
       this.abort();
     }
-    // What is left of it would block the connection's next request.
-    if (!this.#request.complete) this.#request.resume();
   }
 
   abort(): void {

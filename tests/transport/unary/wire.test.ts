@@ -243,6 +243,12 @@ describe("what is no unary call is answered the same", () => {
     }
   });
 
+  test("gRPC over HTTP/1.1", async () => {
+    const request = { path: pathOf("CreateEntry"), headers: grpc, body: [encodeEnvelope(0, small)] };
+    const answer = await bothAnswer(askHttp1, request);
+    expect(answer).toMatchObject({ status: 200, trailers: { "grpc-status": "0" } });
+  });
+
   test("a query behind a call is part of its URL only", async () => {
     const request = { path: `${pathOf("CreateEntry")}?a=b`, headers: grpc, body: [encodeEnvelope(0, small)] };
     const { trailers } = await bothAnswer(askHttp2, request);
