@@ -1,14 +1,10 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 
-/** One header, without white space around it; null if there is none, as Headers has it. */
+/** One header of a request; null if there is none, as Headers has it. */
 export function headerOf(headers: IncomingHttpHeaders, name: string): string | null {
   const value = headers[name];
-  if (typeof value !== "string") return value?.join(", ") ?? null;
-  return padded.test(value) ? value.replace(padding, "") : value;
+  return Array.isArray(value) ? value.join(", ") : (value ?? null);
 }
-
-const padded = /^[\t ]|[\t ]$/;
-const padding = /^[\t ]+|[\t ]+$/g;
 
 /** The headers of a request, without the pseudo-headers of HTTP/2. */
 export function toWebHeaders(headers: IncomingHttpHeaders): Headers {

@@ -35,6 +35,6 @@ export async function serve(
 }
 
 /** Where a method is on a server. */
-export function pathOf(method: "CreateEntry" | "GetSummary" | "WatchSummary"): string {
+export function pathOf(method: "CreateEntry" | "GetSummary" | "ImportEntries"): string {
   return `/${LearningLogService.typeName}/${method}`;
 }

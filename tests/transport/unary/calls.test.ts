@@ -336,6 +336,24 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     if (/HTTP\/2/.test(transportName)) expect(reason).toMatchObject({ code: Code.Canceled });
   });
 
+  test("the signal aborts when the server shuts down", async () => {
+    const shutdown = new AbortController();
+    const client = await start(
+      {
+        async createEntry(_request, { signal }) {
+          shutdown.abort(new ConnectError("closing time", Code.Unavailable));
+          signal.throwIfAborted();
+          return {};
+        },
+      },
+      { shutdownSignal: shutdown.signal },
+    );
+    for (let call = 0; call < 2; call += 1) {
+      const error = await failureOf(client.createEntry({}));
+      expect(error).toMatchObject({ code: Code.Unavailable, rawMessage: "closing time" });
+    }
+  });
+
   test("the signal aborts at the end of a call, too, and no sooner", async () => {
     const signals: AbortSignal[] = [];
     let abortedEarly = false;

@@ -19,7 +19,12 @@ const json = { "content-type": "application/json" };
 const message = toBinary(CreateEntryRequestSchema, create(CreateEntryRequestSchema, { userId: "mia" }));
 const framed = encodeEnvelope(0, message);
 
-const echo: Methods = { createEntry: ({ userId }) => ({ entry: { userId } }) };
+const echo: Methods = {
+  createEntry: ({ userId }) => ({ entry: { userId } }),
+  async *importEntries(requests) {
+    for await (const _ of requests) yield {};
+  },
+};
 
 /** Handlers that hear nothing of deadlines. */
 const never: Methods = { createEntry: () => new Promise(() => {}) };
@@ -35,6 +40,13 @@ describe("a deadline is kept", () => {
       expect(answer.status).toBe(504);
       expect(JSON.parse(String(answer.body))).toMatchObject({ code: "deadline_exceeded" });
     }
+  });
+
+  test("of a call that is handed on, too", async () => {
+    const url = await serve(unaryNodeAdapter, never);
+    const headers = { ...grpc, "grpc-timeout": "50m" };
+    const { trailers } = await askHttp1(url, { path, headers, body: [framed] });
+    expect(trailers).toMatchObject({ "grpc-status": "4" });
   });
 
   test("though the message never comes", async () => {
@@ -87,8 +99,14 @@ describe("what is left of a body when it is answered", () => {
     const url = await serve(unaryNodeAdapter, echo, { readMaxBytes: 1000 });
     const session = connectHttp2(url);
     onTestFinished(() => session.destroy());
-    for (const headers of [grpc, { "content-type": "application/proto", "content-length": "2000" }]) {
-      const stream = session.request({ ":method": "POST", ":path": path, ...headers });
+    const importPath = pathOf("ImportEntries");
+    for (const headers of [
+      { ":path": path, ...grpc },
+      { ":path": path, "content-type": "application/proto", "content-length": "2000" },
+      // Handed on.
+      { ":path": importPath, ...grpc },
+    ]) {
+      const stream = session.request({ ":method": "POST", ...headers });
       stream.write(Buffer.of(0, 0, 0, 255, 255));
       stream.resume();
       await new Promise((resolve) => stream.once("close", resolve));

@@ -243,6 +243,22 @@ describe("what is no unary call is answered the same", () => {
     }
   });
 
+  test.for([
+    ["JSON", { "content-type": "application/json" }, 200],
+    ["gRPC", grpc, 415],
+    ["nothing that is known", { "content-type": "text/plain" }, 415],
+  ] as const)("GET with the type of %s", async ([, headers, status]) => {
+    const request = {
+      method: "GET",
+      path: `${pathOf("GetSummary")}?encoding=json&message=${message}`,
+      headers,
+    };
+    for (const ask of [askHttp1, askHttp2]) {
+      const answer = await bothAnswer(ask, request);
+      expect(answer.status).toBe(status);
+    }
+  });
+
   test("gRPC over HTTP/1.1", async () => {
     const request = { path: pathOf("CreateEntry"), headers: grpc, body: [encodeEnvelope(0, small)] };
     const answer = await bothAnswer(askHttp1, request);
