@@ -23,6 +23,7 @@ interface EnvelopeReaderOptions {
 export class EnvelopeReader implements BodyReader {
   readonly #options: EnvelopeReaderOptions;
   #taken = 0;
+  #error: unknown;
   /** What has come of the next envelope. */
   #received = new ReceivedBytes();
   /** How many bytes it takes to get further. */
@@ -34,22 +35,35 @@ export class EnvelopeReader implements BodyReader {
 
   add(chunk: Uint8Array): boolean {
     this.#received.add(chunk);
-    const complete: EnvelopedMessage[] = [];
-    while (this.#received.length >= this.#wanted && this.#taken < 2) {
-      const envelope = this.#next();
-      if (envelope === undefined) break;
-      if (this.#isSkipped(envelope)) continue;
-      complete.push(envelope);
-      this.#taken += 1;
+    let envelopes: EnvelopedMessage[] = [];
+    try {
+      envelopes = this.#split();
+    } catch (error) {
+      // If something is wrong with the message that was taken before, that is told instead.
+      if (this.#taken === 0) throw error;
+      this.#error = error;
     }
-    for (const envelope of complete) this.#options.take(envelope);
-    return this.#taken === 2;
+    this.#taken += envelopes.length;
+    for (const envelope of envelopes) this.#options.take(envelope);
+    return this.#taken === 2 || this.#error !== undefined;
   }
 
-  /** @throws ConnectError if the body ended in the middle of an envelope */
+  /** @throws ConnectError for what is wrong behind the message */
   expectEnd(): void {
+    if (this.#error !== undefined) throw this.#error;
     if (this.#received.length === 0) return;
     throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
+  }
+
+  /** Those that are complete now, up to the second one of all. */
+  #split(): EnvelopedMessage[] {
+    const envelopes: EnvelopedMessage[] = [];
+    while (this.#received.length >= this.#wanted && this.#taken + envelopes.length < 2) {
+      const envelope = this.#next();
+      if (envelope === undefined) break;
+      if (!this.#isSkipped(envelope)) envelopes.push(envelope);
+    }
+    return envelopes;
   }
 
   /** @returns undefined if it is not complete */

@@ -40,10 +40,11 @@ export async function readSingleMessage(
     maxBytes,
     skippedFlag,
     take(envelope) {
-      if ((envelope.flags & compressedFlag) === 0) {
+      const [first] = found;
+      if (first === undefined && (envelope.flags & compressedFlag) === 0) {
         found.push(encoding.serialization.parse(envelope.data));
       } else {
-        const unpacked = unpack(envelope, encoding, { maxBytes, skippedFlag });
+        const unpacked = unpack(envelope, encoding, { maxBytes, skippedFlag }, first);
         unpacked.catch((error) => exchange.interruptReading(error));
         found.push(unpacked);
       }
@@ -67,12 +68,17 @@ function unimplemented(what: string): ConnectError {
   return new ConnectError(`protocol error: ${what}`, Code.Unimplemented);
 }
 
-/** @returns undefined if it holds no message */
+/**
+ * @param before what came before it, whose errors come first
+ * @returns undefined if it holds no message
+ */
 async function unpack(
   envelope: EnvelopedMessage,
   { serialization, compression }: Encoding,
   { maxBytes, skippedFlag }: Required<ReadOptions>,
+  before: unknown,
 ): Promise<Message | undefined> {
+  await before;
   const { flags, data } = await envelopeDecompress(envelope, compression, maxBytes);
   return (flags & skippedFlag) === 0 ? serialization.parse(data) : undefined;
 }

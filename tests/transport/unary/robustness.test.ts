@@ -115,6 +115,14 @@ describe("what is left of a body when it is answered", () => {
   });
 });
 
+test("a body that is cut right behind the length of a message is not taken for an end", async () => {
+  const url = await serve(unaryNodeAdapter, echo);
+  for (const body of [Buffer.of(0, 0, 0, 0, 7), Buffer.concat([framed, Buffer.of(0, 0, 0, 0, 7)])]) {
+    const { trailers } = await askHttp2(url, { path, headers: grpc, body: [body] });
+    expect(trailers).toMatchObject({ "grpc-status": "3" });
+  }
+});
+
 test("a header that cannot be sent breaks off its call and no other", async () => {
   const url = await serve(unaryNodeAdapter, {
     createEntry({ userId }, { responseHeader }) {

@@ -281,6 +281,20 @@ describe("what is no unary call is answered the same", () => {
   });
 });
 
+test("a message that cannot be unpacked is told before whatever comes in later pieces", async () => {
+  const headers = { ...grpc, "grpc-encoding": "gzip" };
+  const bad = encodeEnvelope(1, small);
+  for (const next of [
+    Uint8Array.of(0, 255, 255, 255, 255),
+    encodeEnvelope(0, half),
+    encodeEnvelope(0, small),
+  ]) {
+    const request = { path: pathOf("CreateEntry"), headers, body: [bad, next] };
+    const { trailers } = await bothAnswer(askHttp2, request);
+    expect(trailers).toMatchObject({ "grpc-status": "3", "grpc-message": "decompression%20failed" });
+  }
+});
+
 test.for([
   ["that cannot be parsed", grpc, encodeEnvelope(0, half)],
   ["that is compressed without a word", grpc, encodeEnvelope(1, gzipSync(small))],
