@@ -5,7 +5,7 @@ import { messageTooLarge } from "./read-limit.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 
 /** One byte of flags, and the length in four bytes. */
-const prefixBytes = 5;
+export const prefixBytes = 5;
 
 interface EnvelopeReaderOptions {
   /** How large what an envelope holds may be. */

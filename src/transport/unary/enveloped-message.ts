@@ -4,12 +4,11 @@ import {
   type Compression,
   compressedFlag,
   type EnvelopedMessage,
-  encodeEnvelope,
   envelopeCompress,
   envelopeDecompress,
   type Serialization,
 } from "@connectrpc/connect/protocol";
-import { EnvelopeReader } from "./envelope-reader.ts";
+import { EnvelopeReader, prefixBytes } from "./envelope-reader.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** How messages become bytes. */
@@ -99,8 +98,17 @@ export function envelopBytes(
   compression: Compression | null,
   compressMinBytes: number,
 ): Uint8Array | Promise<Uint8Array> {
-  if (compression === null || data.byteLength < compressMinBytes) return encodeEnvelope(flags, data);
+  if (compression === null || data.byteLength < compressMinBytes) return withPrefix(flags, data);
   return envelopeCompress({ flags, data }, compression, compressMinBytes).then((compressed) =>
-    encodeEnvelope(compressed.flags, compressed.data),
+    withPrefix(compressed.flags, compressed.data),
   );
+}
+
+/** As encodeEnvelope of connect does, but in memory from Node's pool: an ArrayBuffer for each answer is dear. */
+function withPrefix(flags: number, data: Uint8Array): Uint8Array {
+  const envelope = Buffer.allocUnsafe(prefixBytes + data.byteLength);
+  envelope[0] = flags;
+  envelope.writeUInt32BE(data.byteLength, 1);
+  envelope.set(data, prefixBytes);
+  return envelope;
 }

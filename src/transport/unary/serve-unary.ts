@@ -29,7 +29,8 @@ export async function serveUnary(protocol: ProtocolCall): Promise<void> {
     // Whoever waited has got DEADLINE_EXCEEDED, or has left.
     if (call.ended) return;
     const response = await invoke(call, request);
-    const answer = await protocol.success(response);
+    const answered = protocol.success(response);
+    const answer = answered instanceof Promise ? await answered : answered;
     if (call.end()) call.exchange.respond(answer);
   } catch (error) {
     if (call.end(error)) await fail(protocol, error);
