@@ -1,7 +1,7 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import type pg from "pg";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import type { GetSummaryResponse } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { GetSummaryResponseSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { file_google_rpc_error_details } from "#gen/google/rpc/error_details_pb.js";
 import { Health } from "#gen/health/v1/health_pb.js";
 import type { LearnerChanges } from "./database/learner-changes.ts";
@@ -12,12 +12,13 @@ import type { EntryWriter } from "./entries/entry-writer.ts";
 import { importEntries } from "./entries/import-entries.ts";
 import { listEntries } from "./entries/list-entries.ts";
 import type { RecentEntries } from "./entries/recent-entries.ts";
-import { getSummary } from "./summaries/get-summary.ts";
+import { type EncodedSummary, getSummary } from "./summaries/get-summary.ts";
 import type { SummaryMemo } from "./summaries/summary-memo.ts";
 import { watchSummary } from "./summaries/watch-summary.ts";
 import { createHealthService } from "./transport/health.ts";
 import type { Readiness } from "./transport/readiness.ts";
 import { serveReflection } from "./transport/reflection.ts";
+import { encodedMessage } from "./transport/unary/encoded-message.ts";
 
 /** What the methods work on. */
 interface Parts {
@@ -25,7 +26,7 @@ interface Parts {
   readonly changes: LearnerChanges;
   readonly recent: RecentEntries;
   readonly writer: EntryWriter;
-  readonly memo: SummaryMemo<GetSummaryResponse>;
+  readonly memo: SummaryMemo<EncodedSummary>;
   readonly readiness: Readiness;
 }
 
@@ -46,7 +47,8 @@ export function createRoutes({
       listEntries: (request, { signal }) => listEntries(pool, request, signal),
       deleteEntry: (request) => deleteEntry({ pool, recent, changes }, request),
       deleteUserEntries: (request) => deleteUserEntries({ pool, recent, changes }, request),
-      getSummary: (request, { signal }) => getSummary(pool, memo, request, signal),
+      getSummary: async (request, { signal }) =>
+        encodedMessage(GetSummaryResponseSchema, await getSummary(pool, memo, request, signal)),
       watchSummary: (request, { signal }) => watchSummary(pool, changes, request, signal, readiness.draining),
     });
     router.service(Health, createHealthService(readiness, [LearningLogService.typeName]));

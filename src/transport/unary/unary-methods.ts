@@ -7,12 +7,14 @@ import {
 } from "@connectrpc/connect";
 import {
   createMethodSerializationLookup,
+  limitSerialization,
   type MethodSerializationLookup,
   type UniversalHandler,
   type UniversalHandlerOptions,
   validateUniversalHandlerOptions,
 } from "@connectrpc/connect/protocol";
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
+import { reuseEncoding } from "./encoded-message.ts";
 import { MethodUrl } from "./method-url.ts";
 
 export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
@@ -51,8 +53,7 @@ export function collectUnaryMethods(options: ConnectNodeAdapterOptions): {
     methods.delete(path);
     if (spec.kind !== "unary") return;
     const own = validateUniversalHandlerOptions({ ...defaults, ...routeOptions });
-    const { binaryOptions, jsonOptions } = own;
-    const serialization = createMethodSerializationLookup(spec.method, binaryOptions, jsonOptions, own);
+    const serialization = createSerialization(spec, own);
     methods.set(path, { spec, options: own, serialization, handler, url: new MethodUrl(path) });
   };
 
@@ -74,4 +75,18 @@ export function collectUnaryMethods(options: ConnectNodeAdapterOptions): {
     options.routes(watched);
   };
   return { routes, methods };
+}
+
+/** As connect has it, but that an answer which is encoded already is not encoded again. */
+function createSerialization(
+  { method }: UnarySpec,
+  options: UniversalHandlerOptions,
+): MethodSerializationLookup<DescMessage, DescMessage> {
+  const { binaryOptions, jsonOptions } = options;
+  const lookup = createMethodSerializationLookup(method, binaryOptions, jsonOptions, options);
+  const binaryOutput = limitSerialization(reuseEncoding(lookup.getO(true)), options);
+  return {
+    getI: (isBinary) => lookup.getI(isBinary),
+    getO: (isBinary) => (isBinary ? binaryOutput : lookup.getO(false)),
+  };
 }

@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { GetSummaryRequest, GetSummaryResponse } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { GetSummaryRequest } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { readConfig } from "../../../src/config.ts";
 import { LearnerChanges } from "../../../src/database/learner-changes.ts";
 import { Notifications } from "../../../src/database/notifications.ts";
 import { createPool } from "../../../src/database/pool.ts";
 import { WatchedLearners } from "../../../src/database/watched-learners.ts";
-import { getSummary, summaryBytes } from "../../../src/summaries/get-summary.ts";
+import { type EncodedSummary, getSummary, summaryBytes } from "../../../src/summaries/get-summary.ts";
 import { SummaryMemo } from "../../../src/summaries/summary-memo.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import type { BenchmarkDatabase } from "./database.ts";
 
 /** The read path without the calls around it, put together as `src/service.ts` does. */
 export interface InProcessMemo extends AsyncDisposable {
-  readonly memo: SummaryMemo<GetSummaryResponse>;
-  ask(request: GetSummaryRequest): Promise<GetSummaryResponse>;
+  readonly memo: SummaryMemo<EncodedSummary>;
+  ask(request: GetSummaryRequest): Promise<EncodedSummary>;
 }
 
 /** Resolves when it may memoize. */

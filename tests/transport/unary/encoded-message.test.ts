@@ -1,0 +1,61 @@
+import { create, isFieldSet, toBinary, toJson } from "@bufbuild/protobuf";
+import { createClient } from "@connectrpc/connect";
+import {
+  createConnectTransport,
+  createGrpcTransport,
+  createGrpcWebTransport,
+} from "@connectrpc/connect-node";
+import { describe, expect, test } from "vitest";
+import { CreateEntryResponseSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { encodedMessage } from "../../../src/transport/unary/encoded-message.ts";
+import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
+import { adapters, pathOf, serve } from "./adapters.ts";
+
+const response = create(CreateEntryResponseSchema, {
+  entry: { requestId: "id", userId: "mia", wordCount: 7, timestamp: { seconds: 1n } },
+  alreadyExisted: true,
+});
+const bytes = toBinary(CreateEntryResponseSchema, response);
+const createEntry = () => encodedMessage(CreateEntryResponseSchema, bytes);
+
+describe.for(Object.entries(adapters))(
+  "a handler of %s that answers with an encoded message",
+  ([, adapter]) => {
+    test.for([
+      ["gRPC", createGrpcTransport, true],
+      ["gRPC", createGrpcTransport, false],
+      ["gRPC-Web", createGrpcWebTransport, true],
+      ["gRPC-Web", createGrpcWebTransport, false],
+      ["Connect", createConnectTransport, true],
+      ["Connect", createConnectTransport, false],
+    ] as const)("over %s is understood (%#)", async ([, createTransport, useBinaryFormat]) => {
+      const baseUrl = await serve(adapter, { createEntry });
+      const transport = createTransport({ baseUrl, useBinaryFormat, httpVersion: "2" });
+      expect(await createClient(LearningLogService, transport).createEntry({})).toEqual(response);
+    });
+  },
+);
+
+describe("an encoded message", () => {
+  test("has the fields of the message, and no others", () => {
+    const message = createEntry();
+    expect(toJson(CreateEntryResponseSchema, message)).toEqual(toJson(CreateEntryResponseSchema, response));
+    expect({ ...message }).toEqual({ ...response });
+    const empty = encodedMessage(CreateEntryResponseSchema, new Uint8Array());
+    expect(isFieldSet(empty, CreateEntryResponseSchema.field.entry)).toBe(false);
+  });
+
+  test("goes over the wire as it is, if the limit allows", async () => {
+    // The same message with its fields the other way round: nobody writes it like that.
+    const reversed = new Uint8Array([...bytes.subarray(-2), ...bytes.subarray(0, -2)]);
+    const methods = { createEntry: () => encodedMessage(CreateEntryResponseSchema, reversed) };
+    const post = async (writeMaxBytes: number) => {
+      const url = await serve(unaryNodeAdapter, methods, { writeMaxBytes });
+      const headers = { "content-type": "application/proto" };
+      return fetch(`${url}${pathOf("CreateEntry")}`, { method: "POST", headers });
+    };
+    expect(new Uint8Array(await (await post(1000)).arrayBuffer())).toEqual(reversed);
+    expect(await (await post(10)).json()).toMatchObject({ code: "resource_exhausted" });
+  });
+});
