@@ -22,9 +22,6 @@ export function checkEntry(
   if (timestamp === undefined) return;
   const timestampPath = `${path}timestamp`;
   requireValidTimestamp(schema, timestampPath, timestamp);
-  if (timestamp.seconds < 0n) {
-    throw invalidArgument(schema, timestampPath, "timestamp.gte", "must not be before 1970-01-01T00:00:00Z");
-  }
   if (Number(timestamp.seconds) > nowMs / 1000 + maxAheadSeconds) {
     throw invalidArgument(
       schema,

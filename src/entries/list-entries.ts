@@ -8,7 +8,7 @@ import {
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { microsFromTimestamp } from "../database/timestamps.ts";
 import { invalidArgument } from "../errors/invalid-argument.ts";
-import { requireValidTimestamp } from "../errors/valid-timestamp.ts";
+import { requireValidRange } from "../errors/valid-timestamp.ts";
 import { decodePageToken, encodePageToken } from "../paging/page-token.ts";
 import { entryMessage } from "./entry.ts";
 import { type ListPosition, listEntries as selectEntries } from "./sql/list-entries.ts";
@@ -56,17 +56,12 @@ interface ListRange {
 }
 
 function rangeOf({ userId, from, to }: ListEntriesRequest): ListRange {
-  if (from) requireValidTimestamp(ListEntriesRequestSchema, "from", from);
-  if (to) requireValidTimestamp(ListEntriesRequestSchema, "to", to);
-  const range = {
+  requireValidRange(ListEntriesRequestSchema, from, to);
+  return {
     userId,
     from: from && microsFromTimestamp(from),
     to: to && microsFromTimestamp(to),
   };
-  if (range.from !== undefined && range.to !== undefined && range.from > range.to) {
-    throw invalidArgument(ListEntriesRequestSchema, "from", "list.from_not_after_to", "must not be after to");
-  }
-  return range;
 }
 
 /** Behind every entry at `to`. */

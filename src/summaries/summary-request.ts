@@ -5,7 +5,7 @@ import {
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { microsFromTimestamp } from "../database/timestamps.ts";
 import { invalidArgument } from "../errors/invalid-argument.ts";
-import { requireValidTimestamp } from "../errors/valid-timestamp.ts";
+import { requireValidRange } from "../errors/valid-timestamp.ts";
 import { decodePageToken, encodePageToken } from "../paging/page-token.ts";
 import { estimatePeriods } from "./granularity.ts";
 import type { SummaryRange } from "./sql/summary-page.ts";
@@ -26,13 +26,12 @@ export interface SummaryRequest {
 
 /**
  * @param request valid by the rules of the schema
- * @throws ConnectError INVALID_ARGUMENT if the time zone is unknown, the range too long, or the page token another's
+ * @throws ConnectError INVALID_ARGUMENT if the range is none or too long, the time zone unknown, or the page token another's
  */
 export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
   const { userId, from, to, granularity, omitEmptyPeriods, movingAverageWindow, pageToken } = request;
   if (from === undefined || to === undefined) throw new Error("the schema requires from and to");
-  requireValidTimestamp(GetSummaryRequestSchema, "from", from);
-  requireValidTimestamp(GetSummaryRequestSchema, "to", to);
+  requireValidRange(GetSummaryRequestSchema, from, to);
   if (estimatePeriods(granularity, from.seconds, to.seconds) > maxPeriods) {
     throw invalidArgument(
       GetSummaryRequestSchema,

@@ -66,14 +66,21 @@ const pairs = fc
   })
   .map(({ one, other, changed }) => {
     const taken = Object.entries(other).filter(([field]) => changed.includes(field));
-    return [{ ...one }, { ...one, ...Object.fromEntries(taken) }] as const;
+    return [inOrder(one), inOrder({ ...one, ...Object.fromEntries(taken) })] as const;
   });
+
+function inOrder(meaning: Meaning): Meaning {
+  const { from, to } = meaning;
+  return from <= to ? { ...meaning } : { ...meaning, from: to, to: from };
+}
 
 /** Which of the ways to write something is taken. */
 const spellings = fc.record({
   zone: fc.nat(),
-  fromNanos: fc.nat(999),
-  toNanos: fc.nat(999),
+  /** What no timestamp here can keep, for `from` and `to`, which must not change their order. */
+  extraNanos: fc
+    .tuple(fc.nat(999), fc.nat(999))
+    .map(([one, other]) => [Math.min(one, other), Math.max(one, other)] as const),
   /** One that stands for 10,000. */
   pageSize: fc.constantFrom(0, 10_000, 10_001, 2_147_483_647),
 });
@@ -84,8 +91,8 @@ function keyOf({ page, pageSize, timeZone, from, to, ...same }: Meaning, spellin
   const names = zoneNames[timeZone];
   const message = create(GetSummaryRequestSchema, {
     ...same,
-    from: timestamp(from, spelling.fromNanos),
-    to: timestamp(to, spelling.toNanos),
+    from: timestamp(from, spelling.extraNanos[0]),
+    to: timestamp(to, spelling.extraNanos[1]),
     timeZone: names[spelling.zone % names.length] ?? timeZone,
     pageSize: pageSize < 10_000 ? pageSize : spelling.pageSize,
   });
@@ -93,7 +100,6 @@ function keyOf({ page, pageSize, timeZone, from, to, ...same }: Meaning, spellin
   return canonicalKey(summaryRequest({ ...message, pageToken }));
 }
 
-/** @param extraNanos what no timestamp here can keep */
 function timestamp(micros: bigint, extraNanos: number) {
   return { seconds: micros / 1_000_000n, nanos: Number(micros % 1_000_000n) * 1000 + extraNanos };
 }
