@@ -1,0 +1,72 @@
+import { once } from "node:events";
+import http from "node:http";
+import http2 from "node:http2";
+import type { AddressInfo, Server } from "node:net";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type AdapterName, adapters } from "../../support/adapters.ts";
+import { echoInterceptor, echoRoutes } from "./echo-service.ts";
+import { randomRequests } from "./random-requests.ts";
+import { exchange, type Target } from "./wire-exchange.ts";
+import { readMaxBytes } from "./wire-request.ts";
+
+// Whatever comes over the wire, the lean adapter answers as connect-node's does. DIFFERENTIAL_RUNS says how many
+// requests are tried; what fast-check prints about a failure repeats it.
+
+const numRuns = Number(process.env.DIFFERENTIAL_RUNS || 400);
+
+const connectNode = useAdapter("connect-node");
+const lean = useAdapter("lean");
+
+test("the lean adapter answers any request as connect-node does", {
+  timeout: 20_000 + numRuns * 50,
+}, async () => {
+  await fc.assert(
+    fc.asyncProperty(randomRequests(), async (request) => {
+      const [expected, actual] = await Promise.all([
+        exchange(request, connectNode()),
+        exchange(request, lean()),
+      ]);
+      expect(actual).toEqual(expected);
+    }),
+    { numRuns },
+  );
+});
+
+/** Serves the echo service over both versions of HTTP while the tests run. */
+function useAdapter(name: AdapterName): () => Target {
+  const listeners = adapters[name]({
+    routes: echoRoutes,
+    interceptors: [echoInterceptor],
+    readMaxBytes,
+    maxTimeoutMs: 60_000,
+    compressMinBytes: 600,
+  });
+  const http1 = http.createServer(listeners.request);
+  const overHttp2 = http2.createServer().on("stream", listeners.stream);
+  let session: http2.ClientHttp2Session | undefined;
+
+  beforeAll(async () => {
+    await Promise.all([http1, overHttp2].map(listen));
+    session = http2.connect(`http://127.0.0.1:${portOf(overHttp2)}`);
+  });
+  afterAll(async () => {
+    session?.destroy();
+    http1.closeAllConnections();
+    await Promise.all([http1, overHttp2].map((server) => new Promise((resolve) => server.close(resolve))));
+  });
+  return () => {
+    if (session === undefined || session.destroyed) throw new Error("there is no connection");
+    return { http1Port: portOf(http1), session };
+  };
+}
+
+async function listen(server: Server): Promise<void> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+}
+
+function portOf(server: Server): number {
+  // A server that listens on a port has an address.
+  return (server.address() as AddressInfo).port;
+}
