@@ -1,5 +1,10 @@
 import { createServer as createHttp1Server } from "node:http";
-import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
+import {
+  constants,
+  createServer as createHttp2Server,
+  type Http2Stream,
+  type ServerHttp2Session,
+} from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
 import type { StreamListener } from "./unary/stream-listener.ts";
@@ -26,8 +31,15 @@ export interface Port {
   close(graceMs: number): Promise<void>;
 }
 
-/** An HTTP/2 connection without any traffic for this long is closed after its open calls. */
-const idleTimeoutMs = 300_000;
+interface TimeLimits {
+  /** How long a new connection may take to say which version of HTTP it speaks. */
+  readonly firstBytesMs?: number;
+  /**
+   * An HTTP/2 connection without any traffic for this long is closed after its open calls; and a call is broken off
+   * whose caller neither goes on with the request nor takes the answer for this long.
+   */
+  readonly idleMs?: number;
+}
 
 /** Finds a peer that is gone without a word. */
 const keepAliveMs = 30_000;
@@ -43,14 +55,12 @@ const maxConcurrentStreams = 1024;
 /**
  * Serves HTTP/1.1 and cleartext HTTP/2 on one port: a connection that opens with HTTP/2's preface goes to the HTTP/2
  * server, every other one to the HTTP/1.1 server (RFC 9113, section 3.3: "prior knowledge").
- *
- * @param firstBytesTimeoutMs how long a new connection may take to say which version it speaks
  */
 export async function listen(
   { request, stream }: Listeners,
   host: string,
   port: number,
-  firstBytesTimeoutMs = 10_000,
+  { firstBytesMs = 10_000, idleMs = 300_000 }: TimeLimits = {},
 ): Promise<Port> {
   const http2 = createHttp2Server({ settings: { maxConcurrentStreams }, ...streamResetLimits });
   const http1 = createHttp1Server({ keepAlive: true, keepAliveInitialDelay: keepAliveMs }, request);
@@ -70,18 +80,33 @@ export async function listen(
     socket.on("error", () => {});
     undecided.add(socket);
     socket.once("close", () => undecided.delete(socket));
-    sniffHttp2(socket, firstBytesTimeoutMs, (isHttp2) => {
+    sniffHttp2(socket, firstBytesMs, (isHttp2) => {
       undecided.delete(socket);
       if (isHttp2) http2.emit("connection", socket);
       else for (const accept of acceptHttp1) accept.call(http1, socket);
     });
   });
 
+  // Over HTTP/1.1, Node itself limits how long a request may take.
+  http1.prependListener("request", ({ socket }, answer) => {
+    answer.setTimeout(idleMs, () => socket.writableLength > 0 && socket.destroy());
+  });
+  // Most calls end before it is worth a timer to watch them.
+  const young = new Set<Http2Stream>();
+  http2.on("stream", (call) => {
+    young.add(call);
+    call.once("close", () => young.delete(call));
+  });
+  const watchOlder = () => {
+    for (const call of young) call.on("timeout", breakOffStalled).setTimeout(idleMs);
+    young.clear();
+  };
+  const watching = setInterval(watchOlder, Math.min(idleMs, 1_000)).unref();
   http2.on("stream", stream);
   http2.on("session", (session) => {
     sessions.add(session);
     session.once("close", () => sessions.delete(session));
-    session.setTimeout(idleTimeoutMs, () => session.close());
+    session.setTimeout(idleMs, () => session.close());
     if (closing) session.close();
   });
 
@@ -105,9 +130,15 @@ export async function listen(
       }, graceMs);
       await closed;
       clearInterval(sweep);
+      clearInterval(watching);
       clearTimeout(cutOff);
     },
   };
+}
+
+/** Unless it is this side that takes its time. */
+function breakOffStalled(this: Http2Stream): void {
+  if (!this.readableEnded || this.writableLength > 0) this.close(constants.NGHTTP2_CANCEL);
 }
 
 const http2Preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");

@@ -123,7 +123,7 @@ describe("nothing that a stranger sends hurts the others", () => {
   });
 
   test("who connects and says nothing, or too little, is hung up on", async () => {
-    const port = await listen(answerNothing, "127.0.0.1", 0, 100);
+    const port = await listen(answerNothing, "127.0.0.1", 0, { firstBytesMs: 100 });
     onTestFinished(() => port.close(0));
     const url = `http://127.0.0.1:${port.address.port}`;
     const silent = await open(url);
@@ -138,6 +138,65 @@ describe("nothing that a stranger sends hurts the others", () => {
     silent.end("P");
     await expect(buffer(silent)).resolves.toHaveLength(0);
   });
+});
+
+describe("a call on which nothing moves", () => {
+  test("is broken off if it is the caller who does not go on with the request", async () => {
+    const { session } = await connectTo(() => {});
+    const call = session.request({ ":method": "POST", ":path": "/" }, { endStream: false });
+    call.write("the first part");
+    await expect(resetCodeOf(call)).resolves.toBe(http2.constants.NGHTTP2_CANCEL);
+  });
+
+  test("is broken off if it is the caller who does not take the answer", async () => {
+    const answer = Buffer.alloc(1_000_000);
+    const { session } = await connectTo((stream) => {
+      stream.respond();
+      stream.resume().end(answer);
+    });
+    const call = session.request({ ":path": "/" });
+    await expect(resetCodeOf(call)).resolves.toBe(http2.constants.NGHTTP2_CANCEL);
+  });
+
+  test("is broken off if it is the caller who does not take the answer, over HTTP/1.1, too", async () => {
+    // More than the systems of both sides take.
+    const answer = Buffer.alloc(32_000_000);
+    const { url, whenClosed } = await connectTo(() => {}, answer);
+    const socket = await open(url);
+    socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await whenClosed;
+  });
+
+  test("is kept if it is the server who takes its time", async () => {
+    const { url, session } = await connectTo(async (stream) => {
+      stream.resume();
+      await sleep(5 * idleMs);
+      stream.respond({ ":status": 201 });
+      stream.end();
+    });
+    await expect(statusOf(session, { ":path": "/" })).resolves.toBe(201);
+    await expect(fetch(url)).resolves.toMatchObject({ status: 200 });
+  });
+
+  const idleMs = 50;
+
+  async function connectTo(stream: Listeners["stream"], http1Answer = Buffer.alloc(0)) {
+    const { promise: whenClosed, resolve: close } = Promise.withResolvers<void>();
+    const listeners: Listeners = {
+      async request(_request, response) {
+        response.once("close", close);
+        await sleep(5 * idleMs);
+        response.end(http1Answer);
+      },
+      stream,
+    };
+    const port = await listen(listeners, "127.0.0.1", 0, { idleMs });
+    onTestFinished(() => port.close(0));
+    const url = `http://127.0.0.1:${port.address.port}`;
+    const session = http2.connect(url);
+    onTestFinished(() => session.destroy());
+    return { url, session, whenClosed };
+  }
 });
 
 describe("a stop", () => {
@@ -224,6 +283,13 @@ async function open(url: string): Promise<Socket> {
   await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
   socket.on("error", () => {});
   return socket;
+}
+
+/** How a stream ended whose answer nobody reads. */
+async function resetCodeOf(stream: http2.ClientHttp2Stream): Promise<number | undefined> {
+  stream.on("error", () => {});
+  await new Promise((resolve) => stream.once("close", resolve));
+  return stream.rstCode;
 }
 
 /** The status of an answer over HTTP/2. */
