@@ -4,7 +4,8 @@ import {
   type OutgoingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { ContextValues } from "@connectrpc/connect";
+import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
+import { ConnectionMemory } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 import { errorFromResetCode } from "./gone-peer.ts";
 import { lingerMs } from "./unread-body.ts";
@@ -17,7 +18,12 @@ export class Http2Exchange implements Exchange {
   readonly createContextValues: () => ContextValues;
   onGone: ((reason: unknown) => void) | undefined;
   readonly #stream: ServerHttp2Stream;
+  /** Made for what is large enough to count. */
+  #memory: ConnectionMemory | undefined;
   #stopReading: ((reason: unknown) => void) | undefined;
+  /** Let go of as soon as it wants nothing more, with what it has read. */
+  #reader: BodyReader | undefined;
+  #isFirstChunk = true;
   #isRead = false;
 
   constructor(
@@ -38,17 +44,15 @@ export class Http2Exchange implements Exchange {
 
   read(reader: BodyReader): Promise<void> {
     const stream = this.#stream;
+    this.#reader = reader;
     return new Promise((resolve, reject) => {
       if (stream.destroyed) reject(errorFromResetCode(stream.rstCode));
       this.#stopReading = reject;
-      let isEnough = false;
       stream.on("data", (chunk: Uint8Array) => {
-        if (isEnough) return;
         try {
-          isEnough = reader.add(chunk);
-          if (isEnough) resolve();
+          if (this.#takesEnough(chunk)) resolve();
         } catch (error) {
-          isEnough = true;
+          this.#reader = undefined;
           reject(error);
         }
       });
@@ -60,6 +64,7 @@ export class Http2Exchange implements Exchange {
   }
 
   interruptReading(reason: unknown): void {
+    this.#reader = undefined;
     this.#stopReading?.(reason);
   }
 
@@ -67,6 +72,12 @@ export class Http2Exchange implements Exchange {
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
     if (!this.#isRead) this.#discardRest();
+    this.#memory?.release();
+    if (body !== undefined && body.byteLength > freeBytes && !this.#hold(body.byteLength)) {
+      // RESOURCE_EXHAUSTED to gRPC.
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      return;
+    }
     try {
       if (trailers === undefined) {
         stream.respond(toHttp2(headers, status));
@@ -99,13 +110,37 @@ export class Http2Exchange implements Exchange {
     });
   }
 
+  /**
+   * @returns whether the reader has enough with this
+   * @throws ConnectError
+   */
+  #takesEnough(chunk: Uint8Array): boolean {
+    const reader = this.#reader;
+    if (reader === undefined) return false;
+    if (!this.#isFirstChunk && !this.#hold(chunk.byteLength)) throw tooMuchHeld();
+    this.#isFirstChunk = false;
+    const isEnough = reader.add(chunk);
+    if (isEnough) this.#reader = undefined;
+    return isEnough;
+  }
+
+  /** @returns false if it is too much for the connection */
+  #hold(bytes: number): boolean {
+    this.#memory ??= new ConnectionMemory(this.#stream.session);
+    return this.#memory.hold(bytes);
+  }
+
   #leave(): void {
+    this.#memory?.release();
     if (this.onGone === undefined && this.#isRead) return;
     const reason = errorFromResetCode(this.#stream.rstCode);
     this.#stopReading?.(reason);
     this.onGone?.(reason);
   }
 }
+
+/** An answer of this size, and the first part of a request, are not counted: they are as large as a frame. */
+const freeBytes = 16 * 1024;
 
 /** HTTP/2 has none of the headers that speak of a connection. */
 function toHttp2(headers: OutgoingHttpHeaders, status?: number): OutgoingHttpHeaders {
@@ -127,5 +162,10 @@ const connectionHeaders: ReadonlySet<string> = new Set([
 ]);
 
 const withTrailers = { waitForTrailers: true };
+
+function tooMuchHeld(): ConnectError {
+  const message = "the calls of this connection hold too much memory: send fewer large ones at a time";
+  return new ConnectError(message, Code.ResourceExhausted);
+}
 
 function ignore(): void {}
