@@ -18,7 +18,7 @@ export async function query<Row extends pg.QueryResultRow>(
 ): Promise<Row[]> {
   let client: pg.PoolClient | undefined;
   let cancellation: Promise<void> | undefined;
-  let unanswered = false;
+  let isBroken = false;
   const cancel = () => {
     if (client) cancellation = cancelStatement(pool, client);
   };
@@ -29,15 +29,15 @@ export async function query<Row extends pg.QueryResultRow>(
     const { rows } = await client.query<Row>(statement);
     return rows;
   } catch (error) {
-    // What the database refuses it has answered, and the connection is as good as before.
+    // What the database refuses it has answered, and the connection is as good as before, unless that is its last word.
     if (signal?.aborted) throw signal.reason;
-    unanswered = !(error instanceof pg.DatabaseError);
+    isBroken = !(error instanceof pg.DatabaseError) || isAway(error);
     throw translate(error);
   } finally {
     signal?.removeEventListener("abort", cancel);
     await cancellation;
     // A cancellation may reach the connection late and hit its next statement, so that one is closed.
-    client?.release(unanswered || cancellation !== undefined);
+    client?.release(isBroken || cancellation !== undefined);
   }
 }
 
