@@ -25,7 +25,7 @@ export class EnvelopeReader implements BodyReader {
   #taken = 0;
   #error: unknown;
   /** What has come of the next envelope. */
-  #received = new ReceivedBytes();
+  readonly #received = new ReceivedBytes();
   /** How many bytes it takes to get further. */
   #wanted = prefixBytes;
 
@@ -35,16 +35,11 @@ export class EnvelopeReader implements BodyReader {
 
   add(chunk: Uint8Array): boolean {
     this.#received.add(chunk);
-    let envelopes: EnvelopedMessage[] = [];
-    try {
-      envelopes = this.#split();
-    } catch (error) {
-      // If something is wrong with the message that was taken before, that is told instead.
-      if (this.#taken === 0) throw error;
-      this.#error = error;
-    }
-    this.#taken += envelopes.length;
-    for (const envelope of envelopes) this.#options.take(envelope);
+    // Both before either is taken: what is wrong with the envelopes of a chunk is told before what is wrong in them.
+    const first = this.#nextMessage();
+    const second = first === undefined || this.#taken === 1 ? undefined : this.#nextMessage();
+    if (first) this.#take(first);
+    if (second) this.#take(second);
     return this.#taken === 2 || this.#error !== undefined;
   }
 
@@ -55,29 +50,36 @@ export class EnvelopeReader implements BodyReader {
     throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
   }
 
-  /** Those that are complete now, up to the second one of all. */
-  #split(): EnvelopedMessage[] {
-    const envelopes: EnvelopedMessage[] = [];
-    while (this.#received.length >= this.#wanted && this.#taken + envelopes.length < 2) {
-      const envelope = this.#next();
-      if (envelope === undefined) break;
-      if (!this.#isSkipped(envelope)) envelopes.push(envelope);
-    }
-    return envelopes;
+  #take(envelope: EnvelopedMessage): void {
+    this.#taken += 1;
+    this.#options.take(envelope);
   }
 
-  /** @returns undefined if it is not complete */
+  #nextMessage(): EnvelopedMessage | undefined {
+    let envelope = this.#next();
+    while (envelope !== undefined && this.#isSkipped(envelope)) envelope = this.#next();
+    return envelope;
+  }
+
+  /** @returns undefined if it is not complete, or cannot be read */
   #next(): EnvelopedMessage | undefined {
+    if (this.#received.length < this.#wanted) return undefined;
     const { bytes } = this.#received;
     const length = messageLength(bytes);
-    if (length > this.#options.maxBytes) throw messageTooLarge(length, this.#options.maxBytes);
+    if (length > this.#options.maxBytes) {
+      const error = messageTooLarge(length, this.#options.maxBytes);
+      if (this.#taken === 0) throw error;
+      // If something is wrong with the message that was taken before, that is told instead.
+      this.#error = error;
+      return undefined;
+    }
     this.#wanted = prefixBytes + length;
     if (bytes.byteLength < this.#wanted) return undefined;
-    const envelope = { flags: bytes[0] ?? 0, data: bytes.subarray(prefixBytes, this.#wanted) };
-    this.#received = new ReceivedBytes();
+    const data = bytes.subarray(prefixBytes, this.#wanted);
+    this.#received.clear();
     if (bytes.byteLength > this.#wanted) this.#received.add(bytes.subarray(this.#wanted));
     this.#wanted = prefixBytes;
-    return envelope;
+    return { flags: bytes[0] ?? 0, data };
   }
 
   /** A compressed one is not, for whether it can be unpacked is to be seen. */

@@ -34,33 +34,36 @@ export async function readSingleMessage(
   encoding: Encoding,
   { maxBytes, skippedFlag = 0 }: ReadOptions,
 ): Promise<Message> {
-  const found: (Message | Promise<Message | undefined>)[] = [];
+  const found: FoundMessages = {};
   const reader = new EnvelopeReader({
     maxBytes,
     skippedFlag,
     take(envelope) {
-      const [first] = found;
-      if (first === undefined && (envelope.flags & compressedFlag) === 0) {
-        found.push(encoding.serialization.parse(envelope.data));
-      } else {
-        const unpacked = unpack(envelope, encoding, { maxBytes, skippedFlag }, first);
-        unpacked.catch((error) => exchange.interruptReading(error));
-        found.push(unpacked);
+      if (found.first === undefined && (envelope.flags & compressedFlag) === 0) {
+        found.first = encoding.serialization.parse(envelope.data);
+        return;
       }
+      const unpacked = unpack(envelope, encoding, { maxBytes, skippedFlag }, found.first);
+      unpacked.catch((error) => exchange.interruptReading(error));
+      if (found.first === undefined) found.first = unpacked;
+      else found.second = unpacked;
     },
   });
   await exchange.read(reader);
 
-  let message: Message | undefined;
-  for (const one of found) {
-    const parsed = one instanceof Promise ? await one : one;
-    if (parsed === undefined) continue;
-    if (message !== undefined) throw unimplemented("received extra input message for unary method");
-    message = parsed;
-  }
+  const first = found.first instanceof Promise ? await found.first : found.first;
+  const second = found.second && (await found.second);
+  if (first && second) throw unimplemented("received extra input message for unary method");
   reader.expectEnd();
+  const message = first ?? second;
   if (message === undefined) throw unimplemented("missing input message for unary method");
   return message;
+}
+
+/** A compressed one may turn out to be none. */
+interface FoundMessages {
+  first?: Message | Promise<Message | undefined>;
+  second?: Promise<Message | undefined>;
 }
 
 function unimplemented(what: string): ConnectError {

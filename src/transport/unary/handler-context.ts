@@ -1,41 +1,54 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { ContextValues, HandlerContext } from "@connectrpc/connect";
-import { type HasCall, ofCall, theCall } from "./of-call.ts";
 import type { UnaryCall } from "./unary-call.ts";
 
-/** What a handler is told about its call. */
-export class UnaryHandlerContext implements HandlerContext, HasCall {
-  readonly method: DescMethod;
-  readonly service: DescService;
-  readonly protocolName: string;
-  readonly requestMethod: string;
-  readonly url: string;
+/** What a handler is told about its call; but for the values, it is read from the call when it is asked for. */
+export class UnaryHandlerContext implements HandlerContext {
   readonly values: ContextValues;
-  readonly timeoutMs: () => number | undefined;
-  declare readonly signal: AbortSignal;
-  declare readonly requestHeader: Headers;
-  declare readonly responseHeader: Headers;
-  declare readonly responseTrailer: Headers;
-  readonly [theCall]: UnaryCall;
+  readonly #call: UnaryCall;
 
   constructor(call: UnaryCall) {
-    const { method } = call.method.spec;
-    this.method = method;
-    this.service = method.parent;
-    this.protocolName = call.protocolName;
-    this.requestMethod = call.exchange.requestMethod;
-    this.url = call.exchange.url;
     this.values = call.values;
-    this.timeoutMs = call.timeoutMs;
-    this[theCall] = call;
-    Object.defineProperty(this, "signal", signal);
-    Object.defineProperty(this, "requestHeader", requestHeader);
-    Object.defineProperty(this, "responseHeader", responseHeader);
-    Object.defineProperty(this, "responseTrailer", responseTrailer);
+    this.#call = call;
+  }
+
+  get method(): DescMethod {
+    return this.#call.method.spec.method;
+  }
+
+  get service(): DescService {
+    return this.#call.method.spec.method.parent;
+  }
+
+  get protocolName(): string {
+    return this.#call.protocolName;
+  }
+
+  get requestMethod(): string {
+    return this.#call.exchange.requestMethod;
+  }
+
+  get url(): string {
+    return this.#call.exchange.url;
+  }
+
+  get timeoutMs(): () => number | undefined {
+    return this.#call.timeoutMs;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
+
+  get requestHeader(): Headers {
+    return this.#call.requestHeader;
+  }
+
+  get responseHeader(): Headers {
+    return this.#call.responseHeader;
+  }
+
+  get responseTrailer(): Headers {
+    return this.#call.responseTrailer;
   }
 }
-
-const signal = ofCall((call) => call.signal);
-const requestHeader = ofCall((call) => call.requestHeader);
-const responseHeader = ofCall((call) => call.responseHeader);
-const responseTrailer = ofCall((call) => call.responseTrailer);

@@ -15,6 +15,12 @@ export class ReceivedBytes {
     this.length = length;
   }
 
+  /** Begins anew; what it gave out stays as it is. */
+  clear(): void {
+    this.length = 0;
+    this.#buffer = empty;
+  }
+
   /** All that has come, without a copy. */
   get bytes(): Uint8Array {
     return this.length === this.#buffer.byteLength ? this.#buffer : this.#buffer.subarray(0, this.length);
