@@ -10,6 +10,7 @@ import type { Figure } from "./harness/figure.ts";
 import { frame, GrpcClient } from "./harness/grpc-client.ts";
 import { type Measurement, runLoad, warmUp } from "./harness/load.ts";
 import { residentKilobytes } from "./harness/memory.ts";
+import { RawGrpcClient } from "./harness/raw-grpc-client.ts";
 import { takeTurns } from "./harness/rounds.ts";
 
 const serverScript = path.join(import.meta.dirname, "harness/unary-server.ts");
@@ -153,16 +154,21 @@ interface Load extends AsyncDisposable {
 
 async function startGrpc(setting: Setting, server: Server, env: Record<string, string> = {}): Promise<Load> {
   const child = await startServer(setting, server, env);
-  const client = new GrpcClient(child.url, connections);
-  return startLoad(setting, child, client, grpcCall(client));
+  const headers = { "x-tenant": "school" };
+  const client = await RawGrpcClient.open(child.url, connections, callPath, headers, framedEntry());
+  return startLoad(setting, child, client, () => client.call());
 }
 
 function grpcCall(client: GrpcClient): () => Promise<void> {
-  const request = frame(toBinary(CreateEntryRequestSchema, presentEntry()));
+  const request = framedEntry();
   return async () => {
-    const { status, message } = await client.send(callPath, request, { "x-tenant": "school" });
+    const { status, message } = await client.send(callPath, request);
     if (status !== 0) throw new Error(`CreateEntry ended with status ${status}: ${message}`);
   };
+}
+
+function framedEntry(): Buffer {
+  return frame(toBinary(CreateEntryRequestSchema, presentEntry()));
 }
 
 async function startLoad(

@@ -7,17 +7,17 @@ import { expect, test } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { startChild } from "../benchmarks/harness/child.ts";
 import { grpcClient } from "../support/clients.ts";
-import { useTestDatabase } from "../support/test-database.ts";
-import { isLongForm, report } from "./fault-run.ts";
 import {
   flag,
   frame,
   frameType,
   headerBlock,
   initialWindowSize,
-  RawHttp2,
   settingsFrame,
-} from "./raw-http2.ts";
+} from "../support/http2-frames.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { isLongForm, report } from "./fault-run.ts";
+import { RawHttp2 } from "./raw-http2.ts";
 
 // Peers that misuse HTTP/2 find a bound to the memory that they can take, and others are served meanwhile.
 

@@ -1,0 +1,173 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import {
+  connectionPreface,
+  flag,
+  frame,
+  frameType,
+  headerBlock,
+  settingsFrame,
+  uint32,
+} from "../../support/http2-frames.ts";
+
+/** The length, type and flags of a frame, and its stream. */
+const headBytes = 9;
+
+/** How much a server may send before it must be told that there is room for more. */
+const windowBytes = 2 ** 31 - 1;
+
+interface Pending {
+  hasBody: boolean;
+  resolve(): void;
+  reject(reason: Error): void;
+}
+
+/**
+ * Sends the same gRPC call again and again, and looks at nothing of an answer but whether it is one: headers, a body and
+ * trailers. It takes a tenth of what a server spends on a call, so that two servers can be told apart.
+ */
+export class RawGrpcClient implements Disposable {
+  readonly #connections: Connection[];
+  #calls = 0;
+
+  private constructor(connections: Connection[]) {
+    this.#connections = connections;
+  }
+
+  /**
+   * @param connections calls take turns on so many of them
+   * @param path as in `/package.Service/Method`
+   * @param headers of each call, beside those that gRPC needs
+   * @param framed the request, with its length in front
+   */
+  static async open(
+    url: string,
+    connections: number,
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    framed: Buffer,
+  ): Promise<RawGrpcClient> {
+    const block = headerBlock({
+      ":method": "POST",
+      ":path": path,
+      ":scheme": "http",
+      ":authority": new URL(url).host,
+      "content-type": "application/grpc+proto",
+      te: "trailers",
+      ...headers,
+    });
+    const opened = Array.from({ length: connections }, async () => {
+      const socket = connect(Number(new URL(url).port), "127.0.0.1");
+      await once(socket, "connect");
+      return new Connection(socket, block, framed);
+    });
+    return new RawGrpcClient(await Promise.all(opened));
+  }
+
+  /** @throws if the answer is none, or an error */
+  call(): Promise<void> {
+    this.#calls += 1;
+    const connection = this.#connections[this.#calls % this.#connections.length];
+    if (connection === undefined) throw new Error("a client needs a connection");
+    return connection.call();
+  }
+
+  [Symbol.dispose](): void {
+    for (const connection of this.#connections) connection.close();
+  }
+}
+
+class Connection {
+  readonly #socket: Socket;
+  readonly #headerBlock: Buffer;
+  readonly #framed: Buffer;
+  readonly #pending = new Map<number, Pending>();
+  #nextStreamId = 1;
+  #receivedBytes = 0;
+  /** The start of a frame whose end has not come. */
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(socket: Socket, block: Buffer, framed: Buffer) {
+    this.#socket = socket;
+    this.#headerBlock = block;
+    this.#framed = framed;
+    socket.setNoDelay(true);
+    socket.write(connectionPreface);
+    socket.write(settingsFrame({}));
+    socket.write(frame(frameType.windowUpdate, 0, 0, uint32(windowBytes - 65_535)));
+    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      for (const { reject } of this.#pending.values()) reject(new Error("the connection broke"));
+    });
+  }
+
+  call(): Promise<void> {
+    const streamId = this.#nextStreamId;
+    this.#nextStreamId += 2;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#pending.set(streamId, { hasBody: false, resolve, reject });
+    // Calls that are begun together go out together.
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      process.nextTick(() => this.#socket.uncork());
+    }
+    this.#socket.write(frame(frameType.headers, flag.endHeaders, streamId, this.#headerBlock));
+    this.#socket.write(frame(frameType.data, flag.endStream, streamId, this.#framed));
+    return promise;
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #receive(chunk: Buffer): void {
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    let start = 0;
+    while (bytes.length - start >= headBytes) {
+      const end = start + headBytes + bytes.readUIntBE(start, 3);
+      if (bytes.length < end) break;
+      const type = bytes.readUInt8(start + 3);
+      const flags = bytes.readUInt8(start + 4);
+      this.#handle(type, flags, bytes.readUInt32BE(start + 5), bytes.subarray(start + headBytes, end));
+      start = end;
+    }
+    this.#rest = bytes.subarray(start);
+  }
+
+  #handle(type: number, flags: number, streamId: number, payload: Buffer): void {
+    const pending = this.#pending.get(streamId);
+    switch (type) {
+      case frameType.data:
+        if (pending) pending.hasBody = true;
+        this.#makeRoom(payload.length);
+        break;
+      case frameType.headers:
+        if (pending && (flags & flag.endStream) !== 0) this.#end(streamId, pending);
+        break;
+      case frameType.reset:
+        pending?.reject(new Error("the server broke the call off"));
+        break;
+      case frameType.settings:
+      case frameType.ping:
+        if ((flags & flag.ack) === 0) {
+          this.#socket.write(frame(type, flag.ack, 0, type === frameType.ping ? payload : undefined));
+        }
+        break;
+    }
+  }
+
+  /** An error comes without a body. */
+  #end(streamId: number, { hasBody, resolve, reject }: Pending): void {
+    this.#pending.delete(streamId);
+    if (hasBody) resolve();
+    else reject(new Error("the server answered with an error"));
+  }
+
+  #makeRoom(bytes: number): void {
+    this.#receivedBytes += bytes;
+    if (this.#receivedBytes < windowBytes / 2) return;
+    this.#socket.write(frame(frameType.windowUpdate, 0, 0, uint32(this.#receivedBytes)));
+    this.#receivedBytes = 0;
+  }
+}

@@ -1,0 +1,67 @@
+// HTTP/2 frame by frame, for what no client does: RFC 9113, section 4.1.
+
+/** The frames of RFC 9113, section 6, that are sent here. */
+export const frameType = {
+  data: 0,
+  headers: 1,
+  reset: 3,
+  settings: 4,
+  ping: 6,
+  windowUpdate: 8,
+  continuation: 9,
+};
+export const flag = { ack: 1, endStream: 1, endHeaders: 4 };
+
+/** The setting that says how much of an answer's body may be sent at first. */
+export const initialWindowSize = 4;
+
+/** What a client's side of a connection begins with, before its first settings. */
+export const connectionPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+export function frame(
+  type: number,
+  flags: number,
+  streamId: number,
+  payload: Buffer = Buffer.alloc(0),
+): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(streamId, 5);
+  return Buffer.concat([head, payload]);
+}
+
+export function settingsFrame(settings: Readonly<Record<number, number>>): Buffer {
+  const entries = Object.entries(settings).map(([id, value]) => {
+    const entry = Buffer.alloc(6);
+    entry.writeUInt16BE(Number(id));
+    entry.writeUInt32BE(value, 2);
+    return entry;
+  });
+  return frame(frameType.settings, 0, 0, Buffer.concat(entries));
+}
+
+/** Headers as literals that nobody is to remember (RFC 7541, section 6.2.2). */
+export function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
+  const fields = Object.entries(headers).map(([name, value]) =>
+    Buffer.concat([Buffer.from([0]), literal(name), literal(value)]),
+  );
+  return Buffer.concat(fields);
+}
+
+function literal(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  if (bytes.length < 127) return Buffer.concat([Buffer.from([bytes.length]), bytes]);
+  // An integer with a prefix of 7 bits: RFC 7541, section 5.1.
+  const length = [127];
+  let rest = bytes.length - 127;
+  for (; rest >= 128; rest >>= 7) length.push((rest & 127) | 128);
+  return Buffer.concat([Buffer.from([...length, rest]), bytes]);
+}
+
+export function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
