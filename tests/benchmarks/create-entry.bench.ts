@@ -1,10 +1,12 @@
+import { toBinary } from "@bufbuild/protobuf";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
 import { presentEntry } from "./harness/entries.ts";
-import { GrpcClient } from "./harness/grpc-client.ts";
+import { frame } from "./harness/grpc-client.ts";
 import { runLoad, warmUp } from "./harness/load.ts";
 import { besidePgbench, measurePgbench } from "./harness/pgbench.ts";
+import { RawGrpcClient } from "./harness/raw-grpc-client.ts";
 import { takeTurns } from "./harness/rounds.ts";
 import { startService } from "./harness/service.ts";
 
@@ -17,12 +19,9 @@ export const createEntryBenchmark: Benchmark = {
   async run(setting) {
     await using database = await createDatabase(setting.server);
     await using service = await startService(setting, database);
-    using client = new GrpcClient(service.url, connections);
+    using client = await RawGrpcClient.open(service.url, connections, path);
 
-    const create = async () => {
-      const { status, message } = await client.unary(path, CreateEntryRequestSchema, presentEntry());
-      if (status !== 0) throw new Error(`CreateEntry ended with status ${status}: ${message}`);
-    };
+    const create = () => client.call(frame(toBinary(CreateEntryRequestSchema, presentEntry())));
     const measure = async (inFlight: number) => {
       await database.reset();
       const load = await runLoad({ inFlight, ...setting.effort }, create);

@@ -154,9 +154,9 @@ interface Load extends AsyncDisposable {
 
 async function startGrpc(setting: Setting, server: Server, env: Record<string, string> = {}): Promise<Load> {
   const child = await startServer(setting, server, env);
-  const headers = { "x-tenant": "school" };
-  const client = await RawGrpcClient.open(child.url, connections, callPath, headers, framedEntry());
-  return startLoad(setting, child, client, () => client.call());
+  const client = await RawGrpcClient.open(child.url, connections, callPath, { "x-tenant": "school" });
+  const request = framedEntry();
+  return startLoad(setting, child, client, () => client.call(request));
 }
 
 function grpcCall(client: GrpcClient): () => Promise<void> {
