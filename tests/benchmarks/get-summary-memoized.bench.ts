@@ -1,19 +1,27 @@
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { HealthCheckRequestSchema } from "#gen/health/v1/health_pb.js";
 import type { Benchmark, Setting } from "./harness/benchmark.ts";
 import { type BenchmarkDatabase, createDatabase } from "./harness/database.ts";
 import type { Figure } from "./harness/figure.ts";
-import { GrpcClient } from "./harness/grpc-client.ts";
+import { frame } from "./harness/grpc-client.ts";
 import { createInProcessMemo } from "./harness/in-process-memo.ts";
 import { runLoad, warmUp } from "./harness/load.ts";
+import { RawGrpcClient } from "./harness/raw-grpc-client.ts";
 import { takeTurns } from "./harness/rounds.ts";
 import { startService } from "./harness/service.ts";
-import { closedYear, getSummary, recordYear, usualEntries, yearByDay } from "./harness/summaries.ts";
+import {
+  closedYear,
+  getSummaryPath,
+  getSummaryRaw,
+  recordYear,
+  usualEntries,
+  yearByDay,
+} from "./harness/summaries.ts";
 
 const connections = 8;
 const inFlight = 64;
 
-/** More than the memo has room for by default. */
+/** Each asks for a year of days. */
 const learnerCount = 1000;
 
 /** A year by day from memory, beside a small call that needs no database; and what the memo keeps. */
@@ -23,15 +31,13 @@ export const getSummaryMemoizedBenchmark: Benchmark = {
     await using database = await createDatabase(setting.server);
     await recordYear(database, "mia", usualEntries, closedYear);
     await using service = await startService(setting, database);
-    using client = new GrpcClient(service.url, connections);
+    using client = await RawGrpcClient.open(service.url, connections, getSummaryPath);
+    using healthClient = await RawGrpcClient.open(service.url, connections, "/grpc.health.v1.Health/Check");
 
     const request = yearByDay("mia", closedYear);
-    const ask = () => getSummary(client, request);
-    const check = async () => {
-      const health = create(HealthCheckRequestSchema);
-      const { status } = await client.unary("/grpc.health.v1.Health/Check", HealthCheckRequestSchema, health);
-      if (status !== 0) throw new Error(`Check ended with status ${status}`);
-    };
+    const ask = () => getSummaryRaw(client, request);
+    const healthRequest = frame(toBinary(HealthCheckRequestSchema, create(HealthCheckRequestSchema)));
+    const check = () => healthClient.call(healthRequest);
     await warmUp(setting.effort.firstWarmUpSeconds, inFlight, ask);
     await warmUp(setting.effort.firstWarmUpSeconds, inFlight, check);
     const { summary, health } = await takeTurns(setting, {
