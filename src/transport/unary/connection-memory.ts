@@ -1,6 +1,6 @@
 import type { Http2Session } from "node:http2";
 
-/** How many bytes of requests and answers the calls of one connection may hold: 32 of the largest messages. */
+/** How many bytes the calls of one connection may hold: 16 requests, or 32 answers, of 4 MiB. */
 const maxBytes = 128 * 1024 * 1024;
 
 const held = new WeakMap<Http2Session, number>();

@@ -117,7 +117,8 @@ export class Http2Exchange implements Exchange {
   #takesEnough(chunk: Uint8Array): boolean {
     const reader = this.#reader;
     if (reader === undefined) return false;
-    if (!this.#isFirstChunk && !this.#hold(chunk.byteLength)) throw tooMuchHeld();
+    // Twice, for the buffer that it goes to doubles when it is full.
+    if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) throw tooMuchHeld();
     this.#isFirstChunk = false;
     const isEnough = reader.add(chunk);
     if (isEnough) this.#reader = undefined;
