@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import path from "node:path";
 import { runner } from "node-pg-migrate";
-import type pg from "pg";
+import pg from "pg";
 import type { Log } from "../telemetry/log.ts";
 
 const migrationsTable = "schema_migrations";
@@ -18,15 +18,23 @@ export async function migrate(
   log: Log,
   direction: "up" | "down" = "up",
 ): Promise<string[]> {
-  const steps = await runner({
-    databaseUrl,
-    dir: migrationsDir,
-    migrationsTable,
-    direction,
-    advisoryLockMode: "wait",
-    log: (message) => log.debug(message),
-  });
-  return steps.map(({ name }) => name);
+  const dbClient = new pg.Client({ connectionString: databaseUrl });
+  // If it breaks, the step that runs fails, too; without a listener the process would end.
+  dbClient.on("error", () => {});
+  await dbClient.connect();
+  try {
+    const steps = await runner({
+      dbClient,
+      dir: migrationsDir,
+      migrationsTable,
+      direction,
+      advisoryLockMode: "wait",
+      log: (message) => log.debug(message),
+    });
+    return steps.map(({ name }) => name);
+  } finally {
+    await dbClient.end();
+  }
 }
 
 /** The names of the migrations that this version needs and the database has not got. */
