@@ -195,7 +195,7 @@ describe("equal questions at the same time", { retry: 3 }, () => {
   });
 });
 
-describe("what is forgotten", () => {
+describe("what is forgotten", { retry: 3 }, () => {
   test("a late write drops its learner's answers before it is answered, and nobody else's", async () => {
     const memo = newMemo();
     const [userId, other] = [await recordLearner(database.pool, []), await recordLearner(database.pool, [])];
