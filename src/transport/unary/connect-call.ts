@@ -119,10 +119,8 @@ export class ConnectCall implements ProtocolCall {
   }
 }
 
-async function readBody(exchange: Exchange, maxBytes: number): Promise<Uint8Array> {
-  const reader = new WholeBodyReader(maxBytes, headerOf(exchange.requestHeaders, contentLengthName));
-  await exchange.read(reader);
-  return reader.bytes;
+function readBody(exchange: Exchange, maxBytes: number): Promise<Uint8Array> {
+  return exchange.read(new WholeBodyReader(maxBytes, headerOf(exchange.requestHeaders, contentLengthName)));
 }
 
 function messageOf(query: URLSearchParams): Uint8Array {

@@ -1,27 +1,18 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { compressedFlag, type EnvelopedMessage } from "@connectrpc/connect/protocol";
-import type { BodyReader } from "./exchange.ts";
 import { messageTooLarge } from "./read-limit.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 
 /** One byte of flags, and the length in four bytes. */
 export const prefixBytes = 5;
 
-interface EnvelopeReaderOptions {
-  /** How large what an envelope holds may be. */
-  readonly maxBytes: number;
-  /** Marks envelopes that hold no message. */
-  readonly skippedFlag: number;
-  /** Is given each envelope as soon as it is complete. @throws if nothing further is to be read */
-  take(envelope: EnvelopedMessage): void;
-}
-
 /**
  * Reads what the body of a unary call over gRPC and gRPC-Web should hold: one message in an envelope. It reads on up
  * to the second one, to tell that there is one too many.
  */
-export class EnvelopeReader implements BodyReader {
-  readonly #options: EnvelopeReaderOptions;
+export abstract class EnvelopeReader {
+  protected readonly maxBytes: number;
+  protected readonly skippedFlag: number;
   #taken = 0;
   #error: unknown;
   /** What has come of the next envelope. */
@@ -29,9 +20,17 @@ export class EnvelopeReader implements BodyReader {
   /** How many bytes it takes to get further. */
   #wanted = prefixBytes;
 
-  constructor(options: EnvelopeReaderOptions) {
-    this.#options = options;
+  /**
+   * @param maxBytes how large what an envelope holds may be
+   * @param skippedFlag marks envelopes that hold no message
+   */
+  constructor(maxBytes: number, skippedFlag: number) {
+    this.maxBytes = maxBytes;
+    this.skippedFlag = skippedFlag;
   }
+
+  /** Is given each envelope as soon as it is complete. @throws if nothing further is to be read */
+  protected abstract take(envelope: EnvelopedMessage): void;
 
   add(chunk: Uint8Array): boolean {
     this.#received.add(chunk);
@@ -52,7 +51,7 @@ export class EnvelopeReader implements BodyReader {
 
   #take(envelope: EnvelopedMessage): void {
     this.#taken += 1;
-    this.#options.take(envelope);
+    this.take(envelope);
   }
 
   #nextMessage(): EnvelopedMessage | undefined {
@@ -66,8 +65,8 @@ export class EnvelopeReader implements BodyReader {
     if (this.#received.length < this.#wanted) return undefined;
     const { bytes } = this.#received;
     const length = messageLength(bytes);
-    if (length > this.#options.maxBytes) {
-      const error = messageTooLarge(length, this.#options.maxBytes);
+    if (length > this.maxBytes) {
+      const error = messageTooLarge(length, this.maxBytes);
       if (this.#taken === 0) throw error;
       // If something is wrong with the message that was taken before, that is told instead.
       this.#error = error;
@@ -84,7 +83,7 @@ export class EnvelopeReader implements BodyReader {
 
   /** A compressed one is not, for whether it can be unpacked is to be seen. */
   #isSkipped({ flags }: EnvelopedMessage): boolean {
-    return (flags & this.#options.skippedFlag) !== 0 && (flags & compressedFlag) === 0;
+    return (flags & this.skippedFlag) !== 0 && (flags & compressedFlag) === 0;
   }
 }
 

@@ -9,7 +9,7 @@ import {
   type Serialization,
 } from "@connectrpc/connect/protocol";
 import { EnvelopeReader, prefixBytes } from "./envelope-reader.ts";
-import type { Exchange } from "./exchange.ts";
+import type { BodyReader, Exchange } from "./exchange.ts";
 
 /** How messages become bytes. */
 export interface Encoding {
@@ -29,60 +29,75 @@ interface ReadOptions {
  *
  * @throws ConnectError if there is none, or two, or it cannot be parsed
  */
-export async function readSingleMessage(
+export function readSingleMessage(
   exchange: Exchange,
   encoding: Encoding,
-  { maxBytes, skippedFlag = 0 }: ReadOptions,
+  options: ReadOptions,
 ): Promise<Message> {
-  const found: FoundMessages = {};
-  const reader = new EnvelopeReader({
-    maxBytes,
-    skippedFlag,
-    take(envelope) {
-      if (found.first === undefined && (envelope.flags & compressedFlag) === 0) {
-        found.first = encoding.serialization.parse(envelope.data);
-        return;
-      }
-      const unpacked = unpack(envelope, encoding, { maxBytes, skippedFlag }, found.first);
-      unpacked.catch((error) => exchange.interruptReading(error));
-      if (found.first === undefined) found.first = unpacked;
-      else found.second = unpacked;
-    },
-  });
-  await exchange.read(reader);
-
-  const first = found.first instanceof Promise ? await found.first : found.first;
-  const second = found.second && (await found.second);
-  if (first && second) throw unimplemented("received extra input message for unary method");
-  reader.expectEnd();
-  const message = first ?? second;
-  if (message === undefined) throw unimplemented("missing input message for unary method");
-  return message;
+  return exchange.read(new SingleMessageReader(exchange, encoding, options));
 }
 
-/** A compressed one may turn out to be none. */
-interface FoundMessages {
-  first?: Message | Promise<Message | undefined>;
-  second?: Promise<Message | undefined>;
+class SingleMessageReader extends EnvelopeReader implements BodyReader<Message> {
+  readonly #exchange: Exchange;
+  readonly #encoding: Encoding;
+  // A compressed one may turn out to be none.
+  #first: Message | Promise<Message | undefined> | undefined;
+  #second: Promise<Message | undefined> | undefined;
+
+  constructor(exchange: Exchange, encoding: Encoding, { maxBytes, skippedFlag = 0 }: ReadOptions) {
+    super(maxBytes, skippedFlag);
+    this.#exchange = exchange;
+    this.#encoding = encoding;
+  }
+
+  protected take(envelope: EnvelopedMessage): void {
+    if (this.#first === undefined && (envelope.flags & compressedFlag) === 0) {
+      this.#first = this.#encoding.serialization.parse(envelope.data);
+      return;
+    }
+    const unpacked = this.#unpack(envelope, this.#first);
+    unpacked.catch((error) => this.#exchange.interruptReading(error));
+    if (this.#first === undefined) this.#first = unpacked;
+    else this.#second = unpacked;
+  }
+
+  result(): Message | Promise<Message> {
+    const first = this.#first;
+    if (first instanceof Promise || this.#second !== undefined)
+      return this.#resultOfUnpacked(first, this.#second);
+    return this.#only(first);
+  }
+
+  async #resultOfUnpacked(
+    first: Message | Promise<Message | undefined> | undefined,
+    second: Promise<Message | undefined> | undefined,
+  ): Promise<Message> {
+    const firstMessage = await first;
+    const secondMessage = await second;
+    if (firstMessage && secondMessage) throw unimplemented("received extra input message for unary method");
+    return this.#only(firstMessage ?? secondMessage);
+  }
+
+  #only(message: Message | undefined): Message {
+    this.expectEnd();
+    if (message === undefined) throw unimplemented("missing input message for unary method");
+    return message;
+  }
+
+  /**
+   * @param before what came before it, whose errors come first
+   * @returns undefined if it holds no message
+   */
+  async #unpack(envelope: EnvelopedMessage, before: unknown): Promise<Message | undefined> {
+    await before;
+    const { serialization, compression } = this.#encoding;
+    const { flags, data } = await envelopeDecompress(envelope, compression, this.maxBytes);
+    return (flags & this.skippedFlag) === 0 ? serialization.parse(data) : undefined;
+  }
 }
 
 function unimplemented(what: string): ConnectError {
   return new ConnectError(`protocol error: ${what}`, Code.Unimplemented);
-}
-
-/**
- * @param before what came before it, whose errors come first
- * @returns undefined if it holds no message
- */
-async function unpack(
-  envelope: EnvelopedMessage,
-  { serialization, compression }: Encoding,
-  { maxBytes, skippedFlag }: Required<ReadOptions>,
-  before: unknown,
-): Promise<Message | undefined> {
-  await before;
-  const { flags, data } = await envelopeDecompress(envelope, compression, maxBytes);
-  return (flags & skippedFlag) === 0 ? serialization.parse(data) : undefined;
 }
 
 /** @throws ConnectError if the message cannot be written, or is too large */

@@ -11,12 +11,18 @@ export interface Answer {
 }
 
 /** Takes a request's body as it comes. */
-export interface BodyReader {
+export interface BodyReader<Result> {
   /**
    * @returns whether enough was read, so that nothing further is of interest
    * @throws ConnectError if it is not to be read further
    */
   add(chunk: Uint8Array): boolean;
+  /**
+   * What was read; asked for once, when enough was read, or at the body's end.
+   *
+   * @throws ConnectError if it is not what it should be
+   */
+  result(): Result | Promise<Result>;
 }
 
 /** A request and its answer, whichever version of HTTP carries them. */
@@ -36,7 +42,7 @@ export interface Exchange {
    *
    * @throws what the reader throws, or the reason if the peer goes away
    */
-  read(reader: BodyReader): Promise<void>;
+  read<Result>(reader: BodyReader<Result>): Promise<Result>;
   /** Lets the reading that is under way throw. */
   interruptReading(reason: unknown): void;
   /**

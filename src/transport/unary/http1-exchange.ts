@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:
 import type { ContextValues } from "@connectrpc/connect";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 import { errorFromAbortedRequest } from "./gone-peer.ts";
+import { type AnyReading, Reading } from "./reading.ts";
 
 /** A request of HTTP/1.1. */
 export class Http1Exchange implements Exchange {
@@ -12,7 +13,7 @@ export class Http1Exchange implements Exchange {
   onGone: ((reason: unknown) => void) | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
-  #stopReading: ((reason: unknown) => void) | undefined;
+  #reading: AnyReading | undefined;
 
   constructor(
     request: IncomingMessage,
@@ -31,28 +32,18 @@ export class Http1Exchange implements Exchange {
     response.on("close", () => this.#leave());
   }
 
-  read(reader: BodyReader): Promise<void> {
+  read<Result>(reader: BodyReader<Result>): Promise<Result> {
     const request = this.#request;
-    return new Promise((resolve, reject) => {
-      if (request.destroyed) reject(errorFromAbortedRequest(request));
-      this.#stopReading = reject;
-      let isEnough = false;
-      request.on("data", (chunk: Uint8Array) => {
-        if (isEnough) return;
-        try {
-          isEnough = reader.add(chunk);
-          if (isEnough) resolve();
-        } catch (error) {
-          isEnough = true;
-          reject(error);
-        }
-      });
-      request.on("end", resolve);
-    });
+    const reading = new Reading(reader);
+    this.#reading = reading;
+    if (request.destroyed) reading.fail(errorFromAbortedRequest(request));
+    request.on("data", (chunk: Uint8Array) => reading.add(chunk));
+    request.on("end", () => reading.end());
+    return reading.result;
   }
 
   interruptReading(reason: unknown): void {
-    this.#stopReading?.(reason);
+    this.#reading?.fail(reason);
   }
 
   respond({ status, headers, body }: Answer): void {
@@ -74,7 +65,7 @@ export class Http1Exchange implements Exchange {
   #leave(): void {
     if (this.#response.writableFinished) return;
     const reason = errorFromAbortedRequest(this.#request);
-    this.#stopReading?.(reason);
+    this.#reading?.fail(reason);
     this.onGone?.(reason);
   }
 }

@@ -8,7 +8,18 @@ import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import { ConnectionMemory } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 import { errorFromResetCode } from "./gone-peer.ts";
+import { type AnyReading, Reading } from "./reading.ts";
 import { lingerMs } from "./unread-body.ts";
+
+const exchangeOf = Symbol("exchange");
+
+/**
+ * A stream, and its exchange while it is open. Node keeps a closed stream until it collects all garbage: without what
+ * belonged to the call, this costs half as much.
+ */
+interface ServedStream extends ServerHttp2Stream {
+  [exchangeOf]?: Http2Exchange | undefined;
+}
 
 /** A request of HTTP/2, without Node's compatibility layer. */
 export class Http2Exchange implements Exchange {
@@ -17,17 +28,16 @@ export class Http2Exchange implements Exchange {
   readonly url: string;
   readonly createContextValues: () => ContextValues;
   onGone: ((reason: unknown) => void) | undefined;
-  readonly #stream: ServerHttp2Stream;
+  readonly #stream: ServedStream;
   /** Made for what is large enough to count. */
   #memory: ConnectionMemory | undefined;
-  #stopReading: ((reason: unknown) => void) | undefined;
-  /** Let go of as soon as it wants nothing more, with what it has read. */
-  #reader: BodyReader | undefined;
+  #reading: AnyReading | undefined;
+  #trailers: OutgoingHttpHeaders | undefined;
   #isFirstChunk = true;
   #isRead = false;
 
   constructor(
-    stream: ServerHttp2Stream,
+    stream: ServedStream,
     headers: IncomingHttpHeaders,
     url: string,
     createContextValues: () => ContextValues,
@@ -37,35 +47,24 @@ export class Http2Exchange implements Exchange {
     this.url = url;
     this.createContextValues = createContextValues;
     this.#stream = stream;
+    stream[exchangeOf] = this;
     // Whoever waits is told at "close".
     stream.on("error", ignore);
-    stream.on("close", () => this.#leave());
+    stream.on("close", onClose);
   }
 
-  read(reader: BodyReader): Promise<void> {
+  read<Result>(reader: BodyReader<Result>): Promise<Result> {
     const stream = this.#stream;
-    this.#reader = reader;
-    return new Promise((resolve, reject) => {
-      if (stream.destroyed) reject(errorFromResetCode(stream.rstCode));
-      this.#stopReading = reject;
-      stream.on("data", (chunk: Uint8Array) => {
-        try {
-          if (this.#takesEnough(chunk)) resolve();
-        } catch (error) {
-          this.#reader = undefined;
-          reject(error);
-        }
-      });
-      stream.on("end", () => {
-        this.#isRead = true;
-        resolve();
-      });
-    });
+    const reading = new Reading(reader);
+    this.#reading = reading;
+    if (stream.destroyed) reading.fail(errorFromResetCode(stream.rstCode));
+    stream.on("data", onData);
+    stream.on("end", onEnd);
+    return reading.result;
   }
 
   interruptReading(reason: unknown): void {
-    this.#reader = undefined;
-    this.#stopReading?.(reason);
+    this.#reading?.fail(reason);
   }
 
   respond({ status, headers, body, trailers }: Answer): void {
@@ -82,10 +81,8 @@ export class Http2Exchange implements Exchange {
       if (trailers === undefined) {
         stream.respond(toHttp2(headers, status));
       } else {
-        const sent = toHttp2(trailers);
-        stream.on("wantTrailers", () => {
-          if (!stream.closed) stream.sendTrailers(sent);
-        });
+        this.#trailers = toHttp2(trailers);
+        stream.on("wantTrailers", onWantTrailers);
         stream.respond(toHttp2(headers, status), withTrailers);
       }
       stream.end(body);
@@ -96,6 +93,33 @@ export class Http2Exchange implements Exchange {
 
   abort(): void {
     this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  }
+
+  receive(chunk: Uint8Array): void {
+    const reading = this.#reading;
+    if (!reading?.isOpen) return;
+    // Twice, for the buffer that it goes to doubles when it is full.
+    if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) reading.fail(tooMuchHeld());
+    this.#isFirstChunk = false;
+    reading.add(chunk);
+  }
+
+  endReading(): void {
+    this.#isRead = true;
+    this.#reading?.end();
+  }
+
+  sendTrailers(): void {
+    if (!this.#stream.closed) this.#stream.sendTrailers(this.#trailers ?? {});
+  }
+
+  /** The stream is closed. */
+  leave(): void {
+    this.#memory?.release();
+    if (this.onGone === undefined && this.#isRead) return;
+    const reason = errorFromResetCode(this.#stream.rstCode);
+    this.#reading?.fail(reason);
+    this.onGone?.(reason);
   }
 
   /** The client gets some time to finish, for what it has not sent at a reset, some count as memory in use for ever. */
@@ -110,34 +134,28 @@ export class Http2Exchange implements Exchange {
     });
   }
 
-  /**
-   * @returns whether the reader has enough with this
-   * @throws ConnectError
-   */
-  #takesEnough(chunk: Uint8Array): boolean {
-    const reader = this.#reader;
-    if (reader === undefined) return false;
-    // Twice, for the buffer that it goes to doubles when it is full.
-    if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) throw tooMuchHeld();
-    this.#isFirstChunk = false;
-    const isEnough = reader.add(chunk);
-    if (isEnough) this.#reader = undefined;
-    return isEnough;
-  }
-
   /** @returns false if it is too much for the connection */
   #hold(bytes: number): boolean {
     this.#memory ??= new ConnectionMemory(this.#stream.session);
     return this.#memory.hold(bytes);
   }
+}
 
-  #leave(): void {
-    this.#memory?.release();
-    if (this.onGone === undefined && this.#isRead) return;
-    const reason = errorFromResetCode(this.#stream.rstCode);
-    this.#stopReading?.(reason);
-    this.onGone?.(reason);
-  }
+function onData(this: ServedStream, chunk: Uint8Array): void {
+  this[exchangeOf]?.receive(chunk);
+}
+
+function onEnd(this: ServedStream): void {
+  this[exchangeOf]?.endReading();
+}
+
+function onWantTrailers(this: ServedStream): void {
+  this[exchangeOf]?.sendTrailers();
+}
+
+function onClose(this: ServedStream): void {
+  this[exchangeOf]?.leave();
+  this[exchangeOf] = undefined;
 }
 
 /** An answer of this size, and the first part of a request, are not counted: they are as large as a frame. */

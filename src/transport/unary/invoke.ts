@@ -1,4 +1,4 @@
-import { create, type Message } from "@bufbuild/protobuf";
+import { create, type DescMessage, type Message, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, Interceptor, UnaryRequest } from "@connectrpc/connect";
 import { UnaryHandlerContext } from "./handler-context.ts";
 import { InterceptedRequest, InterceptedResponse } from "./intercepted.ts";
@@ -7,13 +7,18 @@ import type { UnaryCall } from "./unary-call.ts";
 type AnyFn = ReturnType<Interceptor>;
 
 /** Gives a request to the interceptors, in their order, and then to the implementation; their answer comes back. */
-export async function invoke(call: UnaryCall, message: Message): Promise<Message> {
+export function invoke(
+  call: UnaryCall,
+  message: Message,
+): MessageInitShape<DescMessage> | Promise<MessageInitShape<DescMessage>> {
   const { spec, options } = call.method;
-  const { interceptors } = options;
-  if (interceptors.length === 0) {
-    return create(spec.method.output, await spec.impl(message, new UnaryHandlerContext(call)));
-  }
+  return options.interceptors.length === 0
+    ? spec.impl(message, new UnaryHandlerContext(call))
+    : intercept(call, message);
+}
 
+async function intercept(call: UnaryCall, message: Message): Promise<Message> {
+  const { spec, options } = call.method;
   const request = new InterceptedRequest(call, message);
   const implementation = async (passed: UnaryRequest) => {
     const context = contextFor(call, request, passed);
@@ -22,7 +27,7 @@ export async function invoke(call: UnaryCall, message: Message): Promise<Message
   };
   // They are put together for each call, for an interceptor may keep something of a call between its two functions.
   // A unary method gets no streams.
-  const chain = interceptors.reduceRight<AnyFn>(
+  const chain = options.interceptors.reduceRight<AnyFn>(
     (next, interceptor) => interceptor(next),
     implementation as AnyFn,
   );

@@ -1,4 +1,4 @@
-import type { Message } from "@bufbuild/protobuf";
+import { create, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Answer } from "./exchange.ts";
 import { UnaryHandlerContext } from "./handler-context.ts";
@@ -28,7 +28,7 @@ export async function serveUnary(protocol: ProtocolCall): Promise<void> {
     const request = await protocol.readMessage();
     // Whoever waited has got DEADLINE_EXCEEDED, or has left.
     if (call.ended) return;
-    const response = await invoke(call, request);
+    const response = create(call.method.spec.method.output, await invoke(call, request));
     const answered = protocol.success(response);
     const answer = answered instanceof Promise ? await answered : answered;
     if (call.end()) call.exchange.respond(answer);

@@ -4,7 +4,7 @@ import { messageGrewTooLarge, messageTooLarge } from "./read-limit.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 
 /** Reads a body that is one message, as that of a unary call over Connect. */
-export class WholeBodyReader implements BodyReader {
+export class WholeBodyReader implements BodyReader<Uint8Array> {
   readonly #maxBytes: number;
   /** What Content-Length promises; undefined if it promises nothing. */
   readonly #promised: number | undefined;
@@ -33,7 +33,7 @@ export class WholeBodyReader implements BodyReader {
   }
 
   /** @throws ConnectError if less came than was promised */
-  get bytes(): Uint8Array {
+  result(): Uint8Array {
     if (this.#promised !== undefined && this.#received.length < this.#promised) throw this.#brokenPromise();
     return this.#received.bytes;
   }
