@@ -41,14 +41,14 @@ export function createRoutes({
 }: Parts): (router: ConnectRouter) => void {
   return (router) => {
     router.service(LearningLogService, {
-      createEntry: (request, { signal }) => createEntry(writer, request, signal),
+      createEntry: (request, caller) => createEntry(writer, request, caller),
       batchCreateEntries: (request) => batchCreateEntries(writer, request),
       importEntries: (requests) => importEntries(writer, requests),
       listEntries: (request, { signal }) => listEntries(pool, request, signal),
       deleteEntry: (request) => deleteEntry({ pool, recent, changes }, request),
       deleteUserEntries: (request) => deleteUserEntries({ pool, recent, changes }, request),
-      getSummary: async (request, { signal }) =>
-        encodedMessage(GetSummaryResponseSchema, await getSummary(pool, memo, request, signal)),
+      getSummary: async (request, caller) =>
+        encodedMessage(GetSummaryResponseSchema, await getSummary(pool, memo, request, caller)),
       watchSummary: (request, { signal }) => watchSummary(pool, changes, request, signal, readiness.draining),
     });
     router.service(Health, createHealthService(readiness, [LearningLogService.typeName]));

@@ -1,4 +1,5 @@
 import pg from "pg";
+import type { Caller } from "../caller.ts";
 import { overloaded, unavailable } from "../errors/retryable.ts";
 import type { NewEntry } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
@@ -54,14 +55,31 @@ export class EntryWriter {
   /**
    * Records one entry together with others; its failure is its own.
    *
-   * @throws the signal's reason, if it is aborted before the answer
+   * @throws the reason of the caller's signal, if it is aborted before the answer
    * @throws ConnectError RESOURCE_EXHAUSTED if too many entries are pending, UNAVAILABLE if the database is away
    */
-  async record(entry: NewEntry, signal: AbortSignal): Promise<Recording> {
+  async record(entry: NewEntry, caller: Caller): Promise<Recording> {
     const stored = this.#recent.get(entry.requestId);
     if (stored) return { stored, isNew: false };
+    const { signal } = caller;
     signal.throwIfAborted();
-    return this.#countPending(1, () => this.#wait(entry, signal));
+    this.#admit(1);
+
+    const { promise, resolve, reject } = Promise.withResolvers<Recording>();
+    const waiting: Waiting = { entry, resolve, reject };
+    const giveUp = () => {
+      this.#waiting.delete(waiting);
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", giveUp, { once: true });
+    this.#waiting.add(waiting);
+    this.#send();
+    try {
+      return await promise;
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+      this.#dismiss(1);
+    }
   }
 
   /**
@@ -72,7 +90,12 @@ export class EntryWriter {
    * @throws as {@link record} does
    */
   async recordBatch(entries: readonly NewEntry[]): Promise<Recording[]> {
-    return this.#countPending(entries.length, () => recordEntries(this.#parts, entries));
+    this.#admit(entries.length);
+    try {
+      return await recordEntries(this.#parts, entries);
+    } finally {
+      this.#dismiss(entries.length);
+    }
   }
 
   /** Resolves when everything that was accepted has been answered; what comes from now on is refused. */
@@ -82,31 +105,18 @@ export class EntryWriter {
     return this.#drained.promise;
   }
 
-  async #countPending<Result>(rows: number, write: () => Promise<Result>): Promise<Result> {
+  /** @throws ConnectError if there is no room for so many entries */
+  #admit(rows: number): void {
     if (this.#draining) throw unavailable("the server is shutting down");
     if (this.#pendingRows + rows > this.#limits.maxPendingRows) {
       throw overloaded("too many entries are waiting to be written");
     }
     this.#pendingRows += rows;
-    try {
-      return await write();
-    } finally {
-      this.#pendingRows -= rows;
-      if (this.#draining && this.#pendingRows === 0) this.#drained.resolve();
-    }
   }
 
-  #wait(entry: NewEntry, signal: AbortSignal): Promise<Recording> {
-    const { promise, resolve, reject } = Promise.withResolvers<Recording>();
-    const waiting: Waiting = { entry, resolve, reject };
-    const giveUp = () => {
-      this.#waiting.delete(waiting);
-      reject(signal.reason);
-    };
-    signal.addEventListener("abort", giveUp, { once: true });
-    this.#waiting.add(waiting);
-    this.#send();
-    return promise.finally(() => signal.removeEventListener("abort", giveUp));
+  #dismiss(rows: number): void {
+    this.#pendingRows -= rows;
+    if (this.#draining && this.#pendingRows === 0) this.#drained.resolve();
   }
 
   /** Starts as many statements as may be under way, while there is something to write. */

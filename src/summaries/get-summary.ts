@@ -1,6 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import type pg from "pg";
 import { type GetSummaryRequest, GetSummaryResponseSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { Caller } from "../caller.ts";
 import { periodSummary, summarize } from "./summarize.ts";
 import type { SummaryMemo } from "./summary-memo.ts";
 import { canonicalKey, nextPageToken, summaryRequest } from "./summary-request.ts";
@@ -12,14 +13,14 @@ export type EncodedSummary = Uint8Array<ArrayBuffer>;
  * Adds up one learner's entries per period; from memory where nothing can have changed.
  *
  * @param message valid by the rules of the schema
- * @param signal aborting it cancels the statement, unless others wait for the same one
+ * @param caller whoever gives up cancels the statement, unless others wait for the same one
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does
  */
-export async function getSummary(
+export function getSummary(
   pool: pg.Pool,
   memo: SummaryMemo<EncodedSummary>,
   message: GetSummaryRequest,
-  signal: AbortSignal,
+  caller: Caller,
 ): Promise<EncodedSummary> {
   const request = summaryRequest(message);
   const question = {
@@ -34,7 +35,7 @@ export async function getSummary(
       return { value: toBinary(GetSummaryResponseSchema, response), isClosed };
     },
   };
-  return memo.answer(question, signal);
+  return memo.answer(question, caller);
 }
 
 /** About what the memo takes for a summary, in bytes: there are a few objects around it. */

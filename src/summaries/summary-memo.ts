@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import type { Caller } from "../caller.ts";
 import type { LearnerChanges } from "../database/learner-changes.ts";
 import { learnerKey } from "../database/learner-key.ts";
 import { SharedComputation } from "./shared-computation.ts";
@@ -64,12 +65,12 @@ export class SummaryMemo<Value> {
     return this.#values.calculatedSize;
   }
 
-  /** @throws whatever the computation throws; the signal's reason once it is aborted */
-  async answer(question: Question<Value>, signal: AbortSignal): Promise<Value> {
+  /** @throws whatever the computation throws; the reason of the caller's signal once it is aborted */
+  async answer(question: Question<Value>, caller: Caller): Promise<Value> {
     let computation = this.#computations.get(question.key);
     let found = this.#find(question.key);
     if (found === undefined && computation !== undefined) {
-      await computation.settled(signal);
+      await computation.settled(caller.signal);
       found = this.#find(question.key);
       computation = this.#computations.get(question.key);
     }
@@ -79,7 +80,7 @@ export class SummaryMemo<Value> {
     }
     this.misses += 1;
     computation ??= this.#begin(question);
-    return (await computation.share(signal)).value;
+    return (await computation.share(caller.signal)).value;
   }
 
   #find(key: string): Value | undefined {

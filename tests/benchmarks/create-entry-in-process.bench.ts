@@ -15,7 +15,7 @@ export const createEntryInProcessBenchmark: Benchmark = {
     const { writer } = inProcess;
 
     // Each call has a signal of its own, as it has over gRPC.
-    const record = () => writer.record(recordable(presentEntry()), new AbortController().signal);
+    const record = () => writer.record(recordable(presentEntry()), new AbortController());
     const measure = async (inFlight: number) => {
       await database.reset();
       const load = await runLoad({ inFlight, ...setting.effort }, record);

@@ -21,7 +21,7 @@ export const writeLimitsBenchmark: Benchmark = {
       await database.reset();
       await using inProcess = createInProcessWriter(database, { maxStatements, maxStatementRows });
       const { writer } = inProcess;
-      const record = () => writer.record(recordable(presentEntry()), new AbortController().signal);
+      const record = () => writer.record(recordable(presentEntry()), new AbortController());
       // Not without await, for the writer goes when this function ends.
       return await runLoad({ inFlight, warmUpSeconds: 0.3, seconds: 1 }, record);
     };

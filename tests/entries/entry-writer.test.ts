@@ -16,7 +16,7 @@ const database = useTestDatabase();
 checkAggregatesAfterAll(database);
 
 const log = createLog("silent");
-const forever = new AbortController().signal;
+const forever = new AbortController();
 
 describe("group commit", () => {
   test("500 entries at once take a handful of statements, and every one is recorded", async () => {
@@ -169,7 +169,7 @@ describe("a caller that gives up", () => {
     await lock.waitForBlocked(1);
     const entry = entryOf({});
     const caller = new AbortController();
-    const waiting = writer.record(entry, caller.signal);
+    const waiting = writer.record(entry, caller);
     const neighbour = writer.record(entryOf({}), forever);
     caller.abort(new ConnectError("too late", Code.DeadlineExceeded));
     expect(await failureOf(waiting)).toMatchObject({ code: Code.DeadlineExceeded });
@@ -182,7 +182,8 @@ describe("a caller that gives up", () => {
 
   test("before the call even came is not sent", async () => {
     const { writer, statements } = openWriter();
-    const gone = AbortSignal.abort(new ConnectError("gone", Code.Canceled));
+    const gone = new AbortController();
+    gone.abort(new ConnectError("gone", Code.Canceled));
     expect(await failureOf(writer.record(entryOf({}), gone))).toMatchObject({ code: Code.Canceled });
     expect(statements()).toBe(0);
   });
@@ -192,7 +193,7 @@ describe("a caller that gives up", () => {
     await using lock = await lockWrites(database);
     const entry = entryOf({});
     const caller = new AbortController();
-    const sent = writer.record(entry, caller.signal);
+    const sent = writer.record(entry, caller);
     await lock.waitForBlocked(1);
     caller.abort(new ConnectError("gone", Code.Canceled));
     expect(await failureOf(sent)).toMatchObject({ code: Code.Canceled });
@@ -205,7 +206,7 @@ describe("a caller that gives up", () => {
     await using lock = await lockWrites(database);
     const sent = writer.record(entryOf({}), forever);
     const caller = new AbortController();
-    const waiting = writer.record(entryOf({}), caller.signal);
+    const waiting = writer.record(entryOf({}), caller);
     caller.abort(new ConnectError("gone", Code.Canceled));
     await failureOf(waiting);
     const next = writer.record(entryOf({}), forever);

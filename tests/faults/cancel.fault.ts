@@ -109,7 +109,7 @@ test("callers of the writer that give up", { timeout: 120_000 }, async () => {
     const [sent] = sending.entries;
     if (sent === undefined) throw new Error("there is no entry");
     try {
-      const { isNew } = await writer.record({ ...sent, hasTimestamp: true }, caller.signal);
+      const { isNew } = await writer.record({ ...sent, hasTimestamp: true }, caller);
       expect(isNew).toBe(true);
       sending.acknowledged = true;
       outcomes.answered += 1;

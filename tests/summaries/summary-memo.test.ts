@@ -8,6 +8,7 @@ import {
   GetSummaryResponseSchema,
   Granularity,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { Caller } from "../../src/caller.ts";
 import { changesChannel } from "../../src/database/learner-changes.ts";
 import { learnerKey } from "../../src/database/learner-key.ts";
 import { leaseMs } from "../../src/database/notifications.ts";
@@ -29,7 +30,7 @@ const database = useTestDatabase();
 checkAggregatesAfterAll(database);
 
 const noon = micros("2024-02-29T12:00Z");
-const never = new AbortController().signal;
+const never = new AbortController();
 const nowMicros = () => BigInt(Date.now()) * 1000n;
 
 // One instance without the port in front of it, put together as `src/service.ts` does.
@@ -68,11 +69,11 @@ const record = (userId: string, timestamp: bigint) =>
 async function leapDay(
   memo: SummaryMemo<EncodedSummary>,
   userId: string,
-  signal = never,
+  caller: Caller = never,
 ): Promise<GetSummaryResponse> {
   const day = { from: noon, to: noon, granularity: Granularity.DAY, timeZone: "UTC" };
   const request = create(GetSummaryRequestSchema, summaryRequestOf(userId, day));
-  return fromBinary(GetSummaryResponseSchema, await getSummary(database.pool, memo, request, signal));
+  return fromBinary(GetSummaryResponseSchema, await getSummary(database.pool, memo, request, caller));
 }
 
 const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });
@@ -85,7 +86,7 @@ describe("what is kept", { retry: 3 }, () => {
     expect(counts(memo)).toEqual({ hits: 0, misses: 1 });
     await using _ = await lockTables(database);
     // Whoever needs the database would wait for ever.
-    expect(await leapDay(memo, learner, AbortSignal.timeout(5_000))).toEqual(first);
+    expect(await leapDay(memo, learner, { signal: AbortSignal.timeout(5_000) })).toEqual(first);
     expect(counts(memo)).toEqual({ hits: 1, misses: 1 });
     expect(memo.bytes).toBeGreaterThan(0);
   });
@@ -168,7 +169,7 @@ describe("equal questions at the same time", { retry: 3 }, () => {
     const memo = newMemo();
     await using lock = await lockTables(database);
     const controllers = [0, 1, 2].map(() => new AbortController());
-    const outcomes = Promise.allSettled(controllers.map(({ signal }) => leapDay(memo, learner, signal)));
+    const outcomes = Promise.allSettled(controllers.map((controller) => leapDay(memo, learner, controller)));
     await lock.waitForBlocked(1);
     for (const quitter of quitters) {
       controllers[quitter]?.abort(new Error("gave up"));
@@ -187,7 +188,7 @@ describe("equal questions at the same time", { retry: 3 }, () => {
     const memo = newMemo();
     await using lock = await lockTables(database);
     const controller = new AbortController();
-    const outcomes = Promise.allSettled([1, 2, 3].map(() => leapDay(memo, learner, controller.signal)));
+    const outcomes = Promise.allSettled([1, 2, 3].map(() => leapDay(memo, learner, controller)));
     await lock.waitForBlocked(1);
     controller.abort();
     await lock.waitForBlocked(0);

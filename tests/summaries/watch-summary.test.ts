@@ -212,7 +212,7 @@ describe("inside", () => {
     await notifications.close();
   });
 
-  const never = new AbortController().signal;
+  const never = new AbortController();
   const record = (userId: string, timestamp: bigint) =>
     writer.record({ requestId: randomUUID(), userId, wordCount: 1, timestamp, hasTimestamp: true }, never);
   const nowMicros = () => BigInt(Date.now()) * 1000n;
@@ -222,7 +222,7 @@ describe("inside", () => {
     const controller = new AbortController();
     onTestFinished(() => controller.abort());
     const message = create(GetSummaryRequestSchema, summaryRequestOf(userId, threeDays));
-    const answers = watchSummary(pool, changes, message, controller.signal, never, heartbeatMs);
+    const answers = watchSummary(pool, changes, message, controller.signal, never.signal, heartbeatMs);
     return { controller, ...follow(answers[Symbol.asyncIterator]()) };
   }
 

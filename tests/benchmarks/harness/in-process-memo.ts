@@ -29,7 +29,7 @@ export async function createInProcessMemo(database: BenchmarkDatabase): Promise<
   while (!notifications.isCurrent()) await sleep(10);
   return {
     memo,
-    ask: (request) => getSummary(pool, memo, request, new AbortController().signal),
+    ask: (request) => getSummary(pool, memo, request, new AbortController()),
     async [Symbol.asyncDispose]() {
       watched.close();
       await notifications.close();
