@@ -33,45 +33,70 @@ export async function recordEntries(
   for (const entry of entries) {
     if (!first.has(entry.requestId)) first.set(entry.requestId, entry);
   }
-  const { created, known } = await createOrFind(parts, first);
+  const distinct = [...first.values()];
+  const inserted = await create(parts, distinct);
+  // As a rule all of them are new.
+  if (inserted.length === entries.length) return inserted.map((stored) => ({ stored, isNew: true }));
+
+  const created = [...inserted];
+  const known: StoredEntry[] = [];
+  let open = without(distinct, inserted);
+  while (open.length > 0) {
+    // A second statement, for the first cannot see what another transaction committed while it ran.
+    const found = await find(parts, open);
+    known.push(...found);
+    // What was deleted between the two is free again.
+    const free = without(open, found);
+    const insertedNow = free.length > 0 ? await create(parts, free) : [];
+    created.push(...insertedNow);
+    open = without(free, insertedNow);
+  }
+  const createdById = byId(created);
+  const knownById = byId(known);
   return entries.map((entry) => {
-    const stored = created.get(entry.requestId) ?? known.get(entry.requestId);
+    const { requestId } = entry;
+    const stored = createdById.get(requestId) ?? knownById.get(requestId);
     if (stored === undefined) throw new Error("an entry was neither created nor found");
-    return { stored, isNew: created.has(entry.requestId) && first.get(entry.requestId) === entry };
+    return { stored, isNew: createdById.has(requestId) && first.get(requestId) === entry };
   });
 }
 
-type EntriesById = Map<string, StoredEntry>;
-
-/** @param entries by request_id */
-async function createOrFind(
+/** @returns those that are new, in the same order */
+async function create(
   { pool, changes }: RecordingParts,
-  entries: ReadonlyMap<string, NewEntry>,
-): Promise<{ created: EntriesById; known: EntriesById }> {
-  const created: EntriesById = new Map();
-  const known: EntriesById = new Map();
-  let open = [...entries.values()];
-  while (open.length > 0) {
-    const watchedIds = changes.watched.among(open.map(({ userId }) => userId));
-    const inserted = await retryOnContention(() => insertEntries(pool, open, watchedIds));
-    for (const entry of inserted.created) created.set(entry.requestId, entry);
-    for (const { userId, timestamp } of inserted.told) {
-      changes.announce(userId, { from: timestamp, to: timestamp });
-    }
-    // A second statement, for the first cannot see what another transaction committed while it ran.
-    const missing = open.filter(({ requestId }) => !created.has(requestId));
-    if (missing.length > 0) {
-      for (const entry of await findEntries(
-        pool,
-        missing.map(({ requestId }) => requestId),
-      )) {
-        known.set(entry.requestId, entry);
-        // Another instance may have recorded it a moment ago, and its news be still on the way.
-        changes.announce(entry.userId, { from: entry.timestamp, to: entry.timestamp });
-      }
-    }
-    // What was deleted between the two is free again.
-    open = missing.filter(({ requestId }) => !known.has(requestId));
-  }
-  return { created, known };
+  entries: readonly NewEntry[],
+): Promise<readonly StoredEntry[]> {
+  const watchedIds = changes.watched.among(entries.map(({ userId }) => userId));
+  const { created, told } = await retryOnContention(() => insertEntries(pool, entries, watchedIds));
+  announce(changes, told);
+  return created;
+}
+
+/** @returns what is stored under their request_ids */
+async function find(
+  { pool, changes }: RecordingParts,
+  entries: readonly NewEntry[],
+): Promise<readonly StoredEntry[]> {
+  const found = await findEntries(
+    pool,
+    entries.map(({ requestId }) => requestId),
+  );
+  // Another instance may have recorded them a moment ago, and its news be still on the way.
+  announce(changes, found);
+  return found;
+}
+
+function announce(changes: LearnerChanges, entries: readonly StoredEntry[]): void {
+  for (const { userId, timestamp } of entries) changes.announce(userId, { from: timestamp, to: timestamp });
+}
+
+/** @param done some of them, by their request_ids */
+function without(entries: readonly NewEntry[], done: readonly StoredEntry[]): readonly NewEntry[] {
+  if (done.length === entries.length) return [];
+  const doneIds = new Set(done.map(({ requestId }) => requestId));
+  return entries.filter(({ requestId }) => !doneIds.has(requestId));
+}
+
+function byId(entries: readonly StoredEntry[]): ReadonlyMap<string, StoredEntry> {
+  return new Map(entries.map((entry) => [entry.requestId, entry]));
 }

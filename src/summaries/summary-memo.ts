@@ -119,7 +119,7 @@ export class SummaryMemo<Value> {
 
   #forget(learner: string): void {
     // Deleting a value drops its key from this set, which an iteration bears.
-    for (const key of this.#keysOfLearner.get(learner) ?? none) this.#values.delete(key);
+    for (const key of this.#keysOfLearner.get(learner) ?? []) this.#values.delete(key);
     for (const computation of this.#computations.values()) {
       if (computation.learner === learner) computation.isOutdated = true;
     }
@@ -130,5 +130,3 @@ export class SummaryMemo<Value> {
     for (const computation of this.#computations.values()) computation.isOutdated = true;
   }
 }
-
-const none: ReadonlySet<string> = new Set();

@@ -21,7 +21,7 @@ export interface SummaryRequest {
   /** Begins where the page begins. */
   readonly range: SummaryRange;
   /** What the request for the next page must have in common with this one. */
-  readonly paging: readonly unknown[];
+  readonly paging: readonly (string | number | boolean)[];
 }
 
 /**
@@ -50,7 +50,16 @@ export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
     omitEmptyPeriods,
     movingAverageWindow,
   };
-  const paging = ["GetSummary", granularity, ...Object.values(whole)];
+  const paging = [
+    "GetSummary",
+    granularity,
+    userId,
+    String(whole.from),
+    String(whole.to),
+    whole.timeZone,
+    omitEmptyPeriods,
+    movingAverageWindow,
+  ];
   const isFirstPage = pageToken === "";
   return {
     granularity,
@@ -66,9 +75,7 @@ export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
 
 /** @returns equal texts for requests whose answers are equal, next_page_token and all, and for no others */
 export function canonicalKey({ paging, range: { from, isFirstPage, pageSize } }: SummaryRequest): string {
-  return JSON.stringify([...paging, from, isFirstPage, pageSize], (_, value) =>
-    typeof value === "bigint" ? String(value) : value,
-  );
+  return JSON.stringify([...paging, String(from), isFirstPage, pageSize]);
 }
 
 /** @param next the first instant of the next page, in seconds since 1970; undefined if there is none */
