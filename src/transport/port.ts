@@ -93,9 +93,12 @@ export async function listen(
   });
   // Most calls end before it is worth a timer to watch them.
   const young = new Set<Http2Stream>();
+  const forget = function (this: Http2Stream) {
+    young.delete(this);
+  };
   http2.on("stream", (call) => {
     young.add(call);
-    call.once("close", () => young.delete(call));
+    call.on("close", forget);
   });
   const watchOlder = () => {
     for (const call of young) call.on("timeout", breakOffStalled).setTimeout(idleMs);
