@@ -1,7 +1,8 @@
+import { toBinary } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import type pg from "pg";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { GetSummaryResponseSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { type GetSummaryResponse, GetSummaryResponseSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { file_google_rpc_error_details } from "#gen/google/rpc/error_details_pb.js";
 import { Health } from "#gen/health/v1/health_pb.js";
 import type { LearnerChanges } from "./database/learner-changes.ts";
@@ -12,13 +13,16 @@ import type { EntryWriter } from "./entries/entry-writer.ts";
 import { importEntries } from "./entries/import-entries.ts";
 import { listEntries } from "./entries/list-entries.ts";
 import type { RecentEntries } from "./entries/recent-entries.ts";
-import { type EncodedSummary, getSummary } from "./summaries/get-summary.ts";
+import { getSummary } from "./summaries/get-summary.ts";
 import type { SummaryMemo } from "./summaries/summary-memo.ts";
 import { watchSummary } from "./summaries/watch-summary.ts";
 import { createHealthService } from "./transport/health.ts";
 import type { Readiness } from "./transport/readiness.ts";
 import { serveReflection } from "./transport/reflection.ts";
-import { encodedMessage } from "./transport/unary/encoded-message.ts";
+import { EncodedMessage } from "./transport/unary/encoded-message.ts";
+
+/** What is memoized of a summary. */
+export type EncodedSummary = EncodedMessage<typeof GetSummaryResponseSchema>;
 
 /** What the methods work on. */
 interface Parts {
@@ -48,10 +52,14 @@ export function createRoutes({
       deleteEntry: (request) => deleteEntry({ pool, recent, changes }, request),
       deleteUserEntries: (request) => deleteUserEntries({ pool, recent, changes }, request),
       getSummary: async (request, caller) =>
-        encodedMessage(GetSummaryResponseSchema, await getSummary(pool, memo, request, caller)),
+        (await getSummary({ pool, memo, encode: encodeSummary }, request, caller)).toMessage(),
       watchSummary: (request, { signal }) => watchSummary(pool, changes, request, signal, readiness.draining),
     });
     router.service(Health, createHealthService(readiness, [LearningLogService.typeName]));
     serveReflection(router, [LearningLogService, Health], [file_google_rpc_error_details]);
   };
+}
+
+export function encodeSummary(answer: GetSummaryResponse): EncodedSummary {
+  return new EncodedMessage(GetSummaryResponseSchema, toBinary(GetSummaryResponseSchema, answer));
 }

@@ -11,8 +11,7 @@ import { WatchedLearners } from "./database/watched-learners.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
 import { StartupError } from "./errors/startup-error.ts";
-import { createRoutes } from "./routes.ts";
-import { summaryBytes } from "./summaries/get-summary.ts";
+import { createRoutes, type EncodedSummary } from "./routes.ts";
 import { SummaryMemo } from "./summaries/summary-memo.ts";
 import type { Log } from "./telemetry/log.ts";
 import { createErrorInterceptor } from "./transport/error-interceptor.ts";
@@ -57,7 +56,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   const watched = new WatchedLearners(pool, notifications, log);
   started.defer(() => watched.close());
   const changes = new LearnerChanges(notifications, watched);
-  const memo = new SummaryMemo(changes, config.summaryCacheBytes, summaryBytes);
+  const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
   notifications.start();
   started.defer(() => within(closingMs, notifications.close()));
   const recording = { pool, changes };

@@ -1,13 +1,22 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type pg from "pg";
-import { type GetSummaryRequest, GetSummaryResponseSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
+import {
+  type GetSummaryRequest,
+  type GetSummaryResponse,
+  GetSummaryResponseSchema,
+} from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { Caller } from "../caller.ts";
 import { periodSummary, summarize } from "./summarize.ts";
 import type { SummaryMemo } from "./summary-memo.ts";
 import { canonicalKey, nextPageToken, summaryRequest } from "./summary-request.ts";
 
-/** A GetSummaryResponse in binary form: what is memoized, for it takes a sixteenth of the message's memory. */
-export type EncodedSummary = Uint8Array<ArrayBuffer>;
+/** What summaries are made of, and memoized in. */
+export interface SummaryParts<Encoded> {
+  readonly pool: pg.Pool;
+  readonly memo: SummaryMemo<Encoded>;
+  /** What is memoized of an answer: its binary form takes a sixteenth of the message's memory. */
+  encode(answer: GetSummaryResponse): Encoded;
+}
 
 /**
  * Adds up one learner's entries per period; from memory where nothing can have changed.
@@ -16,29 +25,23 @@ export type EncodedSummary = Uint8Array<ArrayBuffer>;
  * @param caller whoever gives up cancels the statement, unless others wait for the same one
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does
  */
-export function getSummary(
-  pool: pg.Pool,
-  memo: SummaryMemo<EncodedSummary>,
+export function getSummary<Encoded>(
+  { pool, memo, encode }: SummaryParts<Encoded>,
   message: GetSummaryRequest,
   caller: Caller,
-): Promise<EncodedSummary> {
+): Promise<Encoded> {
   const request = summaryRequest(message);
   const question = {
     userId: message.userId,
     key: canonicalKey(request),
-    async compute(computationSignal: AbortSignal) {
-      const { periods, next, isClosed } = await summarize(pool, request, computationSignal);
-      const response = create(GetSummaryResponseSchema, {
+    async compute(signal: AbortSignal) {
+      const { periods, next, isClosed } = await summarize(pool, request, signal);
+      const answer = create(GetSummaryResponseSchema, {
         periods: periods.map(periodSummary),
         nextPageToken: nextPageToken(request, next),
       });
-      return { value: toBinary(GetSummaryResponseSchema, response), isClosed };
+      return { value: encode(answer), isClosed };
     },
   };
   return memo.answer(question, caller);
-}
-
-/** About what the memo takes for a summary, in bytes: there are a few objects around it. */
-export function summaryBytes({ byteLength }: EncodedSummary): number {
-  return 500 + byteLength;
 }

@@ -1,11 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   GetSummaryRequestSchema,
   type GetSummaryResponse,
-  GetSummaryResponseSchema,
   Granularity,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { Caller } from "../../src/caller.ts";
@@ -13,7 +12,7 @@ import { changesChannel } from "../../src/database/learner-changes.ts";
 import { learnerKey } from "../../src/database/learner-key.ts";
 import { leaseMs } from "../../src/database/notifications.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
-import { type EncodedSummary, getSummary, summaryBytes } from "../../src/summaries/get-summary.ts";
+import { getSummary } from "../../src/summaries/get-summary.ts";
 import { SummaryMemo } from "../../src/summaries/summary-memo.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
@@ -58,7 +57,7 @@ const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, i
 // Until it has listened for a while, every write tells of itself.
 beforeEach(() => eventually(() => expect(changes.watched.among(["anybody"])).toEqual([])));
 
-const newMemo = () => new SummaryMemo<EncodedSummary>(changes, 1_000_000, summaryBytes);
+const newMemo = () => new SummaryMemo<GetSummaryResponse>(changes, 1_000_000, () => 1_000);
 /** A memo of texts, each of which takes as many bytes as it has letters, and its key's. */
 const newTextMemo = () => new SummaryMemo<string>(changes, 1_000, (text) => text.length);
 
@@ -66,14 +65,14 @@ const record = (userId: string, timestamp: bigint) =>
   writer.record({ requestId: randomUUID(), userId, wordCount: 1, timestamp, hasTimestamp: true }, never);
 
 /** The summary of the leap day of 2024. */
-async function leapDay(
-  memo: SummaryMemo<EncodedSummary>,
+function leapDay(
+  memo: SummaryMemo<GetSummaryResponse>,
   userId: string,
   caller: Caller = never,
 ): Promise<GetSummaryResponse> {
   const day = { from: noon, to: noon, granularity: Granularity.DAY, timeZone: "UTC" };
   const request = create(GetSummaryRequestSchema, summaryRequestOf(userId, day));
-  return fromBinary(GetSummaryResponseSchema, await getSummary(database.pool, memo, request, caller));
+  return getSummary({ pool: database.pool, memo, encode: (answer) => answer }, request, caller);
 }
 
 const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });

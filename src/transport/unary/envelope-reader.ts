@@ -1,10 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { compressedFlag, type EnvelopedMessage } from "@connectrpc/connect/protocol";
+import { prefixBytes } from "./envelope.ts";
 import { messageTooLarge } from "./read-limit.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
-
-/** One byte of flags, and the length in four bytes. */
-export const prefixBytes = 5;
 
 /**
  * Reads what the body of a unary call over gRPC and gRPC-Web should hold: one message in an envelope. It reads on up

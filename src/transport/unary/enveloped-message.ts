@@ -8,7 +8,9 @@ import {
   envelopeDecompress,
   type Serialization,
 } from "@connectrpc/connect/protocol";
-import { EnvelopeReader, prefixBytes } from "./envelope-reader.ts";
+import { reuseEnvelope } from "./encoded-message.ts";
+import { fillEnvelope, prefixBytes } from "./envelope.ts";
+import { EnvelopeReader } from "./envelope-reader.ts";
 import type { BodyReader, Exchange } from "./exchange.ts";
 
 /** How messages become bytes. */
@@ -106,7 +108,9 @@ export function envelop(
   { serialization, compression }: Encoding,
   compressMinBytes: number,
 ): Uint8Array | Promise<Uint8Array> {
-  return envelopBytes(0, serialization.serialize(message), compression, compressMinBytes);
+  const data = serialization.serialize(message);
+  const known = compression === null ? reuseEnvelope(message, data) : undefined;
+  return known ?? envelopBytes(0, data, compression, compressMinBytes);
 }
 
 /** @param flags without that of compression */
@@ -122,11 +126,9 @@ export function envelopBytes(
   );
 }
 
-/** As encodeEnvelope of connect does, but in memory from Node's pool: an ArrayBuffer for each answer is dear. */
+/** In memory from Node's pool: an ArrayBuffer for each answer is dear. */
 function withPrefix(flags: number, data: Uint8Array): Uint8Array {
   const envelope = Buffer.allocUnsafe(prefixBytes + data.byteLength);
-  envelope[0] = flags;
-  envelope.writeUInt32BE(data.byteLength, 1);
-  envelope.set(data, prefixBytes);
+  fillEnvelope(envelope, flags, data);
   return envelope;
 }

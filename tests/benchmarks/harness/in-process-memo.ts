@@ -5,7 +5,8 @@ import { LearnerChanges } from "../../../src/database/learner-changes.ts";
 import { Notifications } from "../../../src/database/notifications.ts";
 import { createPool } from "../../../src/database/pool.ts";
 import { WatchedLearners } from "../../../src/database/watched-learners.ts";
-import { type EncodedSummary, getSummary, summaryBytes } from "../../../src/summaries/get-summary.ts";
+import { type EncodedSummary, encodeSummary } from "../../../src/routes.ts";
+import { getSummary } from "../../../src/summaries/get-summary.ts";
 import { SummaryMemo } from "../../../src/summaries/summary-memo.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import type { BenchmarkDatabase } from "./database.ts";
@@ -24,12 +25,12 @@ export async function createInProcessMemo(database: BenchmarkDatabase): Promise<
   const notifications = new Notifications(database.url, log);
   const watched = new WatchedLearners(pool, notifications, log);
   const changes = new LearnerChanges(notifications, watched);
-  const memo = new SummaryMemo(changes, config.summaryCacheBytes, summaryBytes);
+  const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
   notifications.start();
   while (!notifications.isCurrent()) await sleep(10);
   return {
     memo,
-    ask: (request) => getSummary(pool, memo, request, new AbortController()),
+    ask: (request) => getSummary({ pool, memo, encode: encodeSummary }, request, new AbortController()),
     async [Symbol.asyncDispose]() {
       watched.close();
       await notifications.close();

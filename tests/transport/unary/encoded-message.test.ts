@@ -1,6 +1,7 @@
 import { create, isFieldSet, toBinary, toJson } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import {
+  compressionGzip,
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
@@ -8,7 +9,7 @@ import {
 import { describe, expect, test } from "vitest";
 import { CreateEntryResponseSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { encodedMessage } from "../../../src/transport/unary/encoded-message.ts";
+import { EncodedMessage } from "../../../src/transport/unary/encoded-message.ts";
 import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
 import { adapters, pathOf, serve } from "./adapters.ts";
 
@@ -17,7 +18,8 @@ const response = create(CreateEntryResponseSchema, {
   alreadyExisted: true,
 });
 const bytes = toBinary(CreateEntryResponseSchema, response);
-const createEntry = () => encodedMessage(CreateEntryResponseSchema, bytes);
+const encoded = new EncodedMessage(CreateEntryResponseSchema, bytes);
+const createEntry = () => encoded.toMessage();
 
 describe.for(Object.entries(adapters))(
   "a handler of %s that answers with an encoded message",
@@ -31,8 +33,12 @@ describe.for(Object.entries(adapters))(
       ["Connect", createConnectTransport, false],
     ] as const)("over %s is understood (%#)", async ([, createTransport, useBinaryFormat]) => {
       const baseUrl = await serve(adapter, { createEntry });
-      const transport = createTransport({ baseUrl, useBinaryFormat, httpVersion: "2" });
-      expect(await createClient(LearningLogService, transport).createEntry({})).toEqual(response);
+      for (const acceptCompression of [[], [compressionGzip]]) {
+        const options = { baseUrl, useBinaryFormat, httpVersion: "2", acceptCompression } as const;
+        const client = createClient(LearningLogService, createTransport(options));
+        // The second answer comes from the same bytes.
+        for (let call = 0; call < 2; call += 1) expect(await client.createEntry({})).toEqual(response);
+      }
     });
   },
 );
@@ -42,14 +48,16 @@ describe("an encoded message", () => {
     const message = createEntry();
     expect(toJson(CreateEntryResponseSchema, message)).toEqual(toJson(CreateEntryResponseSchema, response));
     expect({ ...message }).toEqual({ ...response });
-    const empty = encodedMessage(CreateEntryResponseSchema, new Uint8Array());
+    const empty = new EncodedMessage(CreateEntryResponseSchema, new Uint8Array()).toMessage();
     expect(isFieldSet(empty, CreateEntryResponseSchema.field.entry)).toBe(false);
   });
 
   test("goes over the wire as it is, if the limit allows", async () => {
     // The same message with its fields the other way round: nobody writes it like that.
     const reversed = new Uint8Array([...bytes.subarray(-2), ...bytes.subarray(0, -2)]);
-    const methods = { createEntry: () => encodedMessage(CreateEntryResponseSchema, reversed) };
+    const methods = {
+      createEntry: () => new EncodedMessage(CreateEntryResponseSchema, reversed).toMessage(),
+    };
     const post = async (writeMaxBytes: number) => {
       const url = await serve(unaryNodeAdapter, methods, { writeMaxBytes });
       const headers = { "content-type": "application/proto" };
