@@ -15,6 +15,9 @@ export interface EntryWriterLimits {
   readonly maxPendingRows: number;
 }
 
+/** So many rows are not shared any further: a statement of fewer takes nearly as long. */
+const sharedRows = 32;
+
 /** A call that waits for its statement. */
 interface Waiting {
   readonly entry: NewEntry;
@@ -42,6 +45,8 @@ export class EntryWriter {
   readonly #limits: EntryWriterLimits;
   readonly #waiting = new Set<Waiting>();
   #statements = 0;
+  /** How many single entries are under way. */
+  #sentRows = 0;
   #pendingRows = 0;
   #draining = false;
   readonly #drained = Promise.withResolvers<void>();
@@ -119,14 +124,22 @@ export class EntryWriter {
     if (this.#draining && this.#pendingRows === 0) this.#drained.resolve();
   }
 
-  /** Starts as many statements as may be under way, while there is something to write. */
+  /**
+   * Starts as many statements as may be under way, while there is something to write. Each takes an even share: those
+   * who are answered together come back together, so that a large and a small one would stay large and small.
+   */
   #send(): void {
-    while (this.#statements < this.#limits.maxStatements && this.#waiting.size > 0) {
-      const group = this.#waiting.values().take(this.#limits.maxStatementRows).toArray();
+    const { maxStatements, maxStatementRows } = this.#limits;
+    while (this.#statements < maxStatements && this.#waiting.size > 0) {
+      const share = Math.ceil((this.#waiting.size + this.#sentRows) / maxStatements);
+      const rows = Math.min(Math.max(share, sharedRows), maxStatementRows);
+      const group = this.#waiting.values().take(rows).toArray();
       for (const waiting of group) this.#waiting.delete(waiting);
       this.#statements += 1;
+      this.#sentRows += group.length;
       void this.#write(group).then(() => {
         this.#statements -= 1;
+        this.#sentRows -= group.length;
         this.#send();
       });
     }
