@@ -60,6 +60,7 @@ export function createRoutes({
   };
 }
 
+/** How summaries are memoized. */
 export function encodeSummary(answer: GetSummaryResponse): EncodedSummary {
   return new EncodedMessage(GetSummaryResponseSchema, toBinary(GetSummaryResponseSchema, answer));
 }

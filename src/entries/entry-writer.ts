@@ -15,8 +15,8 @@ export interface EntryWriterLimits {
   readonly maxPendingRows: number;
 }
 
-/** So many rows are not shared any further: a statement of fewer takes nearly as long. */
-const sharedRows = 32;
+/** A statement of fewer rows takes nearly as long. */
+const minShareRows = 32;
 
 /** A call that waits for its statement. */
 interface Waiting {
@@ -132,7 +132,7 @@ export class EntryWriter {
     const { maxStatements, maxStatementRows } = this.#limits;
     while (this.#statements < maxStatements && this.#waiting.size > 0) {
       const share = Math.ceil((this.#waiting.size + this.#sentRows) / maxStatements);
-      const rows = Math.min(Math.max(share, sharedRows), maxStatementRows);
+      const rows = Math.min(Math.max(share, minShareRows), maxStatementRows);
       const group = this.#waiting.values().take(rows).toArray();
       for (const waiting of group) this.#waiting.delete(waiting);
       this.#statements += 1;

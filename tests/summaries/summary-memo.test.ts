@@ -247,13 +247,15 @@ describe("what is forgotten", () => {
     expect(await memo.answer({ ...question("key", "new"), userId }, never)).toBe("new");
   });
 
-  // Needs the news to be heard, as what is kept does.
+  // These need the news to be heard, as what is kept does, or that it is not heard again for half a second.
   test("one of another learner is kept", { retry: 3 }, async () => {
     const memo = await recordWhileComputing(randomUUID(), randomUUID());
     expect(await memo.answer(question("key", "new"), never)).toBe("old");
   });
 
-  test("nothing comes from memory while nothing is heard, nor what was kept before", async () => {
+  test("nothing comes from memory while nothing is heard, nor what was kept before", {
+    retry: 3,
+  }, async () => {
     const memo = newTextMemo();
     const ask = (value: string) => memo.answer(question("key", value), never);
     expect(await ask("before")).toBe("before");
@@ -277,7 +279,8 @@ describe("what is forgotten", () => {
 describe("what is told to the other instances", () => {
   const learnersOf = (payload: string) => payload.split(",").map((change) => change.split(":")[0]);
 
-  test("a late write, and none at the present time", async () => {
+  // An instance that has not heard the news for half a second tells of every write.
+  test("a late write, and none at the present time", { retry: 3 }, async () => {
     const payloads = await listenTo(database, changesChannel);
     const [punctual, early, late] = [randomUUID(), randomUUID(), randomUUID()];
     await record(punctual, nowMicros());
