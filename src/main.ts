@@ -9,7 +9,7 @@ import { createLog } from "./telemetry/log.ts";
 
 // Closed streams of HTTP/2 stay until all garbage is collected, and by default the heap may grow fourfold before that:
 // under a load of writes, the process would take 390 MB instead of 240.
-setFlagsFromString("--heap-growing-percent=50");
+setFlagsFromString("--heap-growing-percent=75");
 
 try {
   const config = readConfig(process.env);

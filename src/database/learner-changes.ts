@@ -43,7 +43,8 @@ const quarterMicros = 900_000_000n;
 
 /** Who wants to know of changes. */
 export interface ChangeListener {
-  onChange(learner: string, range: ChangedRange): void;
+  /** @param learner a learner key */
+  onChange(learner: string): void;
   /** Any learner's entries may have changed. */
   onGap(): void;
 }
@@ -93,23 +94,26 @@ export class LearnerChanges {
 
   /** This instance has committed a change of that learner. */
   announce(userId: string, range: ChangedRange): void {
-    this.#tell(learnerKey(userId), range);
+    const learner = learnerKey(userId);
+    this.#tellListeners(learner);
+    this.#tellFollowers(learner, range);
   }
 
   #receive(payload: string): void {
     const changes = payload === everyChange ? [] : payload.split(",");
     if (changes.length === 0) this.#gap();
     for (const change of changes) {
-      const [learner = "", first = "", last = ""] = change.split(":");
-      this.#tell(learner, {
-        from: BigInt(first) * quarterMicros,
-        to: (BigInt(last) + 1n) * quarterMicros - 1n,
-      });
+      const learner = change.slice(0, change.indexOf(":"));
+      this.#tellListeners(learner);
+      if (this.#followers.has(learner)) this.#tellFollowers(learner, rangeOf(change));
     }
   }
 
-  #tell(learner: string, range: ChangedRange): void {
-    for (const listener of this.#listeners) listener.onChange(learner, range);
+  #tellListeners(learner: string): void {
+    for (const listener of this.#listeners) listener.onChange(learner);
+  }
+
+  #tellFollowers(learner: string, range: ChangedRange): void {
     for (const follower of this.#followers.get(learner) ?? []) follower.onChange(range);
   }
 
@@ -119,4 +123,10 @@ export class LearnerChanges {
       for (const follower of followers) follower.onGap();
     }
   }
+}
+
+/** @param change of a payload, as in `learner:first:last` */
+function rangeOf(change: string): ChangedRange {
+  const [, first = "", last = ""] = change.split(":");
+  return { from: BigInt(first) * quarterMicros, to: (BigInt(last) + 1n) * quarterMicros - 1n };
 }
