@@ -20,6 +20,7 @@ import { promisify } from "node:util";
 import pg from "pg";
 import { StartupError } from "../errors/startup-error.ts";
 import type { Log } from "../telemetry/log.ts";
+import { lastFatalLine, logSize } from "./server-log.ts";
 import { type Account, unprivilegedAccount } from "./unprivileged-account.ts";
 
 const run = promisify(execFile);
@@ -165,9 +166,9 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
       `--log=${logFile}`,
       `--options=${flags.join(" ")}`,
     ];
-    const logSize = await sizeOf(logFile);
+    const loggedBefore = await logSize(logFile);
     await run(pg_ctl, args, as).catch(async (error: unknown) => {
-      const reason = (await lastFatalLine(logFile, logSize)) ?? reasonOf(error);
+      const reason = (await lastFatalLine(logFile, loggedBefore)) ?? reasonOf(error);
       const message = `the embedded PostgreSQL in DATA_DIR ${dataDir} does not start: ${reason}`;
       throw passingReason.test(reason)
         ? new PassingError(message, serverPatienceMs)
@@ -271,27 +272,6 @@ async function freePort(): Promise<string> {
   await new Promise((resolve) => server.close(resolve));
   // A TCP server's address is an object.
   return String((address as { port: number }).port);
-}
-
-async function sizeOf(file: string): Promise<number> {
-  return stat(file).then(
-    ({ size }) => size,
-    () => 0,
-  );
-}
-
-/**
- * What the server could not do; not what the dying connections of an earlier one say meanwhile.
- *
- * @param start where in the file to begin, in bytes
- */
-async function lastFatalLine(logFile: string, start: number): Promise<string | undefined> {
-  const bytes = await readFile(logFile).catch(() => Buffer.alloc(0));
-  const lines = bytes.subarray(start).toString().split("\n");
-  const last = lines.findLast(
-    (line) => /\b(FATAL|PANIC|could not|cannot)\b/.test(line) && !/terminating connection/.test(line),
-  );
-  return last?.replace(/^.*?(FATAL|PANIC): +/, "");
 }
 
 function nameOf({ uid }: Account): string {

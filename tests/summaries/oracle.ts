@@ -93,7 +93,7 @@ function firstInstantsOf(
 
 const dayMicros = 86_400_000_000n;
 
-/** As long as any period of the granularity, but for changes of the clock. */
+/** How long the longest period of the granularity is, but for changes of the clock. */
 const longestHours: Readonly<Record<Granularity, bigint>> = {
   [Granularity.UNSPECIFIED]: 0n,
   [Granularity.HOUR]: 1n,
