@@ -168,8 +168,11 @@ describe("a caller that gives up", () => {
     caller.abort();
     expect(await call).toMatchObject({ code: Code.Canceled });
     await lock.release();
+    // A retry at once could pass the statement that the lock has just let go, and be the first.
+    const aggregates = () => aggregatesOf(service.database.pool, userId);
+    await expect.poll(aggregates, { timeout: 10_000 }).toMatchObject({ entries: 1 });
     expect(await client().createEntry(entry)).toMatchObject({ alreadyExisted: true });
-    expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 1 });
+    expect(await aggregates()).toMatchObject({ entries: 1 });
   });
 });
 
