@@ -51,6 +51,9 @@ function createServerFor({ httpVersion, useTls, serverCreds, clientTlsCert }: Se
     return server;
   }
   const server = useTls ? https.createServer(tls) : createServer();
+  // After an answer of more than 64 KiB, Node may still hold back what it reads when the next request comes; over TLS it
+  // then takes a body that follows in a record of its own for a parse error, and drops the connection.
+  if (useTls) server.maxRequestsPerSocket = 1;
   server.on("request", listeners.request);
   return server;
 }
