@@ -41,14 +41,6 @@ export function changePayload(userId: string, { from, to }: ChangedRange): strin
 
 const quarterMicros = 900_000_000n;
 
-/** Who wants to know of changes. */
-export interface ChangeListener {
-  /** @param learner a learner key */
-  onChange(learner: string): void;
-  /** Any learner's entries may have changed. */
-  onGap(): void;
-}
-
 /** Who wants to know of one learner's changes. */
 export interface ChangeFollower {
   onChange(range: ChangedRange): void;
@@ -60,7 +52,6 @@ export interface ChangeFollower {
 export class LearnerChanges {
   readonly watched: WatchedLearners;
   readonly #notifications: Notifications;
-  readonly #listeners = new Set<ChangeListener>();
   readonly #followers = new Map<string, Set<ChangeFollower>>();
 
   constructor(notifications: Notifications, watched: WatchedLearners) {
@@ -77,10 +68,6 @@ export class LearnerChanges {
     return this.#notifications.isCurrent();
   }
 
-  subscribe(listener: ChangeListener): void {
-    this.#listeners.add(listener);
-  }
-
   /** @param learner a learner key */
   follow(learner: string, follower: ChangeFollower): void {
     this.#followers.set(learner, (this.#followers.get(learner) ?? new Set()).add(follower));
@@ -94,31 +81,26 @@ export class LearnerChanges {
 
   /** This instance has committed a change of that learner. */
   announce(userId: string, range: ChangedRange): void {
-    const learner = learnerKey(userId);
-    this.#tellListeners(learner);
-    this.#tellFollowers(learner, range);
+    // A learner's key takes longer to make than all else here.
+    if (this.#followers.size === 0) return;
+    for (const follower of this.#followers.get(learnerKey(userId)) ?? []) follower.onChange(range);
   }
 
   #receive(payload: string): void {
-    const changes = payload === everyChange ? [] : payload.split(",");
-    if (changes.length === 0) this.#gap();
-    for (const change of changes) {
-      const learner = change.slice(0, change.indexOf(":"));
-      this.#tellListeners(learner);
-      if (this.#followers.has(learner)) this.#tellFollowers(learner, rangeOf(change));
+    if (this.#followers.size === 0) return;
+    if (payload === everyChange) {
+      this.#gap();
+      return;
+    }
+    for (const change of payload.split(",")) {
+      const followers = this.#followers.get(change.slice(0, change.indexOf(":")));
+      if (followers === undefined) continue;
+      const range = rangeOf(change);
+      for (const follower of followers) follower.onChange(range);
     }
   }
 
-  #tellListeners(learner: string): void {
-    for (const listener of this.#listeners) listener.onChange(learner);
-  }
-
-  #tellFollowers(learner: string, range: ChangedRange): void {
-    for (const follower of this.#followers.get(learner) ?? []) follower.onChange(range);
-  }
-
   #gap(): void {
-    for (const listener of this.#listeners) listener.onGap();
     for (const followers of this.#followers.values()) {
       for (const follower of followers) follower.onGap();
     }

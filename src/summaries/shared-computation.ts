@@ -1,15 +1,11 @@
 /** A computation that one or several callers wait for; it is aborted when all of them have given up. */
 export class SharedComputation<Result> {
-  readonly learner: string;
-  /** Its learner's entries were written late since it began. */
-  isOutdated = false;
   readonly #result: Promise<Result>;
   readonly #controller = new AbortController();
   #callers = 0;
   #isSettled = false;
 
-  constructor(learner: string, compute: (signal: AbortSignal) => Promise<Result>) {
-    this.learner = learner;
+  constructor(compute: (signal: AbortSignal) => Promise<Result>) {
     // In the next microtask, when the constructor's caller can name what it made.
     this.#result = Promise.resolve().then(() => compute(this.#controller.signal));
     const settle = () => {

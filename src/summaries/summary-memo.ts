@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { Caller } from "../caller.ts";
-import type { LearnerChanges } from "../database/learner-changes.ts";
+import type { ChangeFollower, LearnerChanges } from "../database/learner-changes.ts";
 import { learnerKey } from "../database/learner-key.ts";
 import { SharedComputation } from "./shared-computation.ts";
 
@@ -17,6 +17,14 @@ export interface Question<Value> {
   /** The same for equal questions, and for no others. */
   readonly key: string;
   compute(signal: AbortSignal): Promise<Computed<Value>>;
+}
+
+/** A value, and who forgets it. */
+interface Memoized<Value> {
+  readonly value: Value;
+  /** A learner key. */
+  readonly learner: string;
+  readonly follower: ChangeFollower;
 }
 
 /**
@@ -36,8 +44,7 @@ export class SummaryMemo<Value> {
   /** How many values had to make room for others. */
   evictions = 0;
   readonly #changes: LearnerChanges;
-  readonly #values: LRUCache<string, { readonly learner: string; readonly value: Value }>;
-  readonly #keysOfLearner = new Map<string, Set<string>>();
+  readonly #values: LRUCache<string, Memoized<Value>>;
   readonly #computations = new Map<string, SharedComputation<Computed<Value>>>();
 
   /**
@@ -49,14 +56,10 @@ export class SummaryMemo<Value> {
     this.#values = new LRUCache({
       maxSize: maxBytes,
       sizeCalculation: ({ value }, key) => 2 * key.length + sizeOf(value),
-      dispose: ({ learner }, key, reason) => {
+      dispose: ({ learner, follower }, _key, reason) => {
         if (reason === "evict") this.evictions += 1;
-        this.#dropKey(learner, key);
+        changes.unfollow(learner, follower);
       },
-    });
-    changes.subscribe({
-      onChange: (learner) => this.#forget(learner),
-      onGap: () => this.#forgetAll(),
     });
   }
 
@@ -89,14 +92,20 @@ export class SummaryMemo<Value> {
 
   #begin({ userId, key, compute }: Question<Value>): SharedComputation<Computed<Value>> {
     const learner = learnerKey(userId);
-    const mayStore = this.#changes.isCurrent();
-    const computation = new SharedComputation(learner, async (signal) => {
+    let mayStore = this.#changes.isCurrent();
+    const follower = followAny(() => {
+      mayStore = false;
+    });
+    this.#changes.follow(learner, follower);
+    const computation = new SharedComputation(async (signal) => {
       try {
         const computed = await compute(signal);
-        const isUntouched = mayStore && !computation.isOutdated && this.#changes.isCurrent();
-        if (computed.isClosed && isUntouched) this.#store(learner, key, computed.value);
+        if (computed.isClosed && mayStore && this.#changes.isCurrent()) {
+          this.#store(learner, key, computed.value);
+        }
         return computed;
       } finally {
+        this.#changes.unfollow(learner, follower);
         this.#computations.delete(key);
       }
     });
@@ -105,28 +114,14 @@ export class SummaryMemo<Value> {
   }
 
   #store(learner: string, key: string, value: Value): void {
-    this.#values.set(key, { learner, value });
-    if (!this.#values.has(key)) return;
-    const keys = this.#keysOfLearner.get(learner) ?? new Set();
-    this.#keysOfLearner.set(learner, keys.add(key));
+    const follower = followAny(() => this.#values.delete(key));
+    this.#values.set(key, { value, learner, follower });
+    // A value that is larger than the memo is not kept.
+    if (this.#values.has(key)) this.#changes.follow(learner, follower);
   }
+}
 
-  #dropKey(learner: string, key: string): void {
-    const keys = this.#keysOfLearner.get(learner);
-    keys?.delete(key);
-    if (keys?.size === 0) this.#keysOfLearner.delete(learner);
-  }
-
-  #forget(learner: string): void {
-    // Deleting a value drops its key from this set, which an iteration bears.
-    for (const key of this.#keysOfLearner.get(learner) ?? []) this.#values.delete(key);
-    for (const computation of this.#computations.values()) {
-      if (computation.learner === learner) computation.isOutdated = true;
-    }
-  }
-
-  #forgetAll(): void {
-    this.#values.clear();
-    for (const computation of this.#computations.values()) computation.isOutdated = true;
-  }
+/** A follower to whom one change is as good as another. */
+function followAny(onChange: () => void): ChangeFollower {
+  return { onChange, onGap: onChange };
 }
