@@ -29,18 +29,17 @@ export async function recordEntries(
   parts: RecordingParts,
   entries: readonly NewEntry[],
 ): Promise<Recording[]> {
+  const inserted = await create(parts, entries);
+  // As a rule all of them are new.
+  if (inserted.length === entries.length) return inserted.map((stored) => ({ stored, isNew: true }));
+
   const first = new Map<string, NewEntry>();
   for (const entry of entries) {
     if (!first.has(entry.requestId)) first.set(entry.requestId, entry);
   }
-  const distinct = [...first.values()];
-  const inserted = await create(parts, distinct);
-  // As a rule all of them are new.
-  if (inserted.length === entries.length) return inserted.map((stored) => ({ stored, isNew: true }));
-
   const created = [...inserted];
   const known: StoredEntry[] = [];
-  let open = without(distinct, inserted);
+  let open = without([...first.values()], inserted);
   while (open.length > 0) {
     // A second statement, for the first cannot see what another transaction committed while it ran.
     const found = await find(parts, open);

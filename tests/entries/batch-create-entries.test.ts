@@ -144,6 +144,19 @@ describe("reports duplicates one by one,", () => {
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 2 });
   });
 
+  test("of a batch that has 20 entries 50 times, each time with other words: the first ones are recorded", async () => {
+    const userId = randomUUID();
+    const distinct = entriesOf(userId, 20);
+    const entries = Array.from({ length: 50 }, () => distinct)
+      .flat()
+      .map((entry, wordCount) => ({ ...entry, wordCount }));
+    const answer = await client().batchCreateEntries({ entries });
+    expect(answer).toMatchObject({ createdCount: 20, duplicateCount: 980 });
+    const { entries: stored } = await client().listEntries({ userId });
+    const wordsById = new Map(stored.map(({ requestId, wordCount }) => [requestId, wordCount]));
+    expect(wordsById).toEqual(new Map(distinct.map(({ requestId, wordCount }) => [requestId, wordCount])));
+  });
+
   test("of a batch that is sent again: all of it, and nothing changes", async () => {
     const userId = randomUUID();
     const entries = entriesOf(userId, 1000);

@@ -13,7 +13,8 @@ export interface Insertion {
 
 /**
  * Records those entries whose request_id is not known yet, and adds them to the aggregates, in one statement: no
- * crash can part the two. Both tables are written in the order of their keys, so that writers cannot deadlock.
+ * crash can part the two. Both tables are written in the order of their keys, so that writers cannot deadlock. Of several
+ * entries with one request_id, the first is recorded.
  *
  * As a rule all entries are new; then their request_ids need not come back. A notification can have 8000 bytes, so it
  * names 250 learners at most.
@@ -25,8 +26,8 @@ export const insertEntriesStatement = {
       INSERT INTO learning_log (request_id, user_id, word_count, timestamp)
       SELECT request_id, user_id, word_count, timestamptz 'epoch' + micros * interval '1 microsecond'
       FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::bigint[])
-        AS entry (request_id, user_id, word_count, micros)
-      ORDER BY request_id
+        WITH ORDINALITY AS entry (request_id, user_id, word_count, micros, ordinality)
+      ORDER BY request_id, ordinality
       ON CONFLICT (request_id) DO NOTHING
       RETURNING
         request_id,
@@ -79,7 +80,7 @@ interface InsertionRow {
 /**
  * Runs {@link insertEntriesStatement}.
  *
- * @param entries at least one, with different request_ids
+ * @param entries at least one
  * @param watchedIds the learners whose changes must be told of even if they are not late
  */
 export async function insertEntries(
@@ -112,7 +113,8 @@ function insertion(
   const createTime = BigInt(row.create_time_micros);
   const createdIds = row.created_ids && new Set(row.created_ids);
   const created = entries
-    .filter(({ requestId }) => createdIds === null || createdIds.has(requestId))
+    // Of several with one request_id, the first.
+    .filter(({ requestId }) => createdIds === null || createdIds.delete(requestId))
     .map(({ requestId, userId, wordCount, timestamp }) => ({
       requestId,
       userId,
