@@ -31,6 +31,7 @@ export class Http2Exchange implements Exchange {
   readonly #stream: ServedStream;
   /** Made for what is large enough to count. */
   #memory: ConnectionMemory | undefined;
+  /** While the body is read; later on it would keep the message, and V8 keeps an exchange longer than its call. */
   #reading: AnyReading | undefined;
   #trailers: OutgoingHttpHeaders | undefined;
   #isFirstChunk = true;
@@ -102,11 +103,13 @@ export class Http2Exchange implements Exchange {
     if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) reading.fail(tooMuchHeld());
     this.#isFirstChunk = false;
     reading.add(chunk);
+    if (!reading.isOpen) this.#reading = undefined;
   }
 
   endReading(): void {
     this.#isRead = true;
     this.#reading?.end();
+    this.#reading = undefined;
   }
 
   sendTrailers(): void {
