@@ -8,6 +8,7 @@ import { migrate, pendingMigrations } from "./database/migrations.ts";
 import { Notifications } from "./database/notifications.ts";
 import { createPool } from "./database/pool.ts";
 import { WatchedLearners } from "./database/watched-learners.ts";
+import { createEntryValidator } from "./entries/entry-validator.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
 import { StartupError } from "./errors/startup-error.ts";
@@ -69,7 +70,10 @@ export async function startService(config: Config, log: Log): Promise<Service> {
 
   const listeners = createListeners({
     routes: createRoutes({ pool, changes, recent, writer, memo, readiness }),
-    interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
+    interceptors: [
+      createErrorInterceptor(log),
+      createValidateInterceptor({ validator: createEntryValidator() }),
+    ],
     readiness,
     corsOrigins: config.corsOrigins,
     unaryPath: config.unaryPath,
