@@ -8,9 +8,9 @@ import { migrate, pendingMigrations } from "./database/migrations.ts";
 import { Notifications } from "./database/notifications.ts";
 import { createPool } from "./database/pool.ts";
 import { WatchedLearners } from "./database/watched-learners.ts";
-import { createEntryValidator } from "./entries/entry-validator.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
+import { createRequestValidator } from "./entries/request-validator.ts";
 import { StartupError } from "./errors/startup-error.ts";
 import { createRoutes, type EncodedSummary } from "./routes.ts";
 import { SummaryMemo } from "./summaries/summary-memo.ts";
@@ -72,7 +72,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     routes: createRoutes({ pool, changes, recent, writer, memo, readiness }),
     interceptors: [
       createErrorInterceptor(log),
-      createValidateInterceptor({ validator: createEntryValidator() }),
+      createValidateInterceptor({ validator: createRequestValidator() }),
     ],
     readiness,
     corsOrigins: config.corsOrigins,

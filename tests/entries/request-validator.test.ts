@@ -7,9 +7,9 @@ import {
   CreateEntryRequestSchema,
   ImportEntriesRequestSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
-import { createEntryValidator } from "../../src/entries/entry-validator.ts";
+import { createRequestValidator } from "../../src/entries/request-validator.ts";
 
-const ours = createEntryValidator();
+const ours = createRequestValidator();
 const protovalidate = createValidator();
 
 const uuid = fc.oneof(

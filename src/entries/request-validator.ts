@@ -11,7 +11,7 @@ import {
  * Validates any request by the rules of its schema. protovalidate keeps the path to each field that it looks at, for a
  * batch of entries most of the garbage of the call; so a batch that is valid beyond doubt does not get there.
  */
-export function createEntryValidator(): Validator {
+export function createRequestValidator(): Validator {
   const validator = createValidator();
   return {
     validate(schema, message) {
@@ -23,7 +23,7 @@ export function createEntryValidator(): Validator {
   };
 }
 
-/** Whether it is a batch that keeps the rules of its schema; one that keeps them may still be told that it does not. */
+/** Never true of a batch that breaks a rule of its schema; nearly always of one that keeps them. */
 function isPlainlyValidBatch(message: Message): boolean {
   const isBatch =
     isMessage(message, BatchCreateEntriesRequestSchema) || isMessage(message, ImportEntriesRequestSchema);
