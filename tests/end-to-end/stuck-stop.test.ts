@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { expect, test, vi } from "vitest";
 import { grpcClient } from "../support/clients.ts";
 import { startServiceProcess } from "../support/service-process.ts";
-import { lockTables } from "../support/table-lock.ts";
+import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
 // A stop waits for calls in flight, and a machine can be busy.

@@ -5,8 +5,8 @@ import { describe, expect, test } from "vitest";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
+import { lockWrites } from "../support/table-locks.ts";
 import { useTestService } from "../support/test-service.ts";
-import { lockWrites } from "../support/write-lock.ts";
 
 const service = useTestService();
 checkAggregatesAfterAll(service.database);

@@ -7,8 +7,8 @@ import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts"
 import { grpcClient } from "../support/clients.ts";
 import { conflictOf, failureOf } from "../support/failures.ts";
 import { waitForNotifications } from "../support/notification-links.ts";
+import { lockWrites } from "../support/table-locks.ts";
 import { useTestService } from "../support/test-service.ts";
-import { lockWrites } from "../support/write-lock.ts";
 
 const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00.123Z"));
 

@@ -6,8 +6,8 @@ import { ConflictPolicy } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { conflictOf, failureOf, violatedFields } from "../support/failures.ts";
+import { lockWrites } from "../support/table-locks.ts";
 import { useTestService } from "../support/test-service.ts";
-import { lockWrites } from "../support/write-lock.ts";
 
 const service = useTestService();
 checkAggregatesAfterAll(service.database);

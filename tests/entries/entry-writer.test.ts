@@ -8,8 +8,8 @@ import type { EntryWriterLimits } from "../../src/entries/entry-writer.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { failureOf } from "../support/failures.ts";
+import { lockWrites } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
-import { lockWrites } from "../support/write-lock.ts";
 import { createWritePath } from "../support/write-path.ts";
 
 const database = useTestDatabase();

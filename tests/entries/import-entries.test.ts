@@ -7,8 +7,8 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
+import { lockWrites } from "../support/table-locks.ts";
 import { useTestService } from "../support/test-service.ts";
-import { lockWrites } from "../support/write-lock.ts";
 
 const service = useTestService();
 checkAggregatesAfterAll(service.database);

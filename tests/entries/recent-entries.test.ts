@@ -10,8 +10,8 @@ import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
 import { cutNotifications, waitForNotifications } from "../support/notification-links.ts";
+import { lockWrites } from "../support/table-locks.ts";
 import { useTwoServices } from "../support/two-services.ts";
-import { lockWrites } from "../support/write-lock.ts";
 
 // An instance remembers what it recorded; whatever another instance deletes must not be answered from that.
 

@@ -4,9 +4,9 @@ import { startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
+import { lockWrites } from "../support/table-locks.ts";
 import { testConfig } from "../support/test-config.ts";
 import { useTestDatabase } from "../support/test-database.ts";
-import { lockWrites } from "../support/write-lock.ts";
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);

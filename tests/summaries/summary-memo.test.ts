@@ -20,7 +20,7 @@ import { grpcClient } from "../support/clients.ts";
 import { listenTo } from "../support/listen.ts";
 import { cutNotifications } from "../support/notification-links.ts";
 import { startOwnService } from "../support/own-service.ts";
-import { lockTables } from "../support/table-lock.ts";
+import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { createWritePath } from "../support/write-path.ts";
 import { micros, recordLearner, summaryRequestOf } from "./ask.ts";

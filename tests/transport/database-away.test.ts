@@ -8,7 +8,7 @@ import { grpcClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
 import { healthClient } from "../support/grpc-js.ts";
 import { startOwnService } from "../support/own-service.ts";
-import { lockTables } from "../support/table-lock.ts";
+import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
 // The way to the database is lost, and found again.

@@ -18,7 +18,7 @@ import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { startService } from "../../src/service.ts";
 import { transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
-import { lockTables } from "../support/table-lock.ts";
+import { lockTables } from "../support/table-locks.ts";
 import { testConfig } from "../support/test-config.ts";
 import { useTestService } from "../support/test-service.ts";
 

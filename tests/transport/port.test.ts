@@ -10,7 +10,7 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { type Listeners, listen } from "../../src/transport/port.ts";
 import { grpcClient, transports } from "../support/clients.ts";
 import { startOwnService } from "../support/own-service.ts";
-import { lockTables } from "../support/table-lock.ts";
+import { lockTables } from "../support/table-locks.ts";
 import { useTestService } from "../support/test-service.ts";
 
 const service = useTestService();

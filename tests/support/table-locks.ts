@@ -2,20 +2,29 @@ import pg from "pg";
 import { vi } from "vitest";
 import type { TestDatabase } from "./test-database.ts";
 
-/** A lock that lets everybody read the log and nobody write it. */
-export interface WriteLock extends AsyncDisposable {
+/** A lock that statements of the service wait for. */
+export interface TableLock extends AsyncDisposable {
   /** Resolves once so many statements of the service wait for the lock. */
   waitForBlocked(statements: number): Promise<void>;
-  /** Lets the writers pass. */
+  /** Lets everybody pass. */
   release(): Promise<void>;
 }
 
-/** Holds up every write, as a slow database would, until released or disposed of. */
-export async function lockWrites({ url, pool }: TestDatabase): Promise<WriteLock> {
+/** Holds up every write, as a slow database would, until released or disposed of; everybody can read. */
+export function lockWrites(database: TestDatabase): Promise<TableLock> {
+  return lock(database, "LOCK TABLE learning_log IN EXCLUSIVE MODE");
+}
+
+/** Holds up every statement of the service, reading or writing, until released or disposed of. */
+export function lockTables(database: TestDatabase): Promise<TableLock> {
+  return lock(database, "LOCK TABLE learning_log, learning_log_aggregates IN ACCESS EXCLUSIVE MODE");
+}
+
+async function lock({ url, pool }: TestDatabase, statement: string): Promise<TableLock> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   await client.query("BEGIN");
-  await client.query("LOCK TABLE learning_log IN EXCLUSIVE MODE");
+  await client.query(statement);
   let released: Promise<void> | undefined;
   const release = () => {
     released ??= client.end();
@@ -30,8 +39,9 @@ export async function lockWrites({ url, pool }: TestDatabase): Promise<WriteLock
             FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'relation'`,
           );
-          if (rows[0].blocked !== statements)
+          if (rows[0].blocked !== statements) {
             throw new Error(`${rows[0].blocked} statements wait for the lock`);
+          }
         },
         { timeout: 20_000, interval: 10 },
       );
