@@ -8,7 +8,7 @@ import { createLog } from "./telemetry/log.ts";
 // standard error if it cannot start.
 
 // Closed streams of HTTP/2 stay until all garbage is collected, and by default the heap may grow fourfold before that:
-// under a load of writes, the process would take 370 MB instead of 280.
+// under a load of writes, the process would take 370 MB instead of 270.
 setFlagsFromString("--heap-growing-percent=75");
 // What outlived collections while the process started, V8 makes among the old objects from then on. An array of entries
 // there keeps all of them until the full collection: a batch would cost the service a third more.
