@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { PoolSizes } from "./database/pools.ts";
 import type { EntryWriterLimits } from "./entries/entry-writer.ts";
 import { StartupError } from "./errors/startup-error.ts";
 import type { UnaryPath } from "./transport/listener.ts";
@@ -13,8 +14,8 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   /** The folder that holds the embedded server's data. */
   readonly dataDir: string;
-  /** How many connections to the database may be open at once. */
-  readonly databasePoolSize: number;
+  /** How many connections to the database may be open at once, for reads and for writes. */
+  readonly databasePools: PoolSizes;
   /** How much is written at once, and how much may wait for it. */
   readonly writing: EntryWriterLimits;
   /** How many entries are remembered to answer retries without the database. */
@@ -42,7 +43,8 @@ const environment = z.object({
     .refine(isPostgresUrl, "must be a URL such as postgres://user:password@host:5432/database")
     .optional(),
   DATA_DIR: z.string().default(".data"),
-  DATABASE_POOL_SIZE: wholeNumber(1, 1000).default(10),
+  DATABASE_READ_CONNECTIONS: wholeNumber(1, 1000).default(8),
+  DATABASE_WRITE_CONNECTIONS: wholeNumber(1, 1000).default(8),
   WRITE_STATEMENTS: wholeNumber(1, 100).default(2),
   WRITE_STATEMENT_ROWS: wholeNumber(1, 10_000).default(500),
   WRITE_PENDING_ROWS: wholeNumber(1, 10_000_000).default(100_000),
@@ -81,7 +83,7 @@ export function readConfig(variables: NodeJS.ProcessEnv): Config {
     port: data.PORT,
     databaseUrl: data.DATABASE_URL,
     dataDir: data.DATA_DIR,
-    databasePoolSize: data.DATABASE_POOL_SIZE,
+    databasePools: { reads: data.DATABASE_READ_CONNECTIONS, writes: data.DATABASE_WRITE_CONNECTIONS },
     writing: {
       maxStatements: data.WRITE_STATEMENTS,
       maxStatementRows: data.WRITE_STATEMENT_ROWS,

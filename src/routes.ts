@@ -1,11 +1,11 @@
 import { toBinary } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
-import type pg from "pg";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { type GetSummaryResponse, GetSummaryResponseSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { file_google_rpc_error_details } from "#gen/google/rpc/error_details_pb.js";
 import { Health } from "#gen/health/v1/health_pb.js";
 import type { LearnerChanges } from "./database/learner-changes.ts";
+import type { Pools } from "./database/pools.ts";
 import { batchCreateEntries } from "./entries/batch-create-entries.ts";
 import { createEntry } from "./entries/create-entry.ts";
 import { deleteEntry, deleteUserEntries } from "./entries/delete-entries.ts";
@@ -26,7 +26,7 @@ export type EncodedSummary = EncodedMessage<typeof GetSummaryResponseSchema>;
 
 /** What the methods work on. */
 interface Parts {
-  readonly pool: pg.Pool;
+  readonly pools: Pools;
   readonly changes: LearnerChanges;
   readonly recent: RecentEntries;
   readonly writer: EntryWriter;
@@ -36,7 +36,7 @@ interface Parts {
 
 /** Every service and method, and what answers it. */
 export function createRoutes({
-  pool,
+  pools,
   changes,
   recent,
   writer,
@@ -48,12 +48,13 @@ export function createRoutes({
       createEntry: (request, caller) => createEntry(writer, request, caller),
       batchCreateEntries: (request) => batchCreateEntries(writer, request),
       importEntries: (requests) => importEntries(writer, requests),
-      listEntries: (request, { signal }) => listEntries(pool, request, signal),
-      deleteEntry: (request) => deleteEntry({ pool, recent, changes }, request),
-      deleteUserEntries: (request) => deleteUserEntries({ pool, recent, changes }, request),
+      listEntries: (request, { signal }) => listEntries(pools.reads, request, signal),
+      deleteEntry: (request) => deleteEntry({ pool: pools.writes, recent, changes }, request),
+      deleteUserEntries: (request) => deleteUserEntries({ pool: pools.writes, recent, changes }, request),
       getSummary: async (request, caller) =>
-        (await getSummary({ pool, memo, encode: encodeSummary }, request, caller)).toMessage(),
-      watchSummary: (request, { signal }) => watchSummary(pool, changes, request, signal, readiness.draining),
+        (await getSummary({ pool: pools.reads, memo, encode: encodeSummary }, request, caller)).toMessage(),
+      watchSummary: (request, { signal }) =>
+        watchSummary(pools.reads, changes, request, signal, readiness.draining),
     });
     router.service(Health, createHealthService(readiness, [LearningLogService.typeName]));
     serveReflection(router, [LearningLogService, Health], [file_google_rpc_error_details]);

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createValidateInterceptor } from "@connectrpc/validate";
-import type pg from "pg";
 import type { Config } from "./config.ts";
 import { startEmbeddedServer } from "./database/embedded-server.ts";
 import { LearnerChanges } from "./database/learner-changes.ts";
 import { migrate, pendingMigrations } from "./database/migrations.ts";
 import { Notifications } from "./database/notifications.ts";
-import { createPool } from "./database/pool.ts";
+import { createPools, endPools, type Pools } from "./database/pools.ts";
+import { query } from "./database/query.ts";
 import { WatchedLearners } from "./database/watched-learners.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
@@ -48,28 +48,28 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     started.defer(() => server.stop());
     databaseUrl = server.url;
   }
-  const pool = createPool(databaseUrl, config.databasePoolSize, log);
-  started.defer(() => within(closingMs, pool.end()));
-  await prepareDatabase(pool, databaseUrl, config, log);
+  const pools = createPools(databaseUrl, config.databasePools, log);
+  started.defer(() => within(closingMs, endPools(pools)));
+  await prepareDatabase(pools, databaseUrl, config, log);
 
   const notifications = new Notifications(databaseUrl, log);
   const recent = new RecentEntries(notifications, config.recentEntries);
-  const watched = new WatchedLearners(pool, notifications, log);
+  const watched = new WatchedLearners(pools.probes, notifications, log);
   started.defer(() => watched.close());
   const changes = new LearnerChanges(notifications, watched);
   const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
   notifications.start();
   started.defer(() => within(closingMs, notifications.close()));
-  const recording = { pool, changes };
+  const recording = { pool: pools.writes, changes };
   const writer = new EntryWriter(recording, recent, config.writing);
   started.defer(() => within(closingMs, writer.drain()));
 
-  const readiness = new Readiness(() => findObstacle(pool));
+  const readiness = new Readiness(() => findObstacle(pools));
   await readiness.start();
   started.defer(() => readiness.drain());
 
   const listeners = createListeners({
-    routes: createRoutes({ pool, changes, recent, writer, memo, readiness }),
+    routes: createRoutes({ pools, changes, recent, writer, memo, readiness }),
     interceptors: [
       createErrorInterceptor(log),
       createValidateInterceptor({ validator: createRequestValidator() }),
@@ -91,9 +91,14 @@ async function within(ms: number, done: Promise<void>): Promise<void> {
   await Promise.race([done, sleep(ms, undefined, { ref: false })]);
 }
 
-async function prepareDatabase(pool: pg.Pool, databaseUrl: string, config: Config, log: Log): Promise<void> {
+async function prepareDatabase(
+  { probes }: Pools,
+  databaseUrl: string,
+  config: Config,
+  log: Log,
+): Promise<void> {
   try {
-    await pool.query("SELECT");
+    await query(probes, { text: "SELECT" });
   } catch (error) {
     throw new StartupError(`cannot connect to the database (DATABASE_URL): ${reasonOf(error)}`);
   }
@@ -107,8 +112,8 @@ async function prepareDatabase(pool: pg.Pool, databaseUrl: string, config: Confi
 }
 
 /** Why calls cannot be answered; undefined if they can. */
-async function findObstacle(pool: pg.Pool): Promise<string | undefined> {
-  const pending = await pendingMigrations(pool);
+async function findObstacle({ probes }: Pools): Promise<string | undefined> {
+  const pending = await pendingMigrations(probes);
   return pending.length > 0 ? `migrations are pending: ${pending.join(", ")}` : undefined;
 }
 

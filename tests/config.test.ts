@@ -7,7 +7,7 @@ const defaults = {
   port: 8080,
   databaseUrl: undefined,
   dataDir: ".data",
-  databasePoolSize: 10,
+  databasePools: { reads: 8, writes: 8 },
   writing: { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 100_000 },
   recentEntries: 50_000,
   summaryCacheBytes: 67_108_864,
@@ -27,7 +27,8 @@ test("takes an empty variable as one that is not set", () => {
     "PORT",
     "DATABASE_URL",
     "DATA_DIR",
-    "DATABASE_POOL_SIZE",
+    "DATABASE_READ_CONNECTIONS",
+    "DATABASE_WRITE_CONNECTIONS",
     "WRITE_STATEMENTS",
     "WRITE_STATEMENT_ROWS",
     "WRITE_PENDING_ROWS",
@@ -53,8 +54,8 @@ test.for([
   [{ DATABASE_URL: "postgres://u:p@db:5432/learning" }, { databaseUrl: "postgres://u:p@db:5432/learning" }],
   [{ DATABASE_URL: "postgresql://db/learning" }, { databaseUrl: "postgresql://db/learning" }],
   [{ DATA_DIR: "/var/lib/daily" }, { dataDir: "/var/lib/daily" }],
-  [{ DATABASE_POOL_SIZE: "1" }, { databasePoolSize: 1 }],
-  [{ DATABASE_POOL_SIZE: "1000" }, { databasePoolSize: 1000 }],
+  [{ DATABASE_READ_CONNECTIONS: "1" }, { databasePools: { reads: 1, writes: 8 } }],
+  [{ DATABASE_WRITE_CONNECTIONS: "1000" }, { databasePools: { reads: 8, writes: 1000 } }],
   [
     { WRITE_STATEMENTS: "4", WRITE_STATEMENT_ROWS: "1", WRITE_PENDING_ROWS: "10" },
     { writing: { maxStatements: 4, maxStatementRows: 1, maxPendingRows: 10 } },
@@ -78,7 +79,7 @@ test.for([
 
 const aUrl = "DATABASE_URL must be a URL such as postgres://user:password@host:5432/database";
 const aPort = "PORT must be a whole number from 0 to 65535";
-const aSize = "DATABASE_POOL_SIZE must be a whole number from 1 to 1000";
+const aSize = "DATABASE_READ_CONNECTIONS must be a whole number from 1 to 1000";
 const anOrigin = "CORS_ORIGINS must be origins such as https://app.example.com, separated by commas, or *";
 const aLevel = "LOG_LEVEL must be one of trace, debug, info, warn, error, fatal, silent";
 
@@ -94,8 +95,8 @@ test.for([
   [{ DATABASE_URL: "mysql://u:secret@db/x" }, aUrl],
   [{ DATABASE_URL: "postgres://u:sec#ret@db/x" }, aUrl],
   [{ DATABASE_URL: "postgres://u:secret@db:x/x" }, aUrl],
-  [{ DATABASE_POOL_SIZE: "0" }, aSize],
-  [{ DATABASE_POOL_SIZE: "1001" }, aSize],
+  [{ DATABASE_READ_CONNECTIONS: "0" }, aSize],
+  [{ DATABASE_READ_CONNECTIONS: "1001" }, aSize],
   [{ WRITE_STATEMENTS: "0" }, "WRITE_STATEMENTS must be a whole number from 1 to 100"],
   [{ WRITE_STATEMENT_ROWS: "many" }, "WRITE_STATEMENT_ROWS must be a whole number from 1 to 10000"],
   [{ WRITE_PENDING_ROWS: "1e6" }, "WRITE_PENDING_ROWS must be a whole number from 1 to 10000000"],

@@ -3,6 +3,8 @@ import path from "node:path";
 import { runner } from "node-pg-migrate";
 import pg from "pg";
 import type { Log } from "../telemetry/log.ts";
+import type { ConnectionPool } from "./pool.ts";
+import { query } from "./query.ts";
 
 const migrationsTable = "schema_migrations";
 const migrationsDir = path.join(import.meta.dirname, "../../migrations");
@@ -38,18 +40,18 @@ export async function migrate(
 }
 
 /** The names of the migrations that this version needs and the database has not got. */
-export async function pendingMigrations(pool: pg.Pool): Promise<string[]> {
+export async function pendingMigrations(pool: ConnectionPool): Promise<string[]> {
   const needed = (await readdir(migrationsDir)).map((file) => path.parse(file).name);
   const applied = await appliedMigrations(pool);
   return needed.filter((name) => !applied.has(name)).sort();
 }
 
-async function appliedMigrations(pool: pg.Pool): Promise<Set<string>> {
-  const { rows } = await pool.query<{ exists: boolean }>({
+async function appliedMigrations(pool: ConnectionPool): Promise<Set<string>> {
+  const [found] = await query<{ exists: boolean }>(pool, {
     text: "SELECT to_regclass($1) IS NOT NULL AS exists",
     values: [migrationsTable],
   });
-  if (!rows[0]?.exists) return new Set();
-  const { rows: steps } = await pool.query<{ name: string }>(`SELECT name FROM ${migrationsTable}`);
+  if (!found?.exists) return new Set();
+  const steps = await query<{ name: string }>(pool, { text: `SELECT name FROM ${migrationsTable}` });
   return new Set(steps.map(({ name }) => name));
 }

@@ -1,40 +1,106 @@
 import pg from "pg";
+import { parse, parseIntoClientConfig } from "pg-connection-string";
 import type { Log } from "../telemetry/log.ts";
+import { WaitingLine } from "./waiting-line.ts";
 
-/** What a connection of this service is called in `pg_stat_activity`. */
-const applicationName = "daily-aggregator";
+/** What a pool is for, and how much it takes. */
+export interface PoolSettings {
+  /** Appended to the name of its connections in `pg_stat_activity`, such as "reads". */
+  readonly purpose: string;
+  /** How many connections may be open at once. */
+  readonly size: number;
+  /** How many callers may wait for a connection. */
+  readonly maxWaiting: number;
+  /** What a caller is told that finds no connection in time. */
+  readonly refusal: string;
+  /** The longest that one statement may run, in milliseconds; default 30 seconds. */
+  readonly statementTimeoutMs?: number;
+  /** The longest that a statement may wait for a lock, in milliseconds; default: as long as it may run. */
+  readonly lockTimeoutMs?: number;
+}
 
-/** How long a call waits for a connection before the database counts as away. */
+/** How long a new connection may take before the database counts as away. */
 const connectTimeoutMs = 5_000;
 
-/** The longest that one statement may run; a bound for the ones whose caller set no deadline. */
-const statementTimeoutMs = 30_000;
+/** How long a caller waits for another one to give a connection back. */
+const maxWaitMs = 5_000;
 
-/** How long an answer is waited for: a database that is there gives one within {@link statementTimeoutMs}. */
-const answerTimeoutMs = statementTimeoutMs + 2_000;
+/** A bound for the statements whose caller set no deadline. */
+const defaultStatementTimeoutMs = 30_000;
+
+/** How much longer than its statement may run an answer is waited for. */
+const answerGraceMs = 2_000;
 
 /**
  * A connection plans each statement once, for any values: the plans are meant to be the same for all learners, and to
  * plan a summary takes a third of the time of a whole one. None runs long enough to be worth compiling. `options` in
- * the URL of the database takes the place of these.
+ * the URL of the database come behind these, and win.
  */
-const options = "-c plan_cache_mode=force_generic_plan -c jit=off";
+const sessionOptions = "-c plan_cache_mode=force_generic_plan -c jit=off";
 
-/** Connections are opened when needed, kept for a while, and replaced when they break. */
-export function createPool(connectionString: string, size: number, log: Log): pg.Pool {
+/**
+ * Connections for one purpose. They are opened when needed, kept for a while, and replaced when they break. Callers wait
+ * in a bounded line while all are in use, so "busy" is never taken for "the database is away".
+ */
+export class ConnectionPool {
+  readonly #pool: pg.Pool;
+  readonly #line: WaitingLine;
+
+  constructor(pool: pg.Pool, line: WaitingLine) {
+    this.#pool = pool;
+    this.#line = line;
+  }
+
+  /** For a connection outside of the pool, to the same database. */
+  get clientConfig(): pg.ClientConfig {
+    return this.#pool.options;
+  }
+
+  /**
+   * @returns a connection; give it back with {@link release}
+   * @throws the signal's reason if it aborts while the caller waits
+   * @throws ConnectError RESOURCE_EXHAUSTED if no connection becomes free in time
+   * @throws Error if the database cannot be reached
+   */
+  async connect(signal?: AbortSignal): Promise<pg.PoolClient> {
+    await this.#line.enter(signal);
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      this.#line.leave();
+      throw error;
+    }
+  }
+
+  /** @param isBroken closes the connection, so that nobody uses it again */
+  release(client: pg.PoolClient, isBroken: boolean): void {
+    client.release(isBroken);
+    this.#line.leave();
+  }
+
+  end(): Promise<void> {
+    return this.#pool.end();
+  }
+}
+
+export function createPool(connectionString: string, settings: PoolSettings, log: Log): ConnectionPool {
+  const { purpose, size, maxWaiting, refusal, lockTimeoutMs } = settings;
+  const { statementTimeoutMs = defaultStatementTimeoutMs } = settings;
+  const { options = "" } = parse(connectionString);
   const pool = new pg.Pool({
-    connectionString,
+    ...parseIntoClientConfig(connectionString),
     max: size,
-    application_name: applicationName,
-    options,
+    application_name: `daily-aggregator ${purpose}`,
+    options: `${sessionOptions} ${options}`,
     connectionTimeoutMillis: connectTimeoutMs,
     statement_timeout: statementTimeoutMs,
-    query_timeout: answerTimeoutMs,
+    query_timeout: statementTimeoutMs + answerGraceMs,
+    ...(lockTimeoutMs !== undefined && { lock_timeout: lockTimeoutMs }),
     keepAlive: true,
   });
   // Whatever breaks is replaced by the pool; without a listener it would end the process. The pool listens to the
   // idle connections only: of one that is in use, the statement that runs on it fails, too.
   pool.on("error", (error) => log.warn({ error: error.message }, "lost an idle database connection"));
   pool.on("connect", (client) => client.on("error", () => {}));
-  return pool;
+  return new ConnectionPool(pool, new WaitingLine({ maxInside: size, maxWaiting, maxWaitMs, refusal }));
 }

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import pg from "pg";
 import { unavailable } from "../errors/retryable.ts";
+import type { ConnectionPool } from "./pool.ts";
 import { isAway, isQueryCanceled } from "./sqlstate.ts";
 
 /**
@@ -9,10 +10,11 @@ import { isAway, isQueryCanceled } from "./sqlstate.ts";
  * @param signal aborting it cancels the statement in the database, too; leave it out for what must not be cut off
  * @throws the signal's reason once it is aborted
  * @throws ConnectError UNAVAILABLE if the database is away; a write may have been committed all the same
+ * @throws ConnectError RESOURCE_EXHAUSTED if every connection of the pool is in use for too long
  * @throws pg.DatabaseError for whatever else the database refuses
  */
 export async function query<Row extends pg.QueryResultRow>(
-  pool: pg.Pool,
+  pool: ConnectionPool,
   statement: pg.QueryConfig,
   signal?: AbortSignal,
 ): Promise<Row[]> {
@@ -24,7 +26,7 @@ export async function query<Row extends pg.QueryResultRow>(
   };
   signal?.addEventListener("abort", cancel, { once: true });
   try {
-    client = await pool.connect();
+    client = await pool.connect(signal);
     signal?.throwIfAborted();
     const { rows } = await client.query<Row>(statement);
     return rows;
@@ -37,7 +39,7 @@ export async function query<Row extends pg.QueryResultRow>(
     signal?.removeEventListener("abort", cancel);
     await cancellation;
     // A cancellation may reach the connection late and hit its next statement, so that one is closed.
-    client?.release(isBroken || cancellation !== undefined);
+    if (client) pool.release(client, isBroken || cancellation !== undefined);
   }
 }
 
@@ -47,7 +49,7 @@ export async function query<Row extends pg.QueryResultRow>(
  * @throws as {@link query} does
  */
 export async function transaction<Result>(
-  pool: pg.Pool,
+  pool: ConnectionPool,
   body: (client: pg.PoolClient) => Promise<Result>,
 ): Promise<Result> {
   let client: pg.PoolClient | undefined;
@@ -63,13 +65,13 @@ export async function transaction<Result>(
     throw translate(error);
   } finally {
     // Closing the connection rolls back whatever it had begun, even when it no longer answers.
-    client?.release(failed);
+    if (client) pool.release(client, failed);
   }
 }
 
 /** Asks the database, over a connection of its own, to cancel what another one is running. */
-async function cancelStatement(pool: pg.Pool, running: pg.PoolClient): Promise<void> {
-  const canceller = new pg.Client(pool.options);
+async function cancelStatement(pool: ConnectionPool, running: pg.PoolClient): Promise<void> {
+  const canceller = new pg.Client(pool.clientConfig);
   // Nothing is lost if it fails: the statement has a time limit of its own.
   canceller.on("error", () => {});
   try {

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type pg from "pg";
 import type { Log } from "../telemetry/log.ts";
 import { learnerKey } from "./learner-key.ts";
 import { leaseMs, type Notifications } from "./notifications.ts";
+import type { ConnectionPool } from "./pool.ts";
+import { query } from "./query.ts";
 
 /** The channel; a payload is a list of learner keys, separated by commas, or `?`, to which everyone answers. */
 const watchesChannel = "daily_aggregator_watches";
@@ -17,7 +18,7 @@ const keysPerNotification = 800;
  * listen asks; until it must have heard the answers, it takes every learner for watched.
  */
 export class WatchedLearners {
-  readonly #pool: pg.Pool;
+  readonly #pool: ConnectionPool;
   readonly #notifications: Notifications;
   readonly #log: Log;
   /** How many watch each learner here. */
@@ -30,7 +31,7 @@ export class WatchedLearners {
   readonly #timer: NodeJS.Timeout;
 
   /** @param repeatMs how often an instance repeats whom it watches */
-  constructor(pool: pg.Pool, notifications: Notifications, log: Log, repeatMs = 10_000) {
+  constructor(pool: ConnectionPool, notifications: Notifications, log: Log, repeatMs = 10_000) {
     this.#pool = pool;
     this.#notifications = notifications;
     this.#log = log;
@@ -100,7 +101,7 @@ export class WatchedLearners {
     try {
       for (let start = 0; start < keys.length; start += keysPerNotification) {
         const payload = keys.slice(start, start + keysPerNotification).join(",");
-        await this.#pool.query("SELECT pg_notify($1, $2)", [watchesChannel, payload]);
+        await query(this.#pool, { text: "SELECT pg_notify($1, $2)", values: [watchesChannel, payload] });
       }
     } catch (error) {
       this.#log.warn({ error: String(error) }, "could not tell who is watched");

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type pg from "pg";
 import {
   type DeleteEntryRequest,
   type DeleteEntryResponse,
@@ -12,6 +11,7 @@ import {
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { allTime, type LearnerChanges } from "../database/learner-changes.ts";
 import { leaseMs } from "../database/notifications.ts";
+import type { ConnectionPool } from "../database/pool.ts";
 import { entryMessage } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
 import { deleteEntry as deleteFromDatabase } from "./sql/delete-entry.ts";
@@ -19,7 +19,7 @@ import { deleteUserEntries as deleteUserFromDatabase } from "./sql/delete-user-e
 
 /** What deleting works on. */
 export interface DeletionParts {
-  readonly pool: pg.Pool;
+  readonly pool: ConnectionPool;
   readonly recent: RecentEntries;
   readonly changes: LearnerChanges;
 }

@@ -1,11 +1,11 @@
 import { create } from "@bufbuild/protobuf";
-import type pg from "pg";
 import {
   type ListEntriesRequest,
   ListEntriesRequestSchema,
   type ListEntriesResponse,
   ListEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
+import type { ConnectionPool } from "../database/pool.ts";
 import { microsFromTimestamp } from "../database/timestamps.ts";
 import { invalidArgument } from "../errors/invalid-argument.ts";
 import { requireValidRange } from "../errors/valid-timestamp.ts";
@@ -27,7 +27,7 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  * @throws ConnectError INVALID_ARGUMENT if from is after to, or the page token is not one of this request's
  */
 export async function listEntries(
-  pool: pg.Pool,
+  pool: ConnectionPool,
   request: ListEntriesRequest,
   signal: AbortSignal,
 ): Promise<ListEntriesResponse> {

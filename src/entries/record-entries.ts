@@ -1,6 +1,6 @@
-import type pg from "pg";
 import { retryOnContention } from "../database/contention.ts";
 import type { LearnerChanges } from "../database/learner-changes.ts";
+import type { ConnectionPool } from "../database/pool.ts";
 import type { NewEntry, StoredEntry } from "./entry.ts";
 import { findEntries } from "./sql/find-entries.ts";
 import { insertEntries } from "./sql/insert-entries.ts";
@@ -15,7 +15,7 @@ export interface Recording {
 
 /** What recording works on. */
 export interface RecordingParts {
-  readonly pool: pg.Pool;
+  readonly pool: ConnectionPool;
   readonly changes: LearnerChanges;
 }
 

@@ -1,18 +1,18 @@
 import { create } from "@bufbuild/protobuf";
-import type pg from "pg";
 import {
   type GetSummaryRequest,
   type GetSummaryResponse,
   GetSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { Caller } from "../caller.ts";
+import type { ConnectionPool } from "../database/pool.ts";
 import { periodSummary, summarize } from "./summarize.ts";
 import type { SummaryMemo } from "./summary-memo.ts";
 import { canonicalKey, nextPageToken, summaryRequest } from "./summary-request.ts";
 
 /** What summaries are made of, and memoized in. */
 export interface SummaryParts<Encoded> {
-  readonly pool: pg.Pool;
+  readonly pool: ConnectionPool;
   readonly memo: SummaryMemo<Encoded>;
   /** What is memoized of an answer: its binary form takes a sixteenth of the message's memory. */
   encode(answer: GetSummaryResponse): Encoded;

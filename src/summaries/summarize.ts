@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type pg from "pg";
 import type { PeriodSummarySchema } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { ConnectionPool } from "../database/pool.ts";
 import { isInvalidParameterValue } from "../database/sqlstate.ts";
 import { calendarUnits } from "./granularity.ts";
 import { summarizeCalendarPeriods } from "./sql/summarize-calendar-periods.ts";
@@ -15,7 +15,7 @@ import { type SummaryRequest, unknownTimeZone } from "./summary-request.ts";
  * @throws ConnectError INVALID_ARGUMENT if the database server does not know the time zone
  */
 export async function summarize(
-  pool: pg.Pool,
+  pool: ConnectionPool,
   { granularity, range }: SummaryRequest,
   signal: AbortSignal,
 ): Promise<SummaryPage> {

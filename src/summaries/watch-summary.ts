@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { create, equals } from "@bufbuild/protobuf";
-import type pg from "pg";
 import {
   type GetSummaryRequest,
   GetSummaryRequestSchema,
@@ -10,6 +9,7 @@ import {
   WatchSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { allTime, type ChangedRange, type LearnerChanges } from "../database/learner-changes.ts";
+import type { ConnectionPool } from "../database/pool.ts";
 import { invalidArgument } from "../errors/invalid-argument.ts";
 import { unavailable } from "../errors/retryable.ts";
 import { LearnerWatch } from "./learner-watch.ts";
@@ -30,7 +30,7 @@ const coalesceMs = 200;
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does, UNAVAILABLE when the instance shuts down
  */
 export async function* watchSummary(
-  pool: pg.Pool,
+  pool: ConnectionPool,
   changes: LearnerChanges,
   message: GetSummaryRequest,
   signal: AbortSignal,

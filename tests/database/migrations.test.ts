@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { migrate, pendingMigrations } from "../../src/database/migrations.ts";
-import { createPool } from "../../src/database/pool.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { createEmptyDatabase } from "../support/empty-database.ts";
 import { healthClient } from "../support/grpc-js.ts";
 import { startOwnService } from "../support/own-service.ts";
+import { connectionPoolOver, createTestPool } from "../support/test-pool.ts";
 
 const log = createLog("error");
 
@@ -46,8 +46,8 @@ test("instances that start together on an empty database all serve", async () =>
 test("an instance that must not migrate waits, says for what, and serves once it is done", async () => {
   const url = await createEmptyDatabase();
   const service = await startOwnService(url, { migrateOnStart: false });
-  const pool = createPool(url, 1, log);
-  const pending = await pendingMigrations(pool).finally(() => pool.end());
+  const pool = createTestPool(url);
+  const pending = await pendingMigrations(connectionPoolOver(pool)).finally(() => pool.end());
   expect(pending.length).toBeGreaterThan(0);
 
   const response = await fetch(`${service.url}/readyz`);
@@ -69,7 +69,7 @@ test("an instance that must not migrate waits, says for what, and serves once it
 test("an instance that is older than the database serves, for a newer one may have migrated it", async () => {
   const url = await createEmptyDatabase();
   await migrate(url, log);
-  const pool = createPool(url, 1, log);
+  const pool = createTestPool(url);
   await pool.query("INSERT INTO schema_migrations (name, run_on) VALUES ('9999999999999_later', now())");
   await pool.end();
   const service = await startOwnService(url, { migrateOnStart: false });
@@ -109,7 +109,7 @@ test.for([
 
 /** The columns of all tables of the service. */
 async function describeSchema(url: string): Promise<unknown[]> {
-  const pool = createPool(url, 1, log);
+  const pool = createTestPool(url);
   const { rows } = await pool.query(
     `SELECT table_name, column_name, data_type
     FROM information_schema.columns

@@ -2,8 +2,6 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { createPool } from "../../src/database/pool.ts";
-import { createLog } from "../../src/telemetry/log.ts";
 import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient, type LearningLogClient } from "../support/clients.ts";
 import {
@@ -13,6 +11,7 @@ import {
   startServiceProcess,
   useDataTemplate,
 } from "../support/service-process.ts";
+import { createTestPool } from "../support/test-pool.ts";
 
 // Whole processes start and stop here, and machines can be busy.
 vi.setConfig({ testTimeout: 120_000 });
@@ -30,7 +29,7 @@ test("what was acknowledged is there, once, after kill -9 of the service and of 
   const unanswered = writers.flatMap((writer) => writer.unanswered);
 
   const client = grpcClient(await startServiceProcess({ DATA_DIR }).url);
-  const database = createPool(await databaseUrl(DATA_DIR), 1, createLog("silent"));
+  const database = createTestPool(await databaseUrl(DATA_DIR));
   onTestFinished(() => database.end());
   const stored = await database.query<{ request_id: string }>("SELECT request_id FROM learning_log");
   const storedIds = new Set(stored.rows.map((row) => row.request_id));

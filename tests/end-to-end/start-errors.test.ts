@@ -21,7 +21,7 @@ test.for([
     "nonsense",
     "CORS_ORIGINS must be origins such as https://app.example.com, separated by commas, or *",
   ],
-  ["DATABASE_POOL_SIZE", "0", "DATABASE_POOL_SIZE must be a whole number from 1 to 1000"],
+  ["DATABASE_READ_CONNECTIONS", "0", "DATABASE_READ_CONNECTIONS must be a whole number from 1 to 1000"],
   [
     "DATABASE_URL",
     "host=db password=secret",

@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { createPool } from "../../src/database/pool.ts";
 import type { NewEntry } from "../../src/entries/entry.ts";
 import type { EntryWriterLimits } from "../../src/entries/entry-writer.ts";
 import { createLog } from "../../src/telemetry/log.ts";
@@ -10,6 +9,7 @@ import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts"
 import { failureOf } from "../support/failures.ts";
 import { lockWrites } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { connectionPoolOver, createTestPool } from "../support/test-pool.ts";
 import { createWritePath } from "../support/write-path.ts";
 
 const database = useTestDatabase();
@@ -277,7 +277,7 @@ test("an entry that was written to a database that is gone by then: UNAVAILABLE,
 
 /** A writer with a pool of its own, and how many statements it has sent so far. It remembers nothing. */
 function openWriter(limits: Partial<EntryWriterLimits> = {}) {
-  const pool = createPool(database.url, 10, log);
+  const pool = createTestPool(database.url);
   onTestFinished(() => pool.end());
   let acquired = 0;
   pool.on("acquire", () => {
@@ -285,7 +285,7 @@ function openWriter(limits: Partial<EntryWriterLimits> = {}) {
   });
   const defaults = { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 100_000 };
   const { writer } = createWritePath({
-    pool,
+    pool: connectionPoolOver(pool),
     databaseUrl: database.url,
     limits: { ...defaults, ...limits },
     recentEntries: 0,

@@ -92,7 +92,7 @@ test("statements that write the same keys in opposite order wait for each other,
     // As the service runs them, but without its way of trying again.
     const insertions = await Promise.all(
       [entries, entries.toReversed(), others, others.toReversed()].map((batch) =>
-        insertEntries(services.database.pool, batch, []),
+        insertEntries(services.database.connections, batch, []),
       ),
     );
     expect(insertions.reduce((sum, { created }) => sum + created.length, 0)).toBe(80);

@@ -75,7 +75,7 @@ test("callers of the service that give up", { timeout: 120_000 }, async () => {
 
 test("callers of the writer that give up", { timeout: 120_000 }, async () => {
   const { writer } = createWritePath({
-    pool: database.pool,
+    pool: database.connections,
     databaseUrl: database.url,
     limits: config.writing,
     recentEntries: 1000,

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type pg from "pg";
 import type { PeriodSummary } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { ConnectionPool } from "../../src/database/pool.ts";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import type { LearningLogClient } from "../support/clients.ts";
@@ -14,7 +14,7 @@ export interface AnsweredPeriod extends OraclePeriod {
 }
 
 /** Records the entries of a learner who had none; returns the user_id. */
-export async function recordLearner(pool: pg.Pool, entries: readonly OracleEntry[]): Promise<string> {
+export async function recordLearner(pool: ConnectionPool, entries: readonly OracleEntry[]): Promise<string> {
   const userId = randomUUID();
   await insertEntries(
     pool,

@@ -33,7 +33,7 @@ export function testNamedCases(service: TestService, cases: readonly NamedCase[]
     // Not test.for: it cuts titles short.
     test(title, async () => {
       expect(summarize(entries, question)).toEqual(periods);
-      const userId = await recordLearner(service.database.pool, entries);
+      const userId = await recordLearner(service.database.connections, entries);
       expect(await askService(grpcClient(service.url), userId, question)).toEqual(withAverages(periods));
     });
   }

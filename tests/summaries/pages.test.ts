@@ -40,7 +40,7 @@ describe.for([
   test.for([1, 2, 3, 4, 5])("comes through pages of %i", async (pageSize) => {
     const names = summarize([], question).map(({ period }) => period);
     const userId = await recordLearner(
-      service.database.pool,
+      service.database.connections,
       names.map((name, index) => ({ timestamp: micros(name), wordCount: 2 ** index })),
     );
     for (const movingAverageWindow of [0, 3]) {
@@ -57,7 +57,7 @@ describe.for([
 });
 
 test("no page is empty, even if the rest of the range is", async () => {
-  const userId = await recordLearner(service.database.pool, [
+  const userId = await recordLearner(service.database.connections, [
     { timestamp: micros("2024-02-12T12:00Z"), wordCount: 1 },
     { timestamp: micros("2024-02-15T12:00Z"), wordCount: 2 },
   ]);
@@ -133,7 +133,7 @@ describe("page_token", () => {
   });
 
   test("one of ListEntries is refused", async () => {
-    const learner = await recordLearner(service.database.pool, [
+    const learner = await recordLearner(service.database.connections, [
       { timestamp: februaryDays.from, wordCount: 1 },
       { timestamp: februaryDays.to, wordCount: 1 },
     ]);

@@ -35,7 +35,7 @@ test.runIf(file)(
   async () => {
     const entries = await readLog(file ?? "");
     for (let index = 0; index < entries.length; index += 1000) {
-      await insertEntries(service.database.pool, entries.slice(index, index + 1000), []);
+      await insertEntries(service.database.connections, entries.slice(index, index + 1000), []);
     }
     const client = grpcClient(service.url);
     for (const [userId, own] of busiest(entries, 20)) {

@@ -34,7 +34,7 @@ const nowMicros = () => BigInt(Date.now()) * 1000n;
 
 // One instance without the port in front of it, put together as `src/service.ts` does.
 const { writer, changes, notifications } = createWritePath({
-  pool: database.pool,
+  pool: database.connections,
   databaseUrl: database.url,
   limits: { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 10_000 },
   recentEntries: 0,
@@ -44,7 +44,7 @@ const { writer, changes, notifications } = createWritePath({
 /** Has three words on the leap day of 2024; recorded before anybody listened, so that no news of it is on the way. */
 let learner: string;
 beforeAll(async () => {
-  learner = await recordLearner(database.pool, [{ timestamp: noon, wordCount: 3 }]);
+  learner = await recordLearner(database.connections, [{ timestamp: noon, wordCount: 3 }]);
   notifications.start();
 });
 afterAll(async () => {
@@ -72,7 +72,7 @@ function leapDay(
 ): Promise<GetSummaryResponse> {
   const day = { from: noon, to: noon, granularity: Granularity.DAY, timeZone: "UTC" };
   const request = create(GetSummaryRequestSchema, summaryRequestOf(userId, day));
-  return getSummary({ pool: database.pool, memo, encode: (answer) => answer }, request, caller);
+  return getSummary({ pool: database.connections, memo, encode: (answer) => answer }, request, caller);
 }
 
 const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });
@@ -198,7 +198,10 @@ describe("equal questions at the same time", { retry: 3 }, () => {
 describe("what is forgotten", () => {
   test("a late write drops its learner's answers before it is answered, and nobody else's", async () => {
     const memo = newMemo();
-    const [userId, other] = [await recordLearner(database.pool, []), await recordLearner(database.pool, [])];
+    const [userId, other] = [
+      await recordLearner(database.connections, []),
+      await recordLearner(database.connections, []),
+    ];
     await leapDay(memo, userId);
     await leapDay(memo, other);
     // The news that goes around cannot help here: nobody hears it any more, and nobody has noticed yet.
@@ -220,7 +223,7 @@ describe("what is forgotten", () => {
     await leapDay(memo, entry.userId);
     // The other one's news does not come, and nobody has noticed yet.
     await cutNotifications(database);
-    await insertEntries(database.pool, [entry], []);
+    await insertEntries(database.connections, [entry], []);
     expect(await writer.record(entry, never)).toMatchObject({ isNew: false });
     expect((await leapDay(memo, entry.userId)).periods).toMatchObject([{ totalWordCount: 1n }]);
   });

@@ -37,7 +37,7 @@ test("any summary is the oracle's, whole and in pages of any size", async () => 
     fc.asyncProperty(questionsAndEntries(), fc.integer({ min: 1, max: 8 }), async (asked, pageSize) => {
       const { question, entries } = asked;
       fc.pre(!differing.includes(question.timeZone));
-      const userId = await recordLearner(service.database.pool, entries);
+      const userId = await recordLearner(service.database.connections, entries);
       const expected = withAverages(summarize(entries, question));
       expect(await askService(client, userId, question)).toEqual(expected);
       const pages = await askForPages(client, userId, question, pageSize);

@@ -8,7 +8,7 @@ import type { OracleEntry } from "./oracle.ts";
 
 const service = useTestService();
 const client = () => grpcClient(service.url);
-const record = (...entries: OracleEntry[]) => recordLearner(service.database.pool, entries);
+const record = (...entries: OracleEntry[]) => recordLearner(service.database.connections, entries);
 
 const threeDays = {
   from: micros("2024-02-28T12:00Z"),

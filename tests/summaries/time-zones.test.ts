@@ -13,7 +13,7 @@ test("every IANA time zone has its quarters begin when its own clock says so", {
   timeout: 120_000,
 }, async () => {
   const client = grpcClient(service.url);
-  const userId = await recordLearner(service.database.pool, []);
+  const userId = await recordLearner(service.database.connections, []);
   const differing: string[] = [];
   for (const timeZone of zoneNames) {
     const question = {
@@ -36,7 +36,7 @@ test.for([
   ["WET", "Europe/Lisbon"],
 ] as const)("%s has the summers of %s", async ([name, link]) => {
   const client = grpcClient(service.url);
-  const userId = await recordLearner(service.database.pool, []);
+  const userId = await recordLearner(service.database.connections, []);
   const july = micros("2024-07-01T12:00Z");
   const ask = (timeZone: string) =>
     askService(client, userId, { timeZone, from: july, to: july, granularity: Granularity.DAY });
@@ -45,7 +45,7 @@ test.for([
 
 test.for(["europe/berlin", "EUROPE/BERLIN", "cet"])("letter case does not matter: %s", async (name) => {
   const client = grpcClient(service.url);
-  const userId = await recordLearner(service.database.pool, []);
+  const userId = await recordLearner(service.database.connections, []);
   const july = micros("2024-07-01T12:00Z");
   const question = { timeZone: name, from: july, to: july, granularity: Granularity.DAY };
   expect(await askService(client, userId, question)).toMatchObject([{ period: "2024-06-30T22:00:00Z" }]);

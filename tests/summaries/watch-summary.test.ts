@@ -197,7 +197,7 @@ test.for(Object.entries(transports))("works with %s", async ([, createTransport]
 // Below, an instance without the port in front of it, put together as `src/service.ts` does.
 describe("inside", () => {
   const repeatMs = 100;
-  const { pool } = database;
+  const { connections: pool } = database;
   const { writer, changes, notifications } = createWritePath({
     pool,
     databaseUrl: database.url,

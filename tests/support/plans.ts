@@ -1,5 +1,5 @@
-import { createPool } from "../../src/database/pool.ts";
-import { createLog } from "../../src/telemetry/log.ts";
+import type { ConnectionPool } from "../../src/database/pool.ts";
+import { connectionPoolOver, createTestPool } from "./test-pool.ts";
 
 /** How PostgreSQL read one of the tables. */
 export interface TableScan {
@@ -32,7 +32,7 @@ export const planCacheModes = ["force_custom_plan", "force_generic_plan"] as con
 export async function scansOf(
   databaseUrl: string,
   planCacheMode: (typeof planCacheModes)[number],
-  run: (pool: ReturnType<typeof createPool>) => Promise<unknown>,
+  run: (pool: ConnectionPool) => Promise<unknown>,
 ): Promise<TableScan[]> {
   const settings = {
     plan_cache_mode: planCacheMode,
@@ -46,13 +46,13 @@ export async function scansOf(
   const url = new URL(databaseUrl);
   const options = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`);
   url.searchParams.set("options", options.join(" "));
-  const pool = createPool(url.href, 1, createLog("error"));
+  const pool = createTestPool(url.href, 1);
   const scans: TableScan[] = [];
   pool.on("connect", (client) => {
     client.on("notice", ({ message = "" }) => scans.push(...tableScans(planIn(message))));
   });
   try {
-    await run(pool);
+    await run(connectionPoolOver(pool));
     return scans;
   } finally {
     await pool.end();

@@ -1,6 +1,6 @@
-import type pg from "pg";
 import { LearnerChanges } from "../../src/database/learner-changes.ts";
 import { Notifications } from "../../src/database/notifications.ts";
+import type { ConnectionPool } from "../../src/database/pool.ts";
 import { WatchedLearners } from "../../src/database/watched-learners.ts";
 import { EntryWriter, type EntryWriterLimits } from "../../src/entries/entry-writer.ts";
 import { RecentEntries } from "../../src/entries/recent-entries.ts";
@@ -15,7 +15,7 @@ export interface WritePath {
 }
 
 interface WritePathOptions {
-  readonly pool: pg.Pool;
+  readonly pool: ConnectionPool;
   readonly databaseUrl: string;
   readonly limits: EntryWriterLimits;
   readonly recentEntries: number;

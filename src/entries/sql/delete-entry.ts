@@ -1,5 +1,5 @@
-import type pg from "pg";
 import { retryOnContention } from "../../database/contention.ts";
+import type { ConnectionPool } from "../../database/pool.ts";
 import { transaction } from "../../database/query.ts";
 import type { StoredEntry } from "../entry.ts";
 import { type EntryRow, entryColumns, storedEntry } from "./entry-row.ts";
@@ -10,7 +10,7 @@ import { notifyDeletion } from "./notify-deletion.ts";
  *
  * @returns the entry as it was; undefined if there is none
  */
-export async function deleteEntry(pool: pg.Pool, requestId: string): Promise<StoredEntry | undefined> {
+export async function deleteEntry(pool: ConnectionPool, requestId: string): Promise<StoredEntry | undefined> {
   const attempt = () =>
     transaction(pool, async (client) => {
       const { rows } = await client.query<EntryRow & { bucket: Date }>({

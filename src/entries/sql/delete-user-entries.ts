@@ -1,6 +1,6 @@
-import type pg from "pg";
 import { retryOnContention } from "../../database/contention.ts";
 import { allTime } from "../../database/learner-changes.ts";
+import type { ConnectionPool } from "../../database/pool.ts";
 import { query, transaction } from "../../database/query.ts";
 import { notifyDeletion } from "./notify-deletion.ts";
 
@@ -13,7 +13,7 @@ const maxRows = 10_000;
  *
  * @returns how many there were
  */
-export async function deleteUserEntries(pool: pg.Pool, userId: string): Promise<number> {
+export async function deleteUserEntries(pool: ConnectionPool, userId: string): Promise<number> {
   const [clock] = await query<Clock>(pool, { text: "SELECT clock_timestamp()::text AS now" });
   let total = 0;
   for (;;) {
@@ -27,7 +27,7 @@ export async function deleteUserEntries(pool: pg.Pool, userId: string): Promise<
 /** When the call came, as a text that PostgreSQL wrote: entries that were recorded later stay. */
 type Clock = { readonly now: string };
 
-async function hasEntries(pool: pg.Pool, userId: string, clock: Clock | undefined): Promise<boolean> {
+async function hasEntries(pool: ConnectionPool, userId: string, clock: Clock | undefined): Promise<boolean> {
   const rows = await query(pool, {
     name: "has-entries",
     text: "SELECT FROM learning_log WHERE user_id = $1 AND create_time <= $2 LIMIT 1",
@@ -36,7 +36,7 @@ async function hasEntries(pool: pg.Pool, userId: string, clock: Clock | undefine
   return rows.length > 0;
 }
 
-async function deleteOldest(pool: pg.Pool, userId: string, clock: Clock | undefined): Promise<number> {
+async function deleteOldest(pool: ConnectionPool, userId: string, clock: Clock | undefined): Promise<number> {
   return transaction(pool, async (client) => {
     const { rows } = await client.query<{ deleted_count: number }>({
       name: "delete-user-entries",

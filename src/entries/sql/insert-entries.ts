@@ -1,5 +1,5 @@
-import type pg from "pg";
 import { changesChannel, lateSeconds } from "../../database/learner-changes.ts";
+import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
 import type { EntryPayload, StoredEntry } from "../entry.ts";
 
@@ -84,7 +84,7 @@ interface InsertionRow {
  * @param watchedIds the learners whose changes must be told of even if they are not late
  */
 export async function insertEntries(
-  pool: pg.Pool,
+  pool: ConnectionPool,
   entries: readonly EntryPayload[],
   watchedIds: readonly string[],
 ): Promise<Insertion> {

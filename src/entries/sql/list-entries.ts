@@ -1,4 +1,4 @@
-import type pg from "pg";
+import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
 import type { StoredEntry } from "../entry.ts";
 import { type EntryRow, entryColumns, storedEntry } from "./entry-row.ts";
@@ -24,7 +24,7 @@ export interface ListPosition {
  * There is one upper bound only: of two, PostgreSQL would go to the one and read its way down to the other.
  */
 export async function listEntries(
-  pool: pg.Pool,
+  pool: ConnectionPool,
   { userId, from, after }: ListSelection,
   limit: number,
   signal: AbortSignal,

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { settlingSeconds } from "../../database/learner-changes.ts";
+import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
 import type { CalendarUnit } from "../granularity.ts";
 import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } from "./summary-page.ts";
@@ -24,7 +25,7 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * a day may be missing), and end with the page, and one more for the same reason, unless empty ones are to be left out.
  */
 export async function summarizeCalendarPeriods(
-  pool: pg.Pool,
+  pool: ConnectionPool,
   unit: CalendarUnit,
   range: SummaryRange,
   signal: AbortSignal,

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { settlingSeconds } from "../../database/learner-changes.ts";
+import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
 import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } from "./summary-page.ts";
 
@@ -21,7 +22,7 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * ones are to be left out.
  */
 export async function summarizeHours(
-  pool: pg.Pool,
+  pool: ConnectionPool,
   range: SummaryRange,
   signal: AbortSignal,
 ): Promise<SummaryPage> {

@@ -3,7 +3,7 @@ import type { GetSummaryRequest } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { readConfig } from "../../../src/config.ts";
 import { LearnerChanges } from "../../../src/database/learner-changes.ts";
 import { Notifications } from "../../../src/database/notifications.ts";
-import { createPool } from "../../../src/database/pool.ts";
+import { createPools, endPools } from "../../../src/database/pools.ts";
 import { WatchedLearners } from "../../../src/database/watched-learners.ts";
 import { type EncodedSummary, encodeSummary } from "../../../src/routes.ts";
 import { getSummary } from "../../../src/summaries/get-summary.ts";
@@ -21,20 +21,21 @@ export interface InProcessMemo extends AsyncDisposable {
 export async function createInProcessMemo(database: BenchmarkDatabase): Promise<InProcessMemo> {
   const log = createLog("error");
   const config = readConfig({ DATABASE_URL: database.url });
-  const pool = createPool(database.url, config.databasePoolSize, log);
+  const pools = createPools(database.url, config.databasePools, log);
   const notifications = new Notifications(database.url, log);
-  const watched = new WatchedLearners(pool, notifications, log);
+  const watched = new WatchedLearners(pools.probes, notifications, log);
   const changes = new LearnerChanges(notifications, watched);
   const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
   notifications.start();
   while (!notifications.isCurrent()) await sleep(10);
   return {
     memo,
-    ask: (request) => getSummary({ pool, memo, encode: encodeSummary }, request, new AbortController()),
+    ask: (request) =>
+      getSummary({ pool: pools.reads, memo, encode: encodeSummary }, request, new AbortController()),
     async [Symbol.asyncDispose]() {
       watched.close();
       await notifications.close();
-      await pool.end();
+      await endPools(pools);
     },
   };
 }

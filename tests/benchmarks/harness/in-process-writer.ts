@@ -1,5 +1,5 @@
 import { readConfig } from "../../../src/config.ts";
-import { createPool } from "../../../src/database/pool.ts";
+import { createPools, endPools } from "../../../src/database/pools.ts";
 import type { EntryWriter, EntryWriterLimits } from "../../../src/entries/entry-writer.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { createWritePath } from "../../support/write-path.ts";
@@ -17,9 +17,9 @@ export function createInProcessWriter(
 ): InProcessWriter {
   const log = createLog("error");
   const config = readConfig({ DATABASE_URL: database.url });
-  const pool = createPool(database.url, config.databasePoolSize, log);
+  const pools = createPools(database.url, config.databasePools, log);
   const { writer, notifications } = createWritePath({
-    pool,
+    pool: pools.writes,
     databaseUrl: database.url,
     limits: { ...config.writing, ...overrides },
     recentEntries: config.recentEntries,
@@ -31,7 +31,7 @@ export function createInProcessWriter(
     async [Symbol.asyncDispose]() {
       await writer.drain();
       await notifications.close();
-      await pool.end();
+      await endPools(pools);
     },
   };
 }
