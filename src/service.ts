@@ -6,7 +6,6 @@ import { LearnerChanges } from "./database/learner-changes.ts";
 import { migrate, pendingMigrations } from "./database/migrations.ts";
 import { Notifications } from "./database/notifications.ts";
 import { createPools, endPools, type Pools } from "./database/pools.ts";
-import { query } from "./database/query.ts";
 import { WatchedLearners } from "./database/watched-learners.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
@@ -98,7 +97,7 @@ async function prepareDatabase(
   log: Log,
 ): Promise<void> {
   try {
-    await query(probes, { text: "SELECT" });
+    probes.release(await probes.connect(), false);
   } catch (error) {
     throw new StartupError(`cannot connect to the database (DATABASE_URL): ${reasonOf(error)}`);
   }
