@@ -8,7 +8,7 @@ import type { LearnerChanges } from "./database/learner-changes.ts";
 import type { Pools } from "./database/pools.ts";
 import { batchCreateEntries } from "./entries/batch-create-entries.ts";
 import { createEntry } from "./entries/create-entry.ts";
-import { deleteEntry, deleteUserEntries } from "./entries/delete-entries.ts";
+import { deleteEntry, deleteUserEntries, deletionPatience } from "./entries/delete-entries.ts";
 import type { EntryWriter } from "./entries/entry-writer.ts";
 import { importEntries } from "./entries/import-entries.ts";
 import { listEntries } from "./entries/list-entries.ts";
@@ -43,14 +43,15 @@ export function createRoutes({
   memo,
   readiness,
 }: Parts): (router: ConnectRouter) => void {
+  const deletion = { pool: pools.writes.deletions, patience: deletionPatience(), recent, changes };
   return (router) => {
     router.service(LearningLogService, {
       createEntry: (request, caller) => createEntry(writer, request, caller),
-      batchCreateEntries: (request) => batchCreateEntries(writer, request),
-      importEntries: (requests) => importEntries(writer, requests),
+      batchCreateEntries: (request, { signal }) => batchCreateEntries(writer, request, signal),
+      importEntries: (requests, { signal }) => importEntries(writer, requests, signal),
       listEntries: (request, { signal }) => listEntries(pools.reads, request, signal),
-      deleteEntry: (request) => deleteEntry({ pool: pools.writes, recent, changes }, request),
-      deleteUserEntries: (request) => deleteUserEntries({ pool: pools.writes, recent, changes }, request),
+      deleteEntry: (request) => deleteEntry(deletion, request),
+      deleteUserEntries: (request) => deleteUserEntries(deletion, request),
       getSummary: async (request, caller) =>
         (await getSummary({ pool: pools.reads, memo, encode: encodeSummary }, request, caller)).toMessage(),
       watchSummary: (request, { signal }) =>

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { ConnectError } from "@connectrpc/connect";
 import { createValidateInterceptor } from "@connectrpc/validate";
 import type { Config } from "./config.ts";
 import { startEmbeddedServer } from "./database/embedded-server.ts";
@@ -47,7 +48,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     started.defer(() => server.stop());
     databaseUrl = server.url;
   }
-  const pools = createPools(databaseUrl, config.databasePools, log);
+  const pools = createPools(databaseUrl, config.databasePools, config.writing.maxStatements, log);
   started.defer(() => within(closingMs, endPools(pools)));
   await prepareDatabase(pools, databaseUrl, config, log);
 
@@ -59,8 +60,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
   notifications.start();
   started.defer(() => within(closingMs, notifications.close()));
-  const recording = { pool: pools.writes, changes };
-  const writer = new EntryWriter(recording, recent, config.writing);
+  const writer = new EntryWriter({ pools: pools.writes, changes, recent }, config.writing);
   started.defer(() => within(closingMs, writer.drain()));
 
   const readiness = new Readiness(() => findObstacle(pools));
@@ -130,7 +130,8 @@ function urlOf({ address: { address, family, port } }: Port): string {
 
 /** The first line of what went wrong; of several tries to connect, the last one's. */
 function reasonOf(error: unknown): string {
-  const last = error instanceof AggregateError ? error.errors.at(-1) : error;
+  const cause = error instanceof ConnectError ? error.cause : error;
+  const last = cause instanceof AggregateError ? cause.errors.at(-1) : cause;
   const text = last instanceof Error ? last.message : String(last);
   return text.split("\n")[0] ?? text;
 }

@@ -1,6 +1,7 @@
 import pg from "pg";
 import { parse, parseIntoClientConfig } from "pg-connection-string";
 import type { Log } from "../telemetry/log.ts";
+import { codeOf, TroubleLog } from "./trouble-log.ts";
 import { WaitingLine } from "./waiting-line.ts";
 
 /** What a pool is for, and how much it takes. */
@@ -17,6 +18,8 @@ export interface PoolSettings {
   readonly statementTimeoutMs?: number;
   /** The longest that a statement may wait for a lock, in milliseconds; default: as long as it may run. */
   readonly lockTimeoutMs?: number;
+  /** The longest that a transaction may be idle before the database ends it, in milliseconds; default: for ever. */
+  readonly idleInTransactionTimeoutMs?: number;
 }
 
 /** How long a new connection may take before the database counts as away. */
@@ -45,10 +48,15 @@ const sessionOptions = "-c plan_cache_mode=force_generic_plan -c jit=off";
 export class ConnectionPool {
   readonly #pool: pg.Pool;
   readonly #line: WaitingLine;
+  readonly #troubles: TroubleLog | undefined;
+  /** The connections that were made since they were last distrusted. */
+  #trusted = new WeakSet<pg.PoolClient>();
 
-  constructor(pool: pg.Pool, line: WaitingLine) {
+  constructor(pool: pg.Pool, line: WaitingLine, troubles?: TroubleLog) {
     this.#pool = pool;
     this.#line = line;
+    this.#troubles = troubles;
+    pool.on("connect", (client) => this.#trusted.add(client));
   }
 
   /** For a connection outside of the pool, to the same database. */
@@ -65,7 +73,11 @@ export class ConnectionPool {
   async connect(signal?: AbortSignal): Promise<pg.PoolClient> {
     await this.#line.enter(signal);
     try {
-      return await this.#pool.connect();
+      for (;;) {
+        const client = await this.#pool.connect();
+        if (this.#trusted.has(client)) return client;
+        client.release(true);
+      }
     } catch (error) {
       this.#line.leave();
       throw error;
@@ -74,8 +86,21 @@ export class ConnectionPool {
 
   /** @param isBroken closes the connection, so that nobody uses it again */
   release(client: pg.PoolClient, isBroken: boolean): void {
-    client.release(isBroken);
+    client.release(isBroken || !this.#trusted.has(client));
     this.#line.leave();
+  }
+
+  /**
+   * No connection that is open now is handed out again: one of them got no answer, so the others may be dead as well,
+   * and each would hold up a statement until its time limit.
+   */
+  distrustConnections(): void {
+    this.#trusted = new WeakSet();
+  }
+
+  /** Logs why the database cannot be used, but not for every call. */
+  reportTrouble(error: unknown): void {
+    this.#troubles?.report(error);
   }
 
   end(): Promise<void> {
@@ -83,8 +108,13 @@ export class ConnectionPool {
   }
 }
 
-export function createPool(connectionString: string, settings: PoolSettings, log: Log): ConnectionPool {
-  const { purpose, size, maxWaiting, refusal, lockTimeoutMs } = settings;
+export function createPool(
+  connectionString: string,
+  settings: PoolSettings,
+  log: Log,
+  troubles = new TroubleLog(log),
+): ConnectionPool {
+  const { purpose, size, maxWaiting, refusal, lockTimeoutMs, idleInTransactionTimeoutMs } = settings;
   const { statementTimeoutMs = defaultStatementTimeoutMs } = settings;
   const { options = "" } = parse(connectionString);
   const pool = new pg.Pool({
@@ -96,11 +126,15 @@ export function createPool(connectionString: string, settings: PoolSettings, log
     statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs + answerGraceMs,
     ...(lockTimeoutMs !== undefined && { lock_timeout: lockTimeoutMs }),
+    ...(idleInTransactionTimeoutMs !== undefined && {
+      idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+    }),
     keepAlive: true,
   });
   // Whatever breaks is replaced by the pool; without a listener it would end the process. The pool listens to the
   // idle connections only: of one that is in use, the statement that runs on it fails, too.
-  pool.on("error", (error) => log.warn({ error: error.message }, "lost an idle database connection"));
+  pool.on("error", (error) => log.warn({ code: codeOf(error) }, "lost an idle database connection"));
   pool.on("connect", (client) => client.on("error", () => {}));
-  return new ConnectionPool(pool, new WaitingLine({ maxInside: size, maxWaiting, maxWaitMs, refusal }));
+  const line = new WaitingLine({ maxInside: size, maxWaiting, maxWaitMs, refusal });
+  return new ConnectionPool(pool, line, troubles);
 }

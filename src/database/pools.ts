@@ -1,20 +1,38 @@
 import type { Log } from "../telemetry/log.ts";
 import { type ConnectionPool, createPool } from "./pool.ts";
+import { TroubleLog } from "./trouble-log.ts";
 
 /** The connections of the service. Each kind of work has its own, so that none can take those of another. */
 export interface Pools {
   /** For what adds, changes or deletes entries. */
-  readonly writes: ConnectionPool;
+  readonly writes: WritePools;
   /** For summaries and lists. */
   readonly reads: ConnectionPool;
   /** For finding out whether the database can be used. */
   readonly probes: ConnectionPool;
 }
 
+/** The connections for writes. They differ in how long a statement waits for the lock of another transaction. */
+export interface WritePools {
+  /** For the statements that write single entries of many learners. */
+  readonly groups: ConnectionPool;
+  /** For single entries of one learner whose rows may be locked; a statement hardly waits. */
+  readonly suspects: ConnectionPool;
+  /** For single entries of one learner whose rows are locked; a statement waits for a while. */
+  readonly blocked: ConnectionPool;
+  /** For batches. */
+  readonly batches: ConnectionPool;
+  readonly deletions: ConnectionPool;
+}
+
 export interface PoolSizes {
+  /** For batches. */
   readonly writes: number;
   readonly reads: number;
 }
+
+/** How many deletions are under way at once, and how many writes for learners whose rows are locked. */
+const fewConnections = 4;
 
 /** How many callers may wait for each connection. */
 const waitingPerConnection = 100;
@@ -22,13 +40,42 @@ const waitingPerConnection = 100;
 /** A database that does not answer a probe for this long is as good as away. */
 const probeTimeoutMs = 5_000;
 
-export function createPools(connectionString: string, sizes: PoolSizes, log: Log): Pools {
-  const writes = {
-    purpose: "writes",
-    size: sizes.writes,
-    maxWaiting: waitingPerConnection * sizes.writes,
-    refusal: "too many writes are under way",
-  };
+/** The longest that one statement of a write may run. Its caller is told two seconds later that there is no answer. */
+const writeTimeoutMs = 8_000;
+
+/**
+ * How long a write waits for a lock. It holds up others meanwhile, who wait for its connection or for its own locks, so
+ * it gives up soon; what it did until then is undone.
+ */
+const sharedLockTimeoutMs = 300;
+
+/** Those who are not locked are to be found quickly. */
+const suspectLockTimeoutMs = 30;
+
+/** Whoever waits in the database passes as soon as the lock is released. */
+const blockedLockTimeoutMs = 1_000;
+
+/** A transaction of an instance that stands still is ended, so that its locks hold up nobody for longer. */
+const idleInTransactionTimeoutMs = 5_000;
+
+/** @param maxGroups how many statements for single entries may be under way at once */
+export function createPools(connectionString: string, sizes: PoolSizes, maxGroups: number, log: Log): Pools {
+  const troubles = new TroubleLog(log);
+  const writes = (purpose: string, size: number, lockTimeoutMs: number) =>
+    createPool(
+      connectionString,
+      {
+        purpose,
+        size,
+        maxWaiting: waitingPerConnection * size,
+        refusal: "too many writes are under way",
+        statementTimeoutMs: writeTimeoutMs,
+        lockTimeoutMs,
+        idleInTransactionTimeoutMs,
+      },
+      log,
+      troubles,
+    );
   const reads = {
     purpose: "reads",
     size: sizes.reads,
@@ -43,12 +90,18 @@ export function createPools(connectionString: string, sizes: PoolSizes, log: Log
     statementTimeoutMs: probeTimeoutMs,
   };
   return {
-    writes: createPool(connectionString, writes, log),
-    reads: createPool(connectionString, reads, log),
-    probes: createPool(connectionString, probes, log),
+    writes: {
+      groups: writes("writes", maxGroups, sharedLockTimeoutMs),
+      suspects: writes("suspects", fewConnections + maxGroups, suspectLockTimeoutMs),
+      blocked: writes("blocked writes", fewConnections, blockedLockTimeoutMs),
+      batches: writes("batches", sizes.writes, sharedLockTimeoutMs),
+      deletions: writes("deletions", fewConnections, sharedLockTimeoutMs),
+    },
+    reads: createPool(connectionString, reads, log, troubles),
+    probes: createPool(connectionString, probes, log, troubles),
   };
 }
 
 export async function endPools({ writes, reads, probes }: Pools): Promise<void> {
-  await Promise.all([writes.end(), reads.end(), probes.end()]);
+  await Promise.all([...Object.values(writes), reads, probes].map((pool) => pool.end()));
 }

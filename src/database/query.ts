@@ -1,8 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import pg from "pg";
-import { unavailable } from "../errors/retryable.ts";
+import { overloaded, unavailable } from "../errors/retryable.ts";
 import type { ConnectionPool } from "./pool.ts";
-import { isAway, isQueryCanceled } from "./sqlstate.ts";
+import { conditionOf } from "./sqlstate.ts";
 
 /**
  * Runs one statement on a connection of the pool.
@@ -10,8 +10,9 @@ import { isAway, isQueryCanceled } from "./sqlstate.ts";
  * @param signal aborting it cancels the statement in the database, too; leave it out for what must not be cut off
  * @throws the signal's reason once it is aborted
  * @throws ConnectError UNAVAILABLE if the database is away; a write may have been committed all the same
- * @throws ConnectError RESOURCE_EXHAUSTED if every connection of the pool is in use for too long
- * @throws pg.DatabaseError for whatever else the database refuses
+ * @throws ConnectError RESOURCE_EXHAUSTED if the database is busy, if the statement waits too long for a lock, or if
+ * every connection of the pool is in use for too long
+ * @throws pg.DatabaseError for whatever else the database refuses, which does not pass by itself
  */
 export async function query<Row extends pg.QueryResultRow>(
   pool: ConnectionPool,
@@ -31,10 +32,10 @@ export async function query<Row extends pg.QueryResultRow>(
     const { rows } = await client.query<Row>(statement);
     return rows;
   } catch (error) {
-    // What the database refuses it has answered, and the connection is as good as before, unless that is its last word.
     if (signal?.aborted) throw signal.reason;
-    isBroken = !(error instanceof pg.DatabaseError) || isAway(error);
-    throw translate(error);
+    // A DatabaseError is a complete response, so the connection can be used again, unless the server is closing it.
+    isBroken = !(error instanceof pg.DatabaseError) || conditionOf(error)?.meaning === "away";
+    throw translate(error, pool);
   } finally {
     signal?.removeEventListener("abort", cancel);
     await cancellation;
@@ -62,7 +63,7 @@ export async function transaction<Result>(
     failed = false;
     return result;
   } catch (error) {
-    throw translate(error);
+    throw translate(error, pool);
   } finally {
     // Closing the connection rolls back whatever it had begun, even when it no longer answers.
     if (client) pool.release(client, failed);
@@ -89,16 +90,31 @@ function backendPid(client: pg.PoolClient): number {
   return (client as pg.PoolClient & { readonly processID: number }).processID;
 }
 
-function translate(error: unknown): unknown {
-  if (isAway(error)) return unavailable("the database is away", error);
-  if (isQueryCanceled(error)) {
-    return new ConnectError("the database took too long", Code.DeadlineExceeded, undefined, undefined, error);
+/** What callers get: nothing in it names a host, a user, a statement or a value. */
+function translate(error: unknown, pool: ConnectionPool): unknown {
+  if (error instanceof pg.DatabaseError) {
+    const meaning = conditionOf(error)?.meaning;
+    if (meaning === "locked" || meaning === "contention") {
+      return overloaded("another transaction in the database is in the way", error);
+    }
+    if (meaning === "away" || meaning === "busy") pool.reportTrouble(error);
+    if (meaning === "away") return unavailable("the database is away", error);
+    return meaning === "busy" ? overloaded("the database is busy", error) : error;
   }
-  const isOurs =
-    error instanceof pg.DatabaseError ||
-    error instanceof ConnectError ||
-    error instanceof TypeError ||
-    error instanceof RangeError;
+  const isOurs = error instanceof ConnectError || error instanceof TypeError || error instanceof RangeError;
+  if (isOurs) return error;
   // Everything else comes from the way to the database: refused, reset, timed out.
-  return isOurs ? error : unavailable("the database is away", error);
+  pool.reportTrouble(error);
+  pool.distrustConnections();
+  return unavailable("the database is away", error);
+}
+
+/** Nothing came back from the database: it cannot be reached, or does not answer. */
+export function isUnanswered(error: unknown): boolean {
+  return (
+    error instanceof ConnectError &&
+    error.code === Code.Unavailable &&
+    error.cause !== undefined &&
+    !(error.cause instanceof pg.DatabaseError)
+  );
 }

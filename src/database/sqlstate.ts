@@ -2,42 +2,92 @@ import pg from "pg";
 
 // Which SQLSTATE means what: https://www.postgresql.org/docs/current/errcodes-appendix.html
 
-/** The statement lost a race against another one, and nothing of it stands: it can be run again. */
-export function isContention(error: unknown): boolean {
-  return hasCode(error, (code) => code === serializationFailure || code === deadlockDetected);
+/**
+ * What an error of the database means to whoever asked.
+ *
+ * - `away`: nobody can use the database just now.
+ * - `busy`: the database is there, and has too much to do.
+ * - `locked`: the statement waited too long for the lock of another transaction.
+ * - `contention`: the statement lost a race against another one, and nothing of it stands: it can be run again.
+ * - `row`: one row may be to blame; the same statement may succeed without it.
+ *
+ * All but `row` pass by themselves. An error that is not in the table is a fault of this program, of the schema, or of
+ * the database.
+ */
+export type Meaning = "away" | "busy" | "locked" | "contention" | "row";
+
+interface Condition {
+  readonly meaning: Meaning;
+  /** For the log; the message of PostgreSQL may name hosts, users, or values of a row. */
+  readonly reason: string;
 }
 
-/** A time limit or a cancellation ended the statement. */
-export function isQueryCanceled(error: unknown): boolean {
-  return hasCode(error, (code) => code === queryCanceled);
+/** The first entry counts whose key begins the SQLSTATE. */
+const conditions: readonly (readonly [code: string, meaning: Meaning, reason: string])[] = [
+  ["08", "away", "the connection failed"],
+  ["22", "row", "a value is not valid"],
+  ["23", "row", "a constraint is violated"],
+  ["25006", "away", "the database is read-only: it may have become a standby"],
+  ["25P03", "away", "a transaction was idle for too long: this process stood still"],
+  ["25P04", "busy", "a transaction took too long"],
+  ["28", "away", "the database refuses the user or the password"],
+  ["3D000", "away", "the database of this name does not exist"],
+  ["40001", "contention", "a serialization failure"],
+  ["40P01", "contention", "a deadlock"],
+  ["40", "away", "the outcome of a transaction is not known"],
+  ["44", "row", "a row violates the condition of a view"],
+  ["53", "busy", "the database lacks memory, disk space or connections"],
+  ["54", "row", "a value is too large or too complex"],
+  ["55P03", "locked", "another transaction holds a lock"],
+  ["55", "away", "the database does not accept connections"],
+  ["57014", "busy", "a statement took too long"],
+  ["57", "away", "the database is starting, stopping, or closed the connection"],
+  ["P0", "row", "a function or a trigger refuses a value"],
+  // A page that cannot be read concerns the rows that belong there.
+  ["XX001", "row", "data are corrupted"],
+  ["XX002", "row", "an index is corrupted"],
+];
+
+/** The condition that an error of the database stands for; undefined if it passes neither by itself nor without a row. */
+export function conditionOf(error: unknown): Condition | undefined {
+  const cause = databaseErrorOf(error);
+  if (cause === undefined) return undefined;
+  // Notifications that are not delivered yet have a limit; its SQLSTATE is that of a value that is too large.
+  if (cause.code === programLimitExceeded && cause.file === "async.c") {
+    return {
+      meaning: "busy",
+      reason: "the queue of notifications is full: some session listens and never reads",
+    };
+  }
+  const found = conditions.find(([code]) => cause.code?.startsWith(code));
+  return found && { meaning: found[1], reason: found[2] };
+}
+
+/** The statement lost a race against another one, and nothing of it stands: it can be run again. */
+export function isContention(error: unknown): boolean {
+  return conditionOf(error)?.meaning === "contention";
+}
+
+/** The statement waited too long for a lock, and nothing of it stands. */
+export function isLocked(error: unknown): boolean {
+  return conditionOf(error)?.meaning === "locked";
+}
+
+/** One row may be to blame; the others may pass without it. */
+export function isOfOneRow(error: unknown): boolean {
+  return conditionOf(error)?.meaning === "row";
 }
 
 /** A value is not one that the function takes. */
 export function isInvalidParameterValue(error: unknown): boolean {
-  return hasCode(error, (code) => code === invalidParameterValue);
+  return databaseErrorOf(error)?.code === invalidParameterValue;
 }
 
-/** The database cannot serve just now: it is starting, stopping, full, or a standby since a moment ago. */
-export function isAway(error: unknown): boolean {
-  return hasCode(
-    error,
-    (code) =>
-      code.startsWith(connectionException) ||
-      code.startsWith(insufficientResources) ||
-      code.startsWith(operatorIntervention) ||
-      code === readOnlyTransaction,
-  );
+/** What the database said, itself or as the cause of what callers get. */
+export function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
+  if (error instanceof pg.DatabaseError) return error;
+  return error instanceof Error && error.cause instanceof pg.DatabaseError ? error.cause : undefined;
 }
 
-const serializationFailure = "40001";
-const deadlockDetected = "40P01";
-const queryCanceled = "57014";
 const invalidParameterValue = "22023";
-const readOnlyTransaction = "25006";
-const connectionException = "08";
-const insufficientResources = "53";
-const operatorIntervention = "57P";
-
-function hasCode(error: unknown, matches: (code: string) => boolean): boolean {
-  return error instanceof pg.DatabaseError && matches(error.code ?? "");
-}
+const programLimitExceeded = "54000";

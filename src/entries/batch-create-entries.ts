@@ -20,8 +20,9 @@ import type { EntryWriter } from "./entry-writer.ts";
 export async function batchCreateEntries(
   writer: EntryWriter,
   request: BatchCreateEntriesRequest,
+  signal: AbortSignal,
 ): Promise<BatchCreateEntriesResponse> {
-  const result = await recordBatch(writer, BatchCreateEntriesRequestSchema, request.entries);
+  const result = await recordBatch(writer, BatchCreateEntriesRequestSchema, request.entries, signal);
   return create(BatchCreateEntriesResponseSchema, result);
 }
 
@@ -30,13 +31,14 @@ export async function recordBatch(
   writer: EntryWriter,
   schema: DescMessage,
   requests: readonly CreateEntryRequest[],
+  signal: AbortSignal,
 ) {
   const nowMs = Date.now();
   const entries = requests.map((request, index) => {
     checkEntry(schema, `entries[${index}].`, request, nowMs);
     return newEntry(request, nowMs);
   });
-  const recordings = await writer.recordBatch(entries);
+  const recordings = await writer.recordBatch(entries, signal);
   const duplicates = recordings.flatMap(({ stored, isNew }, index) => {
     const sent = entries[index];
     return isNew || !sent ? [] : { index, conflict: requestIdConflict(sent, stored) };

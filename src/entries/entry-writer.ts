@@ -1,9 +1,16 @@
-import pg from "pg";
 import type { Caller } from "../caller.ts";
+import type { LearnerChanges } from "../database/learner-changes.ts";
+import { LockPatience, lockedTooLong, lockPatienceMs } from "../database/lock-patience.ts";
+import type { ConnectionPool } from "../database/pool.ts";
+import type { WritePools } from "../database/pools.ts";
+import { isLocked } from "../database/sqlstate.ts";
 import { overloaded, unavailable } from "../errors/retryable.ts";
-import type { NewEntry } from "./entry.ts";
+import { BlockedLearners } from "./blocked-learners.ts";
+import type { NewEntry, StoredEntry } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
-import { type Recording, type RecordingParts, recordEntries } from "./record-entries.ts";
+import { type Recording, recordEntries } from "./record-entries.ts";
+import { areTablesLocked, findLockedLearners } from "./sql/find-locks.ts";
+import { type GroupOutcome, type WaitingEntry, writeGroup } from "./write-group.ts";
 
 /** How much is written at once. */
 export interface EntryWriterLimits {
@@ -18,11 +25,11 @@ export interface EntryWriterLimits {
 /** A statement of fewer rows takes nearly as long. */
 const minShareRows = 32;
 
-/** A call that waits for its statement. */
-interface Waiting {
-  readonly entry: NewEntry;
-  readonly resolve: (recording: Recording) => void;
-  readonly reject: (reason: unknown) => void;
+/** What the writer works on. */
+export interface EntryWriterParts {
+  readonly pools: WritePools;
+  readonly changes: LearnerChanges;
+  readonly recent: RecentEntries;
 }
 
 /**
@@ -32,18 +39,22 @@ interface Waiting {
  * An entry:
  *
  *     waiting ──a statement is free──> sent ──committed──> answered
+ *        │                              ├──it meets a lock──> waits among the BlockedLearners
  *        │                              └──the caller gives up──> answered so; the entry may stand
- *        └──the caller gives up──> gone, nothing was written
+ *        ├──the caller gives up──> gone, nothing was written
+ *        └──the database does not answer another group──> refused
  *
  * The writer:
  *
  *     open ──drain()──> draining: refuses new entries, writes those that wait ──> done
  */
 export class EntryWriter {
-  readonly #parts: RecordingParts;
-  readonly #recent: RecentEntries;
+  readonly #parts: EntryWriterParts;
   readonly #limits: EntryWriterLimits;
-  readonly #waiting = new Set<Waiting>();
+  readonly #blocked: BlockedLearners;
+  /** For batches. One that waits for a lock holds the rows of many learners, so one at a time is tried again. */
+  readonly #patience = new LockPatience({ maxRetrying: 1, maxWaiting: 1000, pauseMs: 300 });
+  readonly #waiting = new Set<WaitingEntry>();
   #statements = 0;
   /** How many single entries are under way. */
   #sentRows = 0;
@@ -51,28 +62,36 @@ export class EntryWriter {
   #draining = false;
   readonly #drained = Promise.withResolvers<void>();
 
-  constructor(parts: RecordingParts, recent: RecentEntries, limits: EntryWriterLimits) {
+  constructor(parts: EntryWriterParts, limits: EntryWriterLimits) {
     this.#parts = parts;
-    this.#recent = recent;
     this.#limits = limits;
+    this.#blocked = new BlockedLearners({
+      pools: parts.pools,
+      write: (pool, group) => this.#write(pool, group),
+      maxStatementRows: limits.maxStatementRows,
+      // The other half stays for those whom no lock blocks.
+      maxRows: Math.ceil(limits.maxPendingRows / 2),
+    });
   }
 
   /**
    * Records one entry together with others; its failure is its own.
    *
    * @throws the reason of the caller's signal, if it is aborted before the answer
-   * @throws ConnectError RESOURCE_EXHAUSTED if too many entries are pending, UNAVAILABLE if the database is away
+   * @throws ConnectError RESOURCE_EXHAUSTED if too many entries are pending, or if it meets a lock for too long;
+   * UNAVAILABLE if the database is away
    */
   async record(entry: NewEntry, caller: Caller): Promise<Recording> {
-    const stored = this.#recent.get(entry.requestId);
+    const stored = this.#parts.recent.get(entry.requestId);
     if (stored) return { stored, isNew: false };
     const { signal } = caller;
     signal.throwIfAborted();
     this.#admit(1);
 
     const { promise, resolve, reject } = Promise.withResolvers<Recording>();
-    const waiting: Waiting = { entry, resolve, reject };
+    const waiting: WaitingEntry = { entry, resolve, reject, isWithdrawn: false };
     const giveUp = () => {
+      waiting.isWithdrawn = true;
       this.#waiting.delete(waiting);
       reject(signal.reason);
     };
@@ -91,14 +110,31 @@ export class EntryWriter {
    * Records a batch in a statement of its own: all of it or, on any error, nothing. It is not remembered for retries: an
    * import would push out what single calls may retry.
    *
+   * @param signal aborting it ends the wait for a lock, and nothing else
    * @returns one for each entry, in the same order
    * @throws as {@link record} does
    */
-  async recordBatch(entries: readonly NewEntry[]): Promise<Recording[]> {
+  async recordBatch(entries: readonly NewEntry[], signal?: AbortSignal): Promise<Recording[]> {
     this.#admit(entries.length);
+    const { pools, changes } = this.#parts;
+    const created: StoredEntry[] = [];
+    let forgetLearners = () => {};
+    const attempt = async () => {
+      try {
+        return await recordEntries({ pool: pools.batches, changes }, entries, created);
+      } catch (error) {
+        if (isLocked(error)) {
+          forgetLearners();
+          forgetLearners = this.#blocked.addBatch(await this.#findLocked(pools.batches, entries));
+        }
+        throw error;
+      }
+    };
+    const isLikelyLocked = !this.#blocked.isEmpty && entries.some(({ userId }) => this.#blocked.has(userId));
     try {
-      return await recordEntries(this.#parts, entries);
+      return await this.#patience.run(attempt, isLikelyLocked, signal);
     } finally {
+      forgetLearners();
       this.#dismiss(entries.length);
     }
   }
@@ -133,11 +169,11 @@ export class EntryWriter {
     while (this.#statements < maxStatements && this.#waiting.size > 0) {
       const share = Math.ceil((this.#waiting.size + this.#sentRows) / maxStatements);
       const rows = Math.min(Math.max(share, minShareRows), maxStatementRows);
-      const group = this.#waiting.values().take(rows).toArray();
-      for (const waiting of group) this.#waiting.delete(waiting);
+      const group = this.#takeGroup(rows);
+      if (group.length === 0) return;
       this.#statements += 1;
       this.#sentRows += group.length;
-      void this.#write(group).then(() => {
+      void this.#writeGroup(group).then(() => {
         this.#statements -= 1;
         this.#sentRows -= group.length;
         this.#send();
@@ -145,28 +181,67 @@ export class EntryWriter {
     }
   }
 
-  /** Answers every call of the group; never throws. */
-  async #write(group: readonly Waiting[]): Promise<void> {
-    try {
-      const { epoch } = this.#recent;
-      const recordings = await recordEntries(
-        this.#parts,
-        group.map(({ entry }) => entry),
-      );
-      this.#recent.add(
-        recordings.map(({ stored }) => stored),
-        epoch,
-      );
-      for (const [index, recording] of recordings.entries()) group[index]?.resolve(recording);
-    } catch (error) {
-      if (group.length > 1 && error instanceof pg.DatabaseError) {
-        // One row may be to blame: halving finds it, and lets its neighbours pass.
-        const middle = Math.ceil(group.length / 2);
-        await this.#write(group.slice(0, middle));
-        await this.#write(group.slice(middle));
-      } else {
-        for (const { reject } of group) reject(error);
-      }
+  /** Takes so many from those who wait; entries of learners who are blocked go to the others of that learner. */
+  #takeGroup(rows: number): readonly WaitingEntry[] {
+    const group: WaitingEntry[] = [];
+    const blocked: WaitingEntry[] = [];
+    for (const waiting of this.#waiting) {
+      if (group.length === rows) break;
+      this.#waiting.delete(waiting);
+      const isBlocked = !this.#blocked.isEmpty && this.#blocked.has(waiting.entry.userId);
+      (isBlocked ? blocked : group).push(waiting);
     }
+    if (blocked.length > 0) this.#blocked.addSuspects(blocked);
+    return group;
+  }
+
+  /** Answers every call of the group, or leaves it to the blocked learners; never throws. */
+  async #writeGroup(group: readonly WaitingEntry[]): Promise<void> {
+    const { groups, suspects } = this.#parts.pools;
+    const endsAt = performance.now() + lockPatienceMs;
+    let { locked } = await this.#write(groups, group);
+    // While nobody can write, it makes no difference whom the group holds up.
+    while (locked.length > 0 && (await this.#areTablesLocked())) {
+      if (performance.now() > endsAt) {
+        for (const { reject } of locked) reject(lockedTooLong());
+        this.#rejectWaiting(lockedTooLong());
+        return;
+      }
+      ({ locked } = await this.#write(groups, locked));
+    }
+    if (locked.length === 0) return;
+
+    const learners = await this.#findLocked(
+      groups,
+      locked.map(({ entry }) => entry),
+    );
+    this.#blocked.addBlocked(locked.filter(({ entry }) => learners.has(entry.userId)));
+    const rest = locked.filter(({ entry }) => !learners.has(entry.userId));
+    if (rest.length === 0) return;
+    // Most can pass now. If not, a lock is in the way that cannot be seen: each learner is tried by itself.
+    const { locked: stillLocked } = await this.#write(suspects, rest);
+    this.#blocked.addSuspects(stillLocked);
+  }
+
+  /** Never throws. If the database does not answer, those who wait are told so now, not after a time limit each. */
+  async #write(pool: ConnectionPool, group: readonly WaitingEntry[]): Promise<GroupOutcome> {
+    const outcome = await writeGroup(this.#parts, pool, group);
+    if (outcome.unanswered !== undefined) this.#rejectWaiting(outcome.unanswered);
+    return outcome;
+  }
+
+  #rejectWaiting(error: unknown): void {
+    for (const { reject } of this.#waiting) reject(error);
+    this.#waiting.clear();
+    this.#blocked.rejectAll(error);
+  }
+
+  async #areTablesLocked(): Promise<boolean> {
+    return areTablesLocked(this.#parts.pools.groups).catch(() => false);
+  }
+
+  /** Nobody, if that cannot be found out: a statement of its own per learner tells it as well. */
+  async #findLocked(pool: ConnectionPool, entries: readonly NewEntry[]): Promise<ReadonlySet<string>> {
+    return findLockedLearners(pool, entries).catch(() => new Set<string>());
   }
 }

@@ -18,9 +18,10 @@ import type { EntryWriter } from "./entry-writer.ts";
 export async function* importEntries(
   writer: EntryWriter,
   requests: AsyncIterable<ImportEntriesRequest>,
+  signal: AbortSignal,
 ): AsyncIterable<ImportEntriesResponse> {
   for await (const { entries } of requests) {
-    const result = await recordBatch(writer, ImportEntriesRequestSchema, entries);
+    const result = await recordBatch(writer, ImportEntriesRequestSchema, entries, signal);
     yield create(ImportEntriesResponseSchema, result);
   }
 }

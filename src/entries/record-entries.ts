@@ -20,26 +20,31 @@ export interface RecordingParts {
 }
 
 /**
- * Records entries, all of them or, on any error, none. Of several with one request_id the first is recorded.
+ * Records entries. The first statement records all of them or, on any error, none; only if some are known already, others
+ * follow. Of several with one request_id the first is recorded.
  *
+ * @param created what was created so far, also if a statement fails: the same array for each attempt at these entries
  * @returns one for each entry, in the same order
  * @throws as `query` does
  */
 export async function recordEntries(
   parts: RecordingParts,
   entries: readonly NewEntry[],
+  created: StoredEntry[] = [],
 ): Promise<Recording[]> {
-  const inserted = await create(parts, entries);
-  // As a rule all of them are new.
-  if (inserted.length === entries.length) return inserted.map((stored) => ({ stored, isNew: true }));
+  if (created.length === 0) {
+    const inserted = await create(parts, entries);
+    // As a rule all of them are new.
+    if (inserted.length === entries.length) return inserted.map((stored) => ({ stored, isNew: true }));
+    created.push(...inserted);
+  }
 
   const first = new Map<string, NewEntry>();
   for (const entry of entries) {
     if (!first.has(entry.requestId)) first.set(entry.requestId, entry);
   }
-  const created = [...inserted];
   const known: StoredEntry[] = [];
-  let open = without([...first.values()], inserted);
+  let open = without([...first.values()], created);
   while (open.length > 0) {
     // A second statement, for the first cannot see what another transaction committed while it ran.
     const found = await find(parts, open);

@@ -10,12 +10,12 @@ export function unavailable(message: string, cause?: unknown): ConnectError {
   return retryable(message, Code.Unavailable, 1000, cause);
 }
 
-/** RESOURCE_EXHAUSTED: there is more to do than the server takes on. */
-export function overloaded(message: string): ConnectError {
-  return retryable(message, Code.ResourceExhausted, 200);
+/** RESOURCE_EXHAUSTED: there is more to do than can be done just now. */
+export function overloaded(message: string, cause?: unknown): ConnectError {
+  return retryable(message, Code.ResourceExhausted, 200, cause);
 }
 
-function retryable(message: string, code: Code, retryDelayMs: number, cause?: unknown): ConnectError {
+function retryable(message: string, code: Code, retryDelayMs: number, cause: unknown): ConnectError {
   const value = create(RetryInfoSchema, { retryDelay: durationFromMs(retryDelayMs) });
   return new ConnectError(message, code, undefined, [{ desc: RetryInfoSchema, value }], cause);
 }

@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { deletionPatience } from "../../src/entries/delete-entries.ts";
 import { deleteEntry } from "../../src/entries/sql/delete-entry.ts";
 import { deleteUserEntries } from "../../src/entries/sql/delete-user-entries.ts";
 import { findEntries } from "../../src/entries/sql/find-entries.ts";
+import { findLockedLearners } from "../../src/entries/sql/find-locks.ts";
 import { listEntries } from "../../src/entries/sql/list-entries.ts";
 import { calendarUnits } from "../../src/summaries/granularity.ts";
 import { summarizeCalendarPeriods } from "../../src/summaries/sql/summarize-calendar-periods.ts";
@@ -109,6 +111,17 @@ describe.for(planCacheModes)("%s", (mode) => {
     expect(indexesOf(found)).toEqual(new Set([logKey]));
   });
 
+  test("locked aggregates are found by their keys", async () => {
+    const entries = [1, 2].map(() => ({
+      requestId: randomUUID(),
+      userId: randomUUID(),
+      wordCount: 1,
+      timestamp: 1_740_000_000_000_000n,
+    }));
+    const found = await scans((pool) => findLockedLearners(pool, entries));
+    expect(indexesOf(found)).toEqual(new Set([aggregatesKey]));
+  });
+
   test("one entry is deleted by its request_id, and its aggregate by its key", async () => {
     const userId = randomUUID();
     await recordManyEntries(database.pool, {
@@ -132,7 +145,7 @@ describe.for(planCacheModes)("%s", (mode) => {
       from: "2025-01-01Z",
       to: "2026-01-01Z",
     });
-    const found = await scans((pool) => deleteUserEntries(pool, userId));
+    const found = await scans((pool) => deleteUserEntries(pool, deletionPatience(), userId));
     expect(indexesOf(found)).toEqual(new Set([logKey, logInTime, aggregatesKey]));
   });
 });

@@ -1,6 +1,7 @@
 import { LearnerChanges } from "../../src/database/learner-changes.ts";
 import { Notifications } from "../../src/database/notifications.ts";
 import type { ConnectionPool } from "../../src/database/pool.ts";
+import type { WritePools } from "../../src/database/pools.ts";
 import { WatchedLearners } from "../../src/database/watched-learners.ts";
 import { EntryWriter, type EntryWriterLimits } from "../../src/entries/entry-writer.ts";
 import { RecentEntries } from "../../src/entries/recent-entries.ts";
@@ -16,6 +17,8 @@ export interface WritePath {
 
 interface WritePathOptions {
   readonly pool: ConnectionPool;
+  /** For writes; default: all of them share the pool. */
+  readonly writePools?: WritePools;
   readonly databaseUrl: string;
   readonly limits: EntryWriterLimits;
   readonly recentEntries: number;
@@ -30,5 +33,12 @@ export function createWritePath(options: WritePathOptions): WritePath {
   const recent = new RecentEntries(notifications, recentEntries);
   const watched = new WatchedLearners(pool, notifications, log, repeatWatchesMs);
   const changes = new LearnerChanges(notifications, watched);
-  return { writer: new EntryWriter({ pool, changes }, recent, limits), changes, notifications };
+  const pools = options.writePools ?? {
+    groups: pool,
+    suspects: pool,
+    blocked: pool,
+    batches: pool,
+    deletions: pool,
+  };
+  return { writer: new EntryWriter({ pools, changes, recent }, limits), changes, notifications };
 }

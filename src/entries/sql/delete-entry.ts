@@ -13,7 +13,7 @@ import { notifyDeletion } from "./notify-deletion.ts";
 export async function deleteEntry(pool: ConnectionPool, requestId: string): Promise<StoredEntry | undefined> {
   const attempt = () =>
     transaction(pool, async (client) => {
-      const { rows } = await client.query<EntryRow & { bucket: Date }>({
+      const { rows } = await client.query<EntryRow>({
         name: "delete-entry",
         text: `
           WITH deleted AS (
@@ -29,7 +29,7 @@ export async function deleteEntry(pool: ConnectionPool, requestId: string): Prom
             FROM deleted
             WHERE aggregate.user_id = deleted.user_id AND aggregate.bucket = deleted.bucket
           )
-          SELECT ${entryColumns}, bucket
+          SELECT ${entryColumns}
           FROM deleted`,
         values: [requestId],
       });
@@ -39,8 +39,12 @@ export async function deleteEntry(pool: ConnectionPool, requestId: string): Prom
       // A statement of its own, for one statement cannot change and delete the same row.
       await client.query({
         name: "delete-empty-aggregate",
-        text: "DELETE FROM learning_log_aggregates WHERE user_id = $1 AND bucket = $2 AND entry_count = 0",
-        values: [row.user_id, row.bucket],
+        text: `
+          DELETE FROM learning_log_aggregates
+          WHERE user_id = $1
+            AND bucket = date_bin('15 minutes', timestamptz 'epoch' + $2::bigint * interval '1 microsecond', 'epoch')
+            AND entry_count = 0`,
+        values: [deleted.userId, deleted.timestamp],
       });
       await notifyDeletion(client, { requestId }, deleted.userId, {
         from: deleted.timestamp,

@@ -1,5 +1,6 @@
 import { retryOnContention } from "../../database/contention.ts";
 import { allTime } from "../../database/learner-changes.ts";
+import type { LockPatience } from "../../database/lock-patience.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query, transaction } from "../../database/query.ts";
 import { notifyDeletion } from "./notify-deletion.ts";
@@ -13,25 +14,35 @@ const maxRows = 10_000;
  *
  * @returns how many there were
  */
-export async function deleteUserEntries(pool: ConnectionPool, userId: string): Promise<number> {
-  const [clock] = await query<Clock>(pool, { text: "SELECT clock_timestamp()::text AS now" });
+export async function deleteUserEntries(
+  pool: ConnectionPool,
+  patience: LockPatience,
+  userId: string,
+): Promise<number> {
+  const [clock] = await query<Clock>(pool, {
+    text: "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros",
+  });
   let total = 0;
   for (;;) {
-    const deleted = await retryOnContention(() => deleteOldest(pool, userId, clock));
+    const deleted = await patience.run(() => retryOnContention(() => deleteOldest(pool, userId, clock)));
     total += deleted;
     // Fewer than it takes may also mean that others deleted some of them at the same time.
     if (deleted < maxRows && !(await hasEntries(pool, userId, clock))) return total;
   }
 }
 
-/** When the call came, as a text that PostgreSQL wrote: entries that were recorded later stay. */
-type Clock = { readonly now: string };
+/** When the call came, in microseconds since 1970 by the clock of the database: entries that were recorded later stay. */
+type Clock = { readonly micros: string };
 
 async function hasEntries(pool: ConnectionPool, userId: string, clock: Clock | undefined): Promise<boolean> {
   const rows = await query(pool, {
     name: "has-entries",
-    text: "SELECT FROM learning_log WHERE user_id = $1 AND create_time <= $2 LIMIT 1",
-    values: [userId, clock?.now],
+    text: `
+      SELECT
+      FROM learning_log
+      WHERE user_id = $1 AND create_time <= timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
+      LIMIT 1`,
+    values: [userId, clock?.micros],
   });
   return rows.length > 0;
 }
@@ -46,7 +57,7 @@ async function deleteOldest(pool: ConnectionPool, userId: string, clock: Clock |
           WHERE request_id IN (
             SELECT request_id
             FROM learning_log
-            WHERE user_id = $1 AND create_time <= $2
+            WHERE user_id = $1 AND create_time <= timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
             ORDER BY timestamp, request_id
             LIMIT $3
           )
@@ -67,7 +78,7 @@ async function deleteOldest(pool: ConnectionPool, userId: string, clock: Clock |
         )
         SELECT coalesce(sum(entry_count), 0)::integer AS deleted_count
         FROM sums`,
-      values: [userId, clock?.now, maxRows],
+      values: [userId, clock?.micros, maxRows],
     });
     // A statement of its own, for one statement cannot change and delete the same row.
     await client.query({
@@ -75,7 +86,9 @@ async function deleteOldest(pool: ConnectionPool, userId: string, clock: Clock |
       text: "DELETE FROM learning_log_aggregates WHERE user_id = $1 AND entry_count = 0",
       values: [userId],
     });
-    await notifyDeletion(client, { userId }, userId, allTime);
-    return rows[0]?.deleted_count ?? 0;
+    const deletedCount = rows[0]?.deleted_count ?? 0;
+    // Whoever deleted the entries before has told the instances.
+    if (deletedCount > 0) await notifyDeletion(client, { userId }, userId, allTime);
+    return deletedCount;
   });
 }

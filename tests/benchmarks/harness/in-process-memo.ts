@@ -21,7 +21,7 @@ export interface InProcessMemo extends AsyncDisposable {
 export async function createInProcessMemo(database: BenchmarkDatabase): Promise<InProcessMemo> {
   const log = createLog("error");
   const config = readConfig({ DATABASE_URL: database.url });
-  const pools = createPools(database.url, config.databasePools, log);
+  const pools = createPools(database.url, config.databasePools, config.writing.maxStatements, log);
   const notifications = new Notifications(database.url, log);
   const watched = new WatchedLearners(pools.probes, notifications, log);
   const changes = new LearnerChanges(notifications, watched);

@@ -17,11 +17,13 @@ export function createInProcessWriter(
 ): InProcessWriter {
   const log = createLog("error");
   const config = readConfig({ DATABASE_URL: database.url });
-  const pools = createPools(database.url, config.databasePools, log);
+  const limits = { ...config.writing, ...overrides };
+  const pools = createPools(database.url, config.databasePools, limits.maxStatements, log);
   const { writer, notifications } = createWritePath({
-    pool: pools.writes,
+    pool: pools.probes,
+    writePools: pools.writes,
     databaseUrl: database.url,
-    limits: { ...config.writing, ...overrides },
+    limits,
     recentEntries: config.recentEntries,
     log,
   });

@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { overloaded } from "../errors/retryable.ts";
+import { isLocked } from "./sqlstate.ts";
+import { WaitingLine } from "./waiting-line.ts";
+
+/** How long a write that meets a lock is tried again, in milliseconds. */
+export const lockPatienceMs = 10_000;
+
+/** What those get who meet a lock for too long. */
+export function lockedTooLong(cause?: unknown) {
+  return overloaded("another transaction in the database holds a lock on these entries", cause);
+}
+
+interface LockPatienceLimits {
+  /** How many writes that met a lock may be tried again at once. */
+  readonly maxRetrying: number;
+  /** How many more may wait for their turn. */
+  readonly maxWaiting: number;
+  /** How long a write that met the lock again leaves the rows it needs to others, in milliseconds. */
+  readonly pauseMs: number;
+}
+
+/**
+ * Runs writes that may meet the lock of another transaction. While such a write waits in the database it holds locks of
+ * its own, on the rows that it has written so far, so it gives up soon, and is tried again later:
+ *
+ *     tried ──it meets a lock──> waiting for a turn ──> tried again ──it meets a lock──> pausing ──> waiting for a turn
+ *       └──> done                     └──lockPatienceMs have passed, or the caller gave up──> failed
+ *
+ * Those that are tried again take turns, so that no number of them takes all connections, or holds the rows of others
+ * all the time.
+ */
+export class LockPatience {
+  readonly #turns: WaitingLine;
+  readonly #pauseMs: number;
+
+  constructor({ maxRetrying, maxWaiting, pauseMs }: LockPatienceLimits) {
+    const refusal = "too many writes wait for locks in the database";
+    const maxWaitMs = lockPatienceMs / 2;
+    this.#turns = new WaitingLine({ maxInside: maxRetrying, maxWaiting, maxWaitMs, refusal });
+    this.#pauseMs = pauseMs;
+  }
+
+  /**
+   * @param attempt throws as `query` does, once the lock timeout has passed
+   * @param isLikelyLocked takes a turn for the first attempt, too
+   * @throws whatever else the attempt throws; the signal's reason if it aborts between two attempts
+   * @throws ConnectError RESOURCE_EXHAUSTED if it meets a lock for too long
+   */
+  async run<Result>(
+    attempt: () => Promise<Result>,
+    isLikelyLocked = false,
+    signal?: AbortSignal,
+  ): Promise<Result> {
+    const endsAt = performance.now() + lockPatienceMs;
+    if (!isLikelyLocked) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!isLocked(error)) throw error;
+      }
+    }
+    for (;;) {
+      await this.#turns.enter(signal);
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!isLocked(error)) throw error;
+        if (performance.now() > endsAt) throw lockedTooLong(error);
+        await sleep(this.#pauseMs, undefined, { ref: false });
+      } finally {
+        this.#turns.leave();
+      }
+    }
+  }
+}

@@ -1,0 +1,194 @@
+import { lockedTooLong, lockPatienceMs } from "../database/lock-patience.ts";
+import type { ConnectionPool } from "../database/pool.ts";
+import type { WritePools } from "../database/pools.ts";
+import { overloaded } from "../errors/retryable.ts";
+import type { GroupOutcome, WaitingEntry } from "./write-group.ts";
+
+/** How many statements are under way at once for learners whose rows are locked, and for those whose rows may be. */
+const maxStatements = 4;
+
+/** How long a learner whose rows are locked waits before its next turn, in milliseconds. */
+const pauseMs = 100;
+
+/** How often entries are looked for that waited too long, in milliseconds. */
+const sweepMs = 250;
+
+/** A learner whose entries wait for a lock, or may do so. */
+interface BlockedLearner {
+  readonly userId: string;
+  waiting: { readonly call: WaitingEntry; readonly endsAt: number }[];
+}
+
+interface BlockedLearnersOptions {
+  readonly pools: WritePools;
+  readonly write: (pool: ConnectionPool, group: readonly WaitingEntry[]) => Promise<GroupOutcome>;
+  readonly maxStatementRows: number;
+  /** How many entries may wait here. */
+  readonly maxRows: number;
+}
+
+/**
+ * The learners whose entries met the lock of another transaction. Each is written by statements of its own, so that it
+ * holds up nobody else; whatever comes for it meanwhile waits here as well.
+ *
+ *     suspect ──its turn──> tried ──written──> gone
+ *                            └──it meets a lock──> blocked ──a pause, its turn──> waits in the database ──written──> gone
+ *                                                     ▲                                └──it meets the lock──┐
+ *                                                     └──────────────────────────────────────────────────────┘
+ *     every entry: lockPatienceMs have passed ──> refused with RESOURCE_EXHAUSTED
+ *
+ * A suspect's statement hardly waits for a lock, so that those who are not blocked are found out soon. The statements of
+ * a few blocked learners wait for longer, so that they pass as soon as the lock is released; of many, some are tried
+ * like suspects.
+ */
+export class BlockedLearners {
+  readonly #options: BlockedLearnersOptions;
+  readonly #learners = new Map<string, BlockedLearner>();
+  /** How many batches wait for a lock on each learner's rows. */
+  readonly #ofBatches = new Map<string, number>();
+  /** Whose turn it is next: those that were not tried yet, and those that met a lock. */
+  readonly #suspects = new Set<BlockedLearner>();
+  readonly #blocked = new Set<BlockedLearner>();
+  #suspectStatements = 0;
+  #blockedStatements = 0;
+  #rows = 0;
+  #sweeper: NodeJS.Timeout | undefined;
+
+  constructor(options: BlockedLearnersOptions) {
+    this.#options = options;
+  }
+
+  get isEmpty(): boolean {
+    return this.#learners.size === 0 && this.#ofBatches.size === 0;
+  }
+
+  has(userId: string): boolean {
+    return this.#learners.has(userId) || this.#ofBatches.has(userId);
+  }
+
+  /** Those whom a transaction is known to block. */
+  addBlocked(calls: readonly WaitingEntry[]): void {
+    this.#add(calls, this.#blocked);
+  }
+
+  /** Those who may be blocked. */
+  addSuspects(calls: readonly WaitingEntry[]): void {
+    this.#add(calls, this.#suspects);
+  }
+
+  /** @returns what ends it: a batch that waits for a lock on these learners' rows */
+  addBatch(userIds: ReadonlySet<string>): () => void {
+    for (const userId of userIds) this.#ofBatches.set(userId, (this.#ofBatches.get(userId) ?? 0) + 1);
+    return () => {
+      for (const userId of userIds) {
+        const batches = (this.#ofBatches.get(userId) ?? 0) - 1;
+        if (batches > 0) this.#ofBatches.set(userId, batches);
+        else this.#ofBatches.delete(userId);
+      }
+    };
+  }
+
+  /** Answers with the error whoever waits here and is not being tried. */
+  rejectAll(error: unknown): void {
+    for (const learner of this.#learners.values()) {
+      for (const { call } of learner.waiting) call.reject(error);
+      this.#rows -= learner.waiting.length;
+      learner.waiting = [];
+    }
+  }
+
+  #add(calls: readonly WaitingEntry[], turn: Set<BlockedLearner>): void {
+    const endsAt = performance.now() + lockPatienceMs;
+    for (const call of calls) {
+      if (this.#rows >= this.#options.maxRows) {
+        call.reject(overloaded("too many entries wait for locks in the database"));
+        continue;
+      }
+      this.#rows += 1;
+      const { userId } = call.entry;
+      let learner = this.#learners.get(userId);
+      if (learner === undefined) {
+        learner = { userId, waiting: [] };
+        this.#learners.set(userId, learner);
+        turn.add(learner);
+      }
+      learner.waiting.push({ call, endsAt });
+    }
+    this.#sweeper ??= setInterval(() => this.#sweep(), sweepMs).unref();
+    this.#run();
+  }
+
+  /** Starts as many statements as may be under way. */
+  #run(): void {
+    const { blocked, suspects } = this.#options.pools;
+    while (this.#blockedStatements < maxStatements) {
+      const learner = takeFirst(this.#blocked);
+      if (learner === undefined) break;
+      this.#blockedStatements += 1;
+      void this.#try(learner, blocked).then(() => {
+        this.#blockedStatements -= 1;
+        this.#run();
+      });
+    }
+    while (this.#suspectStatements < maxStatements) {
+      const learner = takeFirst(this.#suspects) ?? takeFirst(this.#blocked);
+      if (learner === undefined) break;
+      this.#suspectStatements += 1;
+      void this.#try(learner, suspects).then(() => {
+        this.#suspectStatements -= 1;
+        this.#run();
+      });
+    }
+  }
+
+  /** Never throws. */
+  async #try(learner: BlockedLearner, pool: ConnectionPool): Promise<void> {
+    this.#dropEnded(learner);
+    const tried = learner.waiting.splice(0, this.#options.maxStatementRows);
+    const endsAt = new Map(tried.map(({ call, endsAt }) => [call, endsAt]));
+    const { locked, unanswered }: GroupOutcome =
+      tried.length > 0 ? await this.#options.write(pool, [...endsAt.keys()]) : { locked: [] };
+    learner.waiting.unshift(...locked.map((call) => ({ call, endsAt: endsAt.get(call) ?? 0 })));
+    this.#rows -= tried.length - locked.length;
+    if (unanswered !== undefined) this.rejectAll(unanswered);
+    this.#dropEnded(learner);
+    if (learner.waiting.length === 0) {
+      this.#leave(learner);
+    } else if (locked.length === 0) {
+      this.#suspects.add(learner);
+    } else {
+      setTimeout(() => {
+        this.#blocked.add(learner);
+        this.#run();
+      }, pauseMs).unref();
+    }
+  }
+
+  #leave({ userId }: BlockedLearner): void {
+    this.#learners.delete(userId);
+    if (this.#learners.size > 0) return;
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
+  }
+
+  #sweep(): void {
+    for (const learner of this.#learners.values()) this.#dropEnded(learner);
+  }
+
+  /** Refuses the entries that waited too long, and forgets those whose callers gave up. */
+  #dropEnded(learner: BlockedLearner): void {
+    const now = performance.now();
+    const goesOn = learner.waiting.filter(({ call, endsAt }) => {
+      if (now > endsAt) call.reject(lockedTooLong());
+      return now <= endsAt && !call.isWithdrawn;
+    });
+    this.#rows -= learner.waiting.length - goesOn.length;
+    learner.waiting = goesOn;
+  }
+}
+
+function takeFirst(learners: Set<BlockedLearner>): BlockedLearner | undefined {
+  const [first] = learners;
+  if (first) learners.delete(first);
+  return first;
+}
