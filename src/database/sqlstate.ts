@@ -52,8 +52,7 @@ const conditions: readonly (readonly [code: string, meaning: Meaning, reason: st
 export function conditionOf(error: unknown): Condition | undefined {
   const cause = databaseErrorOf(error);
   if (cause === undefined) return undefined;
-  // Notifications that are not delivered yet have a limit; its SQLSTATE is that of a value that is too large.
-  if (cause.code === programLimitExceeded && cause.file === "async.c") {
+  if (isNotificationQueueFull(cause)) {
     return {
       meaning: "busy",
       reason: "the queue of notifications is full: some session listens and never reads",
@@ -78,13 +77,19 @@ export function isOfOneRow(error: unknown): boolean {
   return conditionOf(error)?.meaning === "row";
 }
 
+/** Too many notifications wait to be delivered. The SQLSTATE alone is that of a value that is too large. */
+export function isNotificationQueueFull(error: unknown): boolean {
+  const cause = databaseErrorOf(error);
+  return cause?.code === programLimitExceeded && cause.file === "async.c";
+}
+
 /** A value is not one that the function takes. */
 export function isInvalidParameterValue(error: unknown): boolean {
   return databaseErrorOf(error)?.code === invalidParameterValue;
 }
 
 /** What the database said, itself or as the cause of what callers get. */
-export function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
+function databaseErrorOf(error: unknown): pg.DatabaseError | undefined {
   if (error instanceof pg.DatabaseError) return error;
   return error instanceof Error && error.cause instanceof pg.DatabaseError ? error.cause : undefined;
 }

@@ -102,20 +102,55 @@ test("an instance that gets the news again has forgotten what was deleted meanwh
 });
 
 test("what was read before a deletion is not remembered after it", async () => {
-  const notifications = new Notifications(database.url, createLog("silent"));
-  onTestFinished(() => notifications.close());
-  const recent = new RecentEntries(notifications, 10);
-  notifications.start();
-  await vi.waitFor(() => expect(notifications.isCurrent()).toBe(true), { timeout: 20_000, interval: 10 });
+  const recent = await openRecentEntries();
+  const stored = storedEntry();
+  const { requestId, userId } = stored;
+  for (const notice of [{ requestId }, { userId }]) {
+    const { epoch } = recent;
+    recent.forget(notice);
+    recent.add([stored], epoch);
+    expect(recent.get(requestId)).toBeUndefined();
+    recent.add([stored], recent.epoch);
+    expect(recent.get(requestId)).toEqual(stored);
+    recent.forget(notice);
+    expect(recent.get(requestId)).toBeUndefined();
+  }
+});
 
-  const { requestId, userId, wordCount } = oneWord();
-  const stored = { requestId, userId, wordCount, timestamp: 1n, createTime: 2n };
+test("the deletion of one learner neither forgets the entries of others nor keeps them from being remembered", async () => {
+  const recent = await openRecentEntries();
+  const [before, meanwhile] = [storedEntry(), storedEntry()];
+  recent.add([before], recent.epoch);
   const { epoch } = recent;
-  recent.forget({ requestId });
-  recent.add([stored], epoch);
-  expect(recent.get(requestId)).toBeUndefined();
-  recent.add([stored], recent.epoch);
-  expect(recent.get(requestId)).toEqual(stored);
+  recent.forget({ userId: randomUUID() });
+  recent.forget({ requestId: randomUUID() });
+  recent.add([meanwhile], epoch);
+  expect(recent.get(before.requestId)).toEqual(before);
+  expect(recent.get(meanwhile.requestId)).toEqual(meanwhile);
+});
+
+test("more deletions than are noted still forget whatever was deleted, and let later entries be remembered", async () => {
+  const recent = await openRecentEntries();
+  const deleted = storedEntry();
+  recent.add([deleted], recent.epoch);
+  const { epoch } = recent;
+  recent.forget({ userId: deleted.userId });
+  for (let count = 0; count < 10_000; count += 1) recent.forget({ userId: `nobody ${count}` });
+  expect(recent.get(deleted.requestId)).toBeUndefined();
+  recent.add([deleted], epoch);
+  expect(recent.get(deleted.requestId)).toBeUndefined();
+  const later = storedEntry();
+  recent.add([later], recent.epoch);
+  expect(recent.get(later.requestId)).toEqual(later);
+});
+
+test("deletions of learners without entries do not go through all that is remembered", async () => {
+  const recent = await openRecentEntries(300_000);
+  recent.add(Array.from({ length: 300_000 }, storedEntry), recent.epoch);
+  const start = performance.now();
+  for (let count = 0; count < 1_000; count += 1) recent.forget({ userId: `nobody ${count}` });
+  // To go through them takes a tenth of a second each time.
+  expect(performance.now() - start).toBeLessThan(5_000);
 });
 
 test("who is told that there is nothing to delete can record it in any instance, even while its deletion goes on", async () => {
@@ -175,6 +210,21 @@ test("a message that makes no sense on the channel for deletions does no harm", 
   await a.deleteEntry({ requestId: entry.requestId });
   expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
 });
+
+/** Remembers on its own, and hears of the deletions of both services. */
+async function openRecentEntries(max = 10): Promise<RecentEntries> {
+  const notifications = new Notifications(database.url, createLog("silent"));
+  onTestFinished(() => notifications.close());
+  const recent = new RecentEntries(notifications, max);
+  notifications.start();
+  await vi.waitFor(() => expect(notifications.isCurrent()).toBe(true), { timeout: 20_000, interval: 10 });
+  return recent;
+}
+
+function storedEntry() {
+  const { requestId, userId, wordCount } = oneWord();
+  return { requestId, userId, wordCount, timestamp: 1n, createTime: 2n };
+}
 
 async function expectKnown(client: LearningLogClient, entry: Entry, timeoutMs = 30_000): Promise<void> {
   expect(await failureOf(client.createEntry(entry, { timeoutMs }))).toMatchObject({

@@ -1,0 +1,298 @@
+import { randomUUID } from "node:crypto";
+import { Code } from "@connectrpc/connect";
+import pg from "pg";
+import { afterEach, describe, expect, test } from "vitest";
+import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { createPools, endPools } from "../../src/database/pools.ts";
+import { transaction } from "../../src/database/query.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
+import { grpcClient } from "../support/clients.ts";
+import { failureOf } from "../support/failures.ts";
+import { startOwnService } from "../support/own-service.ts";
+import { lockWrites } from "../support/table-locks.ts";
+import { useTestService } from "../support/test-service.ts";
+
+// Another transaction holds a lock. Whoever needs what it locks waits, with an end; all others are served.
+
+const service = useTestService();
+checkAggregatesAfterAll(service.database);
+
+const { pool } = service.database;
+const client = () => grpcClient(service.url);
+
+/** A lock is in the way of nobody else for longer than this. */
+const boundMs = 2_000;
+
+const quarter = 1_709_208_000n;
+
+type Entry = ReturnType<typeof entryOf>;
+
+afterEach(() => expectAggregatesMatchLog(pool));
+
+test.for([
+  [
+    "an aggregate that is being changed",
+    async ({ userId }: Entry, rival: pg.Client) => {
+      await client().createEntry(entryOf(userId));
+      await rival.query("BEGIN");
+      await rival.query("UPDATE learning_log_aggregates SET entry_count = entry_count WHERE user_id = $1", [
+        userId,
+      ]);
+    },
+  ],
+  [
+    "an aggregate that is being inserted",
+    async ({ userId }: Entry, rival: pg.Client) => {
+      await rival.query("BEGIN");
+      await rival.query(
+        `INSERT INTO learning_log_aggregates (user_id, bucket, total_word_count, entry_count)
+        VALUES ($1, timestamptz 'epoch' + $2::bigint * interval '1 second', 1, 1)`,
+        [userId, quarter],
+      );
+    },
+  ],
+  [
+    "an entry with the same request_id that is being inserted",
+    async ({ userId, requestId }: Entry, rival: pg.Client) => {
+      await rival.query("BEGIN");
+      await rival.query("INSERT INTO learning_log VALUES ($1, $2, 1, now())", [requestId, userId]);
+    },
+  ],
+  [
+    "an entry with the same request_id that is being deleted",
+    async (entry: Entry, rival: pg.Client) => {
+      await client().createEntry(entry);
+      // Not the service: it would answer from memory that the entry is known.
+      await rival.query("SELECT pg_notify('daily_aggregator_deletions', $1)", [
+        JSON.stringify({ requestId: entry.requestId }),
+      ]);
+      await rival.query("BEGIN");
+      await rival.query("DELETE FROM learning_log WHERE request_id = $1", [entry.requestId]);
+    },
+  ],
+] as const)("%s holds up nobody but whoever writes it", async ([, lock]) => {
+  await using rival = await connect();
+  const stuck = entryOf();
+  await lock(stuck, rival);
+  const stuckCalls = [client().createEntry(stuck)];
+  let answered = false;
+  const settled = Promise.allSettled(stuckCalls).then((outcomes) => {
+    answered = true;
+    return outcomes;
+  });
+  for (let round = 0; round < 8; round += 1) {
+    const more = client().createEntry(entryOf(stuck.userId));
+    // Its fate depends on the kind of lock.
+    more.catch(() => {});
+    await expectServed(30);
+  }
+  expect(answered).toBe(false);
+  await rival.query("ROLLBACK");
+  const [outcome] = await settled;
+  // The entry that was not deleted after all is known.
+  if (outcome?.status === "rejected") expect(outcome.reason).toMatchObject({ code: Code.AlreadyExists });
+});
+
+test("many learners whose aggregates are locked hold up nobody else, and pass when the lock is released", async () => {
+  await using rival = await connect();
+  const userIds = Array.from({ length: 300 }, () => randomUUID());
+  await client().batchCreateEntries({ entries: userIds.map((userId) => entryOf(userId)) });
+  await rival.query("BEGIN");
+  await rival.query("SELECT FROM learning_log_aggregates WHERE user_id = ANY ($1) FOR UPDATE", [userIds]);
+  const stuck = userIds.map((userId) => client().createEntry(entryOf(userId)));
+  for (let round = 0; round < 5; round += 1) await expectServed(30);
+  await rival.query("COMMIT");
+  await Promise.all(stuck);
+  await expectServed(30);
+});
+
+test("many learners whose aggregates are being inserted hold up nobody else", async () => {
+  await using rival = await connect();
+  const userIds = Array.from({ length: 50 }, () => randomUUID());
+  await rival.query("BEGIN");
+  await rival.query(
+    `INSERT INTO learning_log_aggregates (user_id, bucket, total_word_count, entry_count)
+    SELECT user_id, timestamptz 'epoch' + $2::bigint * interval '1 second', 1, 1
+    FROM unnest($1::text[]) AS user_id`,
+    [userIds, quarter],
+  );
+  const stuck = userIds.map((userId) => client().createEntry(entryOf(userId)));
+  for (let round = 0; round < 5; round += 1) await expectServed(30);
+  await rival.query("ROLLBACK");
+  await Promise.all(stuck);
+});
+
+test("ten batches and ten deletions that meet a lock hold up neither writes, batches nor deletions of others", async () => {
+  await using rival = await connect();
+  const [stuck, shared] = [randomUUID(), randomUUID()];
+  await client().batchCreateEntries({ entries: [entryOf(stuck), entryOf(shared)] });
+  await rival.query("BEGIN");
+  await rival.query("SELECT FROM learning_log_aggregates WHERE user_id = $1 FOR UPDATE", [stuck]);
+  const blocked = [
+    ...Array.from({ length: 10 }, () =>
+      client().batchCreateEntries({ entries: [entryOf(shared), entryOf(), entryOf(stuck)] }),
+    ),
+    ...Array.from({ length: 10 }, () => client().deleteUserEntries({ userId: stuck })),
+  ];
+  const settled = Promise.allSettled(blocked);
+  for (let round = 0; round < 5; round += 1) {
+    const deleted = entryOf();
+    await Promise.all([
+      expectServed(30),
+      // Of a learner whose aggregates the batches lock for as long as they wait.
+      timed(client().createEntry(entryOf(shared))),
+      timed(client().batchCreateEntries({ entries: [entryOf(), entryOf()] })),
+      client()
+        .createEntry(deleted)
+        .then(() => timed(client().deleteEntry({ requestId: deleted.requestId }))),
+    ]);
+  }
+  await rival.query("COMMIT");
+  for (const outcome of await settled) {
+    // The first deletion may leave the others nothing to delete.
+    if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: Code.NotFound });
+  }
+});
+
+test("entries that wait for a lock take at most half of the room for those that wait", async () => {
+  const writing = { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 40 };
+  const own = grpcClient((await startOwnService(service.database.url, { writing })).url);
+  await using rival = await connect();
+  const userId = randomUUID();
+  await own.createEntry(entryOf(userId));
+  await rival.query("BEGIN");
+  await rival.query("SELECT FROM learning_log_aggregates WHERE user_id = $1 FOR UPDATE", [userId]);
+  let refused = 0;
+  const stuck = Array.from({ length: 60 }, () =>
+    own.createEntry(entryOf(userId)).catch((error) => {
+      expect(error).toMatchObject({ code: Code.ResourceExhausted });
+      refused += 1;
+    }),
+  );
+  await expect.poll(() => refused, { timeout: 20_000, interval: 10 }).toBe(40);
+  await Promise.all(Array.from({ length: 20 }, () => timed(own.createEntry(entryOf()))));
+  await rival.query("COMMIT");
+  await Promise.all(stuck);
+  expect(await aggregatesOf(pool, userId)).toMatchObject({ entries: 21 });
+});
+
+test("writes pass as soon as a table that was locked against all of them is free", async () => {
+  const before = await countRollbacks();
+  await using lock = await lockWrites(service.database);
+  const calls = [
+    ...Array.from({ length: 40 }, () => client().createEntry(entryOf())),
+    client().batchCreateEntries({ entries: [entryOf()] }),
+  ];
+  await lock.waitForBlocked(3);
+  // Two groups and a batch have met the lock, and wait again.
+  await expect.poll(countRollbacks, { timeout: 20_000 }).toBeGreaterThanOrEqual(before + 6);
+  await lock.release();
+  await Promise.all(calls.map(timed));
+});
+
+describe.concurrent("a lock that is held for long", () => {
+  test("an entry, a batch and a deletion that meet a lock for too long are refused with the time to wait", async () => {
+    await using rival = await connect();
+    const userId = randomUUID();
+    const known = entryOf(userId);
+    await client().createEntry(known);
+    await rival.query("BEGIN");
+    await rival.query("SELECT FROM learning_log_aggregates WHERE user_id = $1 FOR UPDATE", [userId]);
+    const [entry, batch] = [entryOf(userId), [entryOf(userId)]];
+    const errors = await Promise.all(
+      [
+        client().createEntry(entry),
+        client().batchCreateEntries({ entries: batch }),
+        client().deleteEntry({ requestId: known.requestId }),
+        client().deleteUserEntries({ userId }),
+      ].map(failureOf),
+    );
+    for (const error of errors) {
+      expect(error).toMatchObject({ code: Code.ResourceExhausted });
+      expect(error.rawMessage).toMatch(/lock/);
+      expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+    }
+    await rival.query("COMMIT");
+    expect(await client().createEntry(entry)).toMatchObject({ alreadyExisted: false });
+    expect(await client().batchCreateEntries({ entries: batch })).toMatchObject({ createdCount: 1 });
+  });
+
+  test("a caller who waits for a lock and gives up leaves nothing behind", async () => {
+    await using rival = await connect();
+    const userId = randomUUID();
+    await client().createEntry(entryOf(userId));
+    await rival.query("BEGIN");
+    await rival.query("SELECT FROM learning_log_aggregates WHERE user_id = $1 FOR UPDATE", [userId]);
+    const { rows } = await rival.query("SELECT pg_backend_pid() AS pid");
+    const rivalPid = rows[0].pid;
+    const calls = [
+      client().createEntry(entryOf(userId), { timeoutMs: 1500 }),
+      client().batchCreateEntries({ entries: [entryOf(userId)] }, { timeoutMs: 1500 }),
+    ];
+    for (const error of await Promise.all(calls.map(failureOf))) {
+      expect(error).toMatchObject({ code: Code.DeadlineExceeded });
+    }
+    const countWaiting = async () => (await pool.query(waitingStatements, [rivalPid])).rowCount;
+    await expect.poll(countWaiting, { timeout: 20_000, interval: 50 }).toBe(0);
+    await rival.query("COMMIT");
+    expect(await aggregatesOf(pool, userId)).toMatchObject({ entries: 1 });
+  });
+
+  test("the locks of a transaction whose instance stands still are released, and nobody else waits for them", async () => {
+    const pools = createPools(service.database.url, { reads: 1, writes: 1 }, 1, createLog("silent"));
+    const userId = randomUUID();
+    await client().createEntry(entryOf(userId));
+    const frozen = Promise.withResolvers<void>();
+    const locked = Promise.withResolvers<void>();
+    const standing = transaction(pools.writes.deletions, async (connection) => {
+      await connection.query("DELETE FROM learning_log WHERE user_id = $1", [userId]);
+      await connection.query("DELETE FROM learning_log_aggregates WHERE user_id = $1", [userId]);
+      locked.resolve();
+      await frozen.promise;
+    });
+    await locked.promise;
+    const stuck = client().createEntry(entryOf(userId));
+    for (let round = 0; round < 5; round += 1) await expectServed(30);
+    await stuck;
+    frozen.resolve();
+    expect(await failureOf(standing)).toMatchObject({ code: Code.Unavailable });
+    await endPools(pools);
+    expect(await aggregatesOf(pool, userId)).toMatchObject({ entries: 2 });
+  });
+});
+
+const waitingStatements = `
+  SELECT
+  FROM pg_stat_activity
+  WHERE $1 = ANY (pg_blocking_pids(pid))`;
+
+/** By now, or a second ago: the database counts with a delay. */
+async function countRollbacks(): Promise<number> {
+  const { rows } = await pool.query(
+    "SELECT xact_rollback::integer AS count FROM pg_stat_database WHERE datname = current_database()",
+  );
+  return rows[0].count;
+}
+
+/** So many entries of other learners, at once. */
+async function expectServed(count: number): Promise<void> {
+  await Promise.all(Array.from({ length: count }, () => timed(client().createEntry(entryOf()))));
+}
+
+async function timed(call: Promise<unknown>): Promise<void> {
+  const start = performance.now();
+  await call;
+  expect(performance.now() - start, "milliseconds until the answer").toBeLessThan(boundMs);
+}
+
+function entryOf(userId = randomUUID() as string) {
+  return { requestId: randomUUID() as string, userId, wordCount: 1, timestamp: { seconds: quarter } };
+}
+
+/** Closing the connection rolls back what it had begun. */
+async function connect(): Promise<pg.Client & AsyncDisposable> {
+  const connection = new pg.Client({ connectionString: service.database.url });
+  await connection.connect();
+  return Object.assign(connection, { [Symbol.asyncDispose]: () => connection.end() });
+}

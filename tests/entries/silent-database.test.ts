@@ -1,0 +1,46 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Code } from "@connectrpc/connect";
+import { expect, onTestFinished, test } from "vitest";
+import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { TcpProxy } from "../faults/tcp-proxy.ts";
+import { grpcClient } from "../support/clients.ts";
+import { failureOf } from "../support/failures.ts";
+import { startOwnService } from "../support/own-service.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+
+const database = useTestDatabase();
+
+test("behind a database that answers nothing, no write waits longer than one time limit, and then writes pass again", async () => {
+  const proxied = new URL(database.url);
+  const proxy = await TcpProxy.start({ host: proxied.hostname, port: Number(proxied.port || 5432) });
+  onTestFinished(() => proxy.stop());
+  proxied.host = `127.0.0.1:${proxy.port}`;
+  const { url } = await startOwnService(proxied.href);
+  const client = grpcClient(url);
+  const write = () => client.createEntry({ requestId: randomUUID(), userId: randomUUID(), wordCount: 1 });
+  // Both connections of the writer are open then.
+  await Promise.all(Array.from({ length: 100 }, write));
+
+  proxy.silence();
+  const calls: Promise<number>[] = [];
+  for (let round = 0; round < 60; round += 1) {
+    const start = performance.now();
+    for (let call = 0; call < 10; call += 1) {
+      const ended = failureOf(write()).then((error) => {
+        expect(error).toMatchObject({ code: Code.Unavailable, rawMessage: "the database is away" });
+        expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+        return performance.now() - start;
+      });
+      calls.push(ended);
+    }
+    await sleep(50);
+  }
+  const waits = await Promise.all(calls);
+  expect(Math.max(...waits), "milliseconds until the last answer").toBeLessThan(14_000);
+
+  proxy.heal();
+  const start = performance.now();
+  await Promise.all(Array.from({ length: 20 }, write));
+  expect(performance.now() - start, "milliseconds until writes pass").toBeLessThan(5_000);
+});
