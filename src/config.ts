@@ -14,7 +14,7 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   /** The folder that holds the embedded server's data. */
   readonly dataDir: string;
-  /** How many connections to the database may be open at once, for reads and for writes. */
+  /** How many connections to the database may be open at once, for reads and for batches. */
   readonly databasePools: PoolSizes;
   /** How much is written at once, and how much may wait for it. */
   readonly writing: EntryWriterLimits;

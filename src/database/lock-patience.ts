@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { ConnectError } from "@connectrpc/connect";
 import { overloaded } from "../errors/retryable.ts";
 import { isLocked } from "./sqlstate.ts";
 import { WaitingLine } from "./waiting-line.ts";
@@ -7,8 +8,8 @@ import { WaitingLine } from "./waiting-line.ts";
 export const lockPatienceMs = 10_000;
 
 /** What those get who meet a lock for too long. */
-export function lockedTooLong(cause?: unknown) {
-  return overloaded("another transaction in the database holds a lock on these entries", cause);
+export function lockedTooLong(): ConnectError {
+  return overloaded("another transaction in the database holds a lock on these entries");
 }
 
 interface LockPatienceLimits {
@@ -36,8 +37,7 @@ export class LockPatience {
 
   constructor({ maxRetrying, maxWaiting, pauseMs }: LockPatienceLimits) {
     const refusal = "too many writes wait for locks in the database";
-    const maxWaitMs = lockPatienceMs / 2;
-    this.#turns = new WaitingLine({ maxInside: maxRetrying, maxWaiting, maxWaitMs, refusal });
+    this.#turns = new WaitingLine({ maxInside: maxRetrying, maxWaiting, maxWaitMs: lockPatienceMs, refusal });
     this.#pauseMs = pauseMs;
   }
 
@@ -52,7 +52,6 @@ export class LockPatience {
     isLikelyLocked = false,
     signal?: AbortSignal,
   ): Promise<Result> {
-    const endsAt = performance.now() + lockPatienceMs;
     if (!isLikelyLocked) {
       try {
         return await attempt();
@@ -60,17 +59,26 @@ export class LockPatience {
         if (!isLocked(error)) throw error;
       }
     }
+    const timeout = AbortSignal.timeout(lockPatienceMs);
+    const ended = signal ? AbortSignal.any([signal, timeout]) : timeout;
     for (;;) {
-      await this.#turns.enter(signal);
+      await this.#waitForTurn(ended, timeout);
       try {
         return await attempt();
       } catch (error) {
         if (!isLocked(error)) throw error;
-        if (performance.now() > endsAt) throw lockedTooLong(error);
         await sleep(this.#pauseMs, undefined, { ref: false });
       } finally {
         this.#turns.leave();
       }
+    }
+  }
+
+  async #waitForTurn(ended: AbortSignal, timeout: AbortSignal): Promise<void> {
+    try {
+      await this.#turns.enter(ended);
+    } catch (error) {
+      throw error === timeout.reason ? lockedTooLong() : error;
     }
   }
 }

@@ -118,10 +118,6 @@ export function createPool(
   const { statementTimeoutMs = defaultStatementTimeoutMs } = settings;
   const { options = "" } = parse(connectionString);
   const pool = new pg.Pool({
-    ...parseIntoClientConfig(connectionString),
-    max: size,
-    application_name: `daily-aggregator ${purpose}`,
-    options: `${sessionOptions} ${options}`,
     connectionTimeoutMillis: connectTimeoutMs,
     statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs + answerGraceMs,
@@ -130,6 +126,11 @@ export function createPool(
       idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     }),
     keepAlive: true,
+    // Time limits in the URL win, too.
+    ...parseIntoClientConfig(connectionString),
+    max: size,
+    application_name: `daily-aggregator ${purpose}`,
+    options: `${sessionOptions} ${options}`,
   });
   // Whatever breaks is replaced by the pool; without a listener it would end the process. The pool listens to the
   // idle connections only: of one that is in use, the statement that runs on it fails, too.

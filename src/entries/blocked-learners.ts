@@ -7,6 +7,9 @@ import type { GroupOutcome, WaitingEntry } from "./write-group.ts";
 /** How many statements are under way at once for learners whose rows are locked, and for those whose rows may be. */
 const maxStatements = 4;
 
+/** How many learners who may be blocked are tried in one statement at first. */
+const suspectsAtOnce = 16;
+
 /** How long a learner whose rows are locked waits before its next turn, in milliseconds. */
 const pauseMs = 100;
 
@@ -16,6 +19,8 @@ const sweepMs = 250;
 /** A learner whose entries wait for a lock, or may do so. */
 interface BlockedLearner {
   readonly userId: string;
+  /** It was tried together with others, one of whom met a lock. */
+  isTriedAlone: boolean;
   waiting: { readonly call: WaitingEntry; readonly endsAt: number }[];
 }
 
@@ -28,13 +33,14 @@ interface BlockedLearnersOptions {
 }
 
 /**
- * The learners whose entries met the lock of another transaction. Each is written by statements of its own, so that it
- * holds up nobody else; whatever comes for it meanwhile waits here as well.
+ * The learners whose entries met the lock of another transaction. They are written by statements of their own, so that
+ * they hold up nobody else; whatever comes for them meanwhile waits here as well.
  *
- *     suspect ──its turn──> tried ──written──> gone
- *                            └──it meets a lock──> blocked ──a pause, its turn──> waits in the database ──written──> gone
- *                                                     ▲                                └──it meets the lock──┐
- *                                                     └──────────────────────────────────────────────────────┘
+ *     suspect ──its turn──> tried with a few others ──written──> gone
+ *                            └──they meet a lock──> tried alone ──written──> gone
+ *                                                        └──it meets a lock──> blocked
+ *     blocked ──a pause, its turn──> waits in the database ──written──> gone
+ *                                          └──it meets the lock──> blocked
  *     every entry: lockPatienceMs have passed ──> refused with RESOURCE_EXHAUSTED
  *
  * A suspect's statement hardly waits for a lock, so that those who are not blocked are found out soon. The statements of
@@ -88,7 +94,7 @@ export class BlockedLearners {
     };
   }
 
-  /** Answers with the error whoever waits here and is not being tried. */
+  /** Rejects every call that waits here and is not being tried. */
   rejectAll(error: unknown): void {
     for (const learner of this.#learners.values()) {
       for (const { call } of learner.waiting) call.reject(error);
@@ -108,7 +114,7 @@ export class BlockedLearners {
       const { userId } = call.entry;
       let learner = this.#learners.get(userId);
       if (learner === undefined) {
-        learner = { userId, waiting: [] };
+        learner = { userId, isTriedAlone: false, waiting: [] };
         this.#learners.set(userId, learner);
         turn.add(learner);
       }
@@ -121,47 +127,66 @@ export class BlockedLearners {
   /** Starts as many statements as may be under way. */
   #run(): void {
     const { blocked, suspects } = this.#options.pools;
-    while (this.#blockedStatements < maxStatements) {
-      const learner = takeFirst(this.#blocked);
-      if (learner === undefined) break;
+    while (this.#blockedStatements < maxStatements && this.#blocked.size > 0) {
       this.#blockedStatements += 1;
-      void this.#try(learner, blocked).then(() => {
+      void this.#try(take(this.#blocked, 1), blocked).then(() => {
         this.#blockedStatements -= 1;
         this.#run();
       });
     }
-    while (this.#suspectStatements < maxStatements) {
-      const learner = takeFirst(this.#suspects) ?? takeFirst(this.#blocked);
-      if (learner === undefined) break;
+    while (this.#suspectStatements < maxStatements && this.#suspects.size + this.#blocked.size > 0) {
       this.#suspectStatements += 1;
-      void this.#try(learner, suspects).then(() => {
+      const learners = this.#suspects.size > 0 ? this.#takeSuspects() : take(this.#blocked, 1);
+      void this.#try(learners, suspects).then(() => {
         this.#suspectStatements -= 1;
         this.#run();
       });
     }
   }
 
+  /** Those who can be tried together, or one who is tried alone. */
+  #takeSuspects(): BlockedLearner[] {
+    const together = this.#suspects.values().filter(({ isTriedAlone }) => !isTriedAlone);
+    const learners = together.take(suspectsAtOnce).toArray();
+    if (learners.length === 0) return take(this.#suspects, 1);
+    for (const learner of learners) this.#suspects.delete(learner);
+    return learners;
+  }
+
   /** Never throws. */
-  async #try(learner: BlockedLearner, pool: ConnectionPool): Promise<void> {
-    this.#dropEnded(learner);
-    const tried = learner.waiting.splice(0, this.#options.maxStatementRows);
-    const endsAt = new Map(tried.map(({ call, endsAt }) => [call, endsAt]));
+  async #try(learners: readonly BlockedLearner[], pool: ConnectionPool): Promise<void> {
+    const rows = Math.ceil(this.#options.maxStatementRows / learners.length);
+    const tried = learners.flatMap((learner) => {
+      this.#dropEnded(learner);
+      return learner.waiting.splice(0, rows);
+    });
     const { locked, unanswered }: GroupOutcome =
-      tried.length > 0 ? await this.#options.write(pool, [...endsAt.keys()]) : { locked: [] };
-    learner.waiting.unshift(...locked.map((call) => ({ call, endsAt: endsAt.get(call) ?? 0 })));
+      tried.length > 0
+        ? await this.#options.write(
+            pool,
+            tried.map(({ call }) => call),
+          )
+        : { locked: [] };
+    const stillWaiting = new Set(locked);
     this.#rows -= tried.length - locked.length;
-    if (unanswered !== undefined) this.rejectAll(unanswered);
-    this.#dropEnded(learner);
-    if (learner.waiting.length === 0) {
-      this.#leave(learner);
-    } else if (locked.length === 0) {
-      this.#suspects.add(learner);
-    } else {
-      setTimeout(() => {
-        this.#blocked.add(learner);
-        this.#run();
-      }, pauseMs).unref();
+    for (const learner of learners) {
+      const { userId } = learner;
+      const again = tried.filter(({ call }) => call.entry.userId === userId && stillWaiting.has(call));
+      learner.waiting.unshift(...again);
+      this.#dropEnded(learner);
+      if (learner.waiting.length === 0) this.#leave(learner);
+      else if (again.length === 0) this.#suspects.add(learner);
+      else if (learners.length > 1) this.#suspects.add(Object.assign(learner, { isTriedAlone: true }));
+      else this.#pause(learner);
     }
+    if (unanswered !== undefined) this.rejectAll(unanswered);
+  }
+
+  #pause(learner: BlockedLearner): void {
+    setTimeout(() => {
+      this.#blocked.add(learner);
+      this.#run();
+    }, pauseMs).unref();
   }
 
   #leave({ userId }: BlockedLearner): void {
@@ -187,8 +212,9 @@ export class BlockedLearners {
   }
 }
 
-function takeFirst(learners: Set<BlockedLearner>): BlockedLearner | undefined {
-  const [first] = learners;
-  if (first) learners.delete(first);
-  return first;
+/** Takes the first ones out of the set. */
+function take(learners: Set<BlockedLearner>, count: number): BlockedLearner[] {
+  const taken = learners.values().take(count).toArray();
+  for (const learner of taken) learners.delete(learner);
+  return taken;
 }

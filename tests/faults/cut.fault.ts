@@ -64,8 +64,9 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
           `${ledger.acknowledgedEntries - before} entries acknowledged, ${ledger.unacknowledgedEntries} not, ` +
           `slowest call ${Math.round(slowestMs)} ms, recovered in ${Math.round(recoveredMs)} ms`,
       );
+      const allowed = ["Unavailable", "ResourceExhausted", "DeadlineExceeded"];
       const codes = new Set(failures.map(({ code }) => Code[code]));
-      expect([...codes].filter((code) => code !== "Unavailable" && code !== "DeadlineExceeded")).toEqual([]);
+      expect([...codes].filter((code) => code !== undefined && !allowed.includes(code))).toEqual([]);
       // A connection and two statements, one of them the caller's own.
       expect(slowestMs).toBeLessThan(12_000);
       expect(recoveredMs).toBeLessThan(8_000);
@@ -116,9 +117,9 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
     report(
       `  own limits: slowest call ${Math.round(slowestMs)} ms, recovered in ${Math.round(recoveredMs)} ms`,
     );
-    // Callers have their deadline of 20 seconds; the lost statements count as lost after 32.
-    expect(slowestMs).toBeLessThan(21_000);
-    expect(recoveredMs).toBeLessThan(40_000);
+    // The lost statements count as lost after 10 seconds; a batch may have waited for one of their connections.
+    expect(slowestMs).toBeLessThan(17_000);
+    expect(recoveredMs).toBeLessThan(20_000);
     await expectSettled(ledger, service);
     await service.stop();
   });
