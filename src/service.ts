@@ -54,7 +54,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
 
   const notifications = new Notifications(databaseUrl, log);
   const recent = new RecentEntries(notifications, config.recentEntries);
-  const watched = new WatchedLearners(pools.probes, notifications, log);
+  const watched = new WatchedLearners(notifications);
   started.defer(() => watched.close());
   const changes = new LearnerChanges(notifications, watched);
   const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);

@@ -1,10 +1,22 @@
 import { learnerKey } from "./learner-key.ts";
 import type { Notifications } from "./notifications.ts";
-import type { WatchedLearners } from "./watched-learners.ts";
+import type { KnownWatches, WatchedLearners } from "./watched-learners.ts";
 
-// A transaction that changes a learner's entries tells every instance, if that matters to one of them: if an entry is
-// late, so that a summary it belongs to may be memoized somewhere, or if somebody watches that learner. All other writes
-// at the present time tell nobody.
+// A transaction that changes a learner's entries announces it to every instance, if that matters to one of them: if an
+// entry is late, so that a summary it belongs to may be memoized somewhere, or if somebody may be watching that learner.
+// All other writes at the present time are not announced.
+//
+// No memoized summary misses an entry that is not announced:
+//
+// 1. A summary is memoized only if its last period ended a while before `settledAt`, read before its statement was sent.
+//    So every transaction that had its id by then has ended, and the statement sees its entries.
+// 2. A transaction whose entry the statement does not see got its id later. It decides whether the entry is late after
+//    that, by the same clock. So an entry in one of these periods is late, and announced.
+//
+// It does not matter how long a transaction waits or commits. If the clock goes back, the next heartbeat finds that out,
+// and everything starts anew. It does not find a clock that goes back by less than the time between two heartbeats: for
+// that, `memoizableSeconds` is more than `lateSeconds`. Before then, the instance that writes goes by what it may itself
+// have memoized, and by no clock.
 
 /**
  * The channel; a payload is a list, separated by commas, of `learner:first:last` with the learner's key and the first and
@@ -12,15 +24,11 @@ import type { WatchedLearners } from "./watched-learners.ts";
  */
 export const changesChannel = "daily_aggregator_changes";
 
-/** An entry is late if its timestamp is this much before the beginning of the transaction, by the database's clock. */
+/** An entry is late if its timestamp is this much before the database's clock once its transaction has an id. */
 export const lateSeconds = 30;
 
-/**
- * A summary can be memoized if its last period ended this much before its snapshot, by the database's clock. It is more
- * than {@link lateSeconds} and the longest statement together. So an entry that was not late when its transaction
- * began lies after the end of every summary that was memoized before the commit.
- */
-export const settlingSeconds = 90;
+/** A summary can be memoized if its last period ended this much before {@link Notifications.settledAt}. */
+const memoizableSeconds = 60;
 
 /** The time that changed, from and to in microseconds since 1970, both included. */
 export interface ChangedRange {
@@ -41,6 +49,13 @@ export function changePayload(userId: string, { from, to }: ChangedRange): strin
 
 const quarterMicros = 900_000_000n;
 
+/** A new entry, as far as it matters here. */
+interface CreatedEntry {
+  readonly userId: string;
+  /** Microseconds since 1970. */
+  readonly timestamp: bigint;
+}
+
 /** Who wants to know of one learner's changes. */
 export interface ChangeFollower {
   onChange(range: ChangedRange): void;
@@ -53,6 +68,8 @@ export class LearnerChanges {
   readonly watched: WatchedLearners;
   readonly #notifications: Notifications;
   readonly #followers = new Map<string, Set<ChangeFollower>>();
+  /** No summary that this instance may have memoized ends later; microseconds since 1970. */
+  #memoizedUntil = 0n;
 
   constructor(notifications: Notifications, watched: WatchedLearners) {
     this.watched = watched;
@@ -66,6 +83,19 @@ export class LearnerChanges {
   /** Whether the other instances' changes are heard of, but for those of the last moment. */
   isCurrent(): boolean {
     return this.#notifications.isCurrent();
+  }
+
+  /**
+   * To be asked before a summary's statement is sent.
+   *
+   * @returns up to which end, in microseconds since 1970, the summary can be memoized; undefined if it cannot
+   */
+  memoizableUntil(): bigint | undefined {
+    const { settledAt } = this.#notifications;
+    if (settledAt === undefined) return undefined;
+    const until = settledAt - BigInt(memoizableSeconds) * 1_000_000n;
+    if (until > this.#memoizedUntil) this.#memoizedUntil = until;
+    return until;
   }
 
   /** @param learner a learner key */
@@ -84,6 +114,21 @@ export class LearnerChanges {
     // A learner's key takes longer to make than all else here.
     if (this.#followers.size === 0) return;
     for (const follower of this.#followers.get(learnerKey(userId)) ?? []) follower.onChange(range);
+  }
+
+  /**
+   * This instance has committed new entries.
+   *
+   * @param watches as they were known before that
+   */
+  announceCreated(entries: readonly CreatedEntry[], { userIds, asOf }: KnownWatches): void {
+    if (this.#followers.size === 0) return;
+    const watched = new Set(userIds);
+    for (const { userId, timestamp } of entries) {
+      if (asOf === undefined || timestamp < this.#memoizedUntil || watched.has(userId)) {
+        this.announce(userId, { from: timestamp, to: timestamp });
+      }
+    }
   }
 
   #receive(payload: string): void {

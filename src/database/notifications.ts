@@ -1,6 +1,8 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
 import type { Log } from "../telemetry/log.ts";
+import { NotificationLink, UndeliveredError } from "./notification-link.ts";
+import { SettledTime } from "./settled-time.ts";
 
 /** Who follows a channel. */
 export interface Subscriber {
@@ -10,39 +12,70 @@ export interface Subscriber {
   onGap(): void;
 }
 
+/** A heartbeat that came back. Every message that was committed before it began has been delivered. */
+export interface Heartbeat {
+  /** When it began, in milliseconds of `performance.now()`. */
+  readonly began: number;
+  /** The database's clock after it began, in microseconds since 1970. */
+  readonly clock: bigint;
+}
+
 /** How long the knowledge of what was committed stays good; see {@link Notifications.isCurrent}. */
 export const leaseMs = 500;
 
 const heartbeatMs = 150;
-const heartbeatTimeoutMs = 5_000;
-const reconnectMs = 1_000;
+
+/** How long things take that tests have no time for; in milliseconds. */
+interface Patience {
+  /** How long the database may take for anything. */
+  readonly timeoutMs: number;
+  /** How long to wait before the next try to connect. */
+  readonly reconnectMs: number;
+}
+
+const usualPatience: Patience = { timeoutMs: 5_000, reconnectMs: 1_000 };
 
 /**
- * Follows channels of LISTEN and NOTIFY over one connection.
+ * Follows channels of LISTEN and NOTIFY, and knows whether it hears everything.
  *
- *     connecting ──LISTEN is done──> listening ──the connection breaks──> connecting, after a pause
+ *     connecting ──listens──> unproven ──a heartbeat comes back──> current while heartbeats come back
+ *         ^                      └─────────────┬─────────────────────┘
+ *         └── pause <──a connection breaks, or a heartbeat does not come back
  *          any of them ──close()──> closed
  *
- * While listening, a heartbeat goes to the database and back. The database delivers what was committed before a
- * heartbeat began ahead of that heartbeat's answer; this is what makes {@link isCurrent} true.
+ * A heartbeat is a notification that this process sends to itself. The database delivers what was committed before it
+ * ahead of it; this is what makes {@link isCurrent} true. Where LISTEN has no effect, as behind a pool of connections that
+ * hands them on after each transaction, no heartbeat comes back, and it is never current.
  */
 export class Notifications {
   readonly #databaseUrl: string;
   readonly #log: Log;
+  readonly #patience: Patience;
+  readonly #ownChannel = `daily_aggregator_${randomUUID()}`;
   readonly #subscribers = new Map<string, Subscriber>();
+  readonly #heartbeatFollowers: ((heartbeat: Heartbeat) => void)[] = [];
   readonly #closed = new AbortController();
+  readonly #settled = new SettledTime();
   #running: Promise<void> | undefined;
-  /** When the last heartbeat that was answered began, in milliseconds of `performance.now()`. */
-  #confirmedAt = Number.NEGATIVE_INFINITY;
+  #link: NotificationLink | undefined;
+  #latest: Heartbeat | undefined;
+  /** The failure that the log has, until a heartbeat comes back. */
+  #saidFailure = "";
 
-  constructor(databaseUrl: string, log: Log) {
+  constructor(databaseUrl: string, log: Log, patience = usualPatience) {
     this.#databaseUrl = databaseUrl;
     this.#log = log;
+    this.#patience = patience;
   }
 
   /** @param channel not followed yet; to be called before {@link start} */
   subscribe(channel: string, subscriber: Subscriber): void {
     this.#subscribers.set(channel, subscriber);
+  }
+
+  /** @param follower is called after each heartbeat that came back */
+  followHeartbeats(follower: (heartbeat: Heartbeat) => void): void {
+    this.#heartbeatFollowers.push(follower);
   }
 
   start(): void {
@@ -54,50 +87,83 @@ export class Notifications {
    * message, and then waits for half a second, knows that no instance acts as if it had not been sent.
    */
   isCurrent(): boolean {
-    return performance.now() - this.#confirmedAt < leaseMs;
+    return this.#latest !== undefined && performance.now() - this.#latest.began < leaseMs;
+  }
+
+  /**
+   * The database's clock in the last heartbeat, in microseconds since 1970: what was committed before then has been
+   * delivered. Undefined while not current.
+   */
+  get heardUntil(): bigint | undefined {
+    return this.isCurrent() ? this.#latest?.clock : undefined;
+  }
+
+  /** See {@link SettledTime.settledAt}. It is good for statements that are sent after it was read. */
+  get settledAt(): bigint | undefined {
+    return this.isCurrent() ? this.#settled.settledAt : undefined;
+  }
+
+  /** @throws Error if the messages may not have been sent */
+  async send(channel: string, payloads: readonly string[]): Promise<void> {
+    if (this.#link === undefined) throw new Error("there is no connection for notifications");
+    await this.#link.send(channel, payloads);
   }
 
   async close(): Promise<void> {
     this.#closed.abort();
+    this.#link?.break(new Error("closed"));
     await this.#running;
   }
 
   async #run(): Promise<void> {
     while (!this.#closed.signal.aborted) {
-      const client = new pg.Client({
-        connectionString: this.#databaseUrl,
-        application_name: "daily-aggregator notifications",
-        connectionTimeoutMillis: heartbeatTimeoutMs,
-        query_timeout: heartbeatTimeoutMs,
-        keepAlive: true,
-      });
       try {
-        await this.#listen(client);
+        await this.#listen();
       } catch (error) {
-        this.#log.warn({ error: String(error) }, "lost the connection for notifications");
+        if (!this.#closed.signal.aborted) this.#sayFailure(error);
       }
-      this.#confirmedAt = Number.NEGATIVE_INFINITY;
-      await client.end().catch(() => {});
-      await this.#pause(reconnectMs);
+      this.#link = undefined;
+      this.#latest = undefined;
+      this.#settled.reset();
+      await this.#pause(this.#patience.reconnectMs);
     }
   }
 
-  /** Returns when closed; throws when the connection breaks. */
-  async #listen(client: pg.Client): Promise<void> {
-    // A heartbeat fails, too, when the connection breaks; this only keeps the process alive.
-    client.on("error", () => {});
-    client.on("notification", ({ channel, payload = "" }) => this.#deliver(channel, payload));
-    await client.connect();
-    for (const channel of this.#subscribers.keys()) {
-      await client.query(`LISTEN ${client.escapeIdentifier(channel)}`);
-    }
-    for (const subscriber of this.#subscribers.values()) subscriber.onGap();
+  /** Returns when closed; throws when a connection breaks or a heartbeat does not come back. */
+  async #listen(): Promise<void> {
+    await using link = await NotificationLink.open({
+      databaseUrl: this.#databaseUrl,
+      ownChannel: this.#ownChannel,
+      channels: [...this.#subscribers.keys()],
+      deliver: (channel, payload) => this.#deliver(channel, payload),
+      timeoutMs: this.#patience.timeoutMs,
+    });
+    this.#link = link;
+    this.#gap();
     while (!this.#closed.signal.aborted) {
-      const began = performance.now();
-      await client.query("SELECT");
-      this.#confirmedAt = began;
+      await this.#beat(link);
       await this.#pause(heartbeatMs);
     }
+  }
+
+  async #beat(link: NotificationLink): Promise<void> {
+    const began = performance.now();
+    const sample = await link.beat();
+    const clockGoesOn = this.#settled.add(sample);
+    this.#latest = { began, clock: sample.clock };
+    if (!clockGoesOn) {
+      this.#log.warn("the clock of the database has gone back");
+      this.#gap();
+    }
+    if (this.#saidFailure !== "") {
+      this.#log.info("notifications from the database arrive again");
+      this.#saidFailure = "";
+    }
+    for (const follower of this.#heartbeatFollowers) follower(this.#latest);
+  }
+
+  #gap(): void {
+    for (const subscriber of this.#subscribers.values()) subscriber.onGap();
   }
 
   /** Everyone who can connect to the database can send on the channel; what makes no sense must do no harm. */
@@ -109,6 +175,18 @@ export class Notifications {
       this.#log.warn({ channel, error: String(error) }, "got a notification that makes no sense");
       subscriber?.onGap();
     }
+  }
+
+  /** Says it once, and not again at each attempt that fails. */
+  #sayFailure(error: unknown): void {
+    const failure =
+      error instanceof UndeliveredError
+        ? "the database does not deliver notifications: until it does, nothing is answered from memory " +
+          "(a pool of connections in between must keep one connection for each client, as PgBouncer does in session mode)"
+        : "lost the connection for notifications";
+    if (failure === this.#saidFailure) return;
+    this.#saidFailure = failure;
+    this.#log.warn({ error: String(error) }, failure);
   }
 
   async #pause(ms: number): Promise<void> {

@@ -1,87 +1,165 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import type { Log } from "../telemetry/log.ts";
 import { learnerKey } from "./learner-key.ts";
-import { leaseMs, type Notifications } from "./notifications.ts";
-import type { ConnectionPool } from "./pool.ts";
-import { query } from "./query.ts";
+import type { Heartbeat, Notifications } from "./notifications.ts";
 
-/** The channel; a payload is a list of learner keys, separated by commas, or `?`, to which everyone answers. */
+/**
+ * The channel. A payload is a list of learner keys, separated by commas; or `?` and the database's clock in microseconds,
+ * to which everyone answers with a list.
+ */
 const watchesChannel = "daily_aggregator_watches";
 
 /** How many keys of 8 characters fit into the 8000 bytes of a notification. */
 const keysPerNotification = 800;
 
 /**
- * Knows which learners are watched at any instance, so that only writes of theirs tell of themselves.
+ * A write need not be announced for as long as this after its instance looked who is watched, by the database's clock.
+ * `insert-entries.ts` decides it in the write's own transaction, once that has its id.
+ */
+export const lookAtWatchesSeconds = 1;
+
+/** The same, in microseconds, and a quarter of a second for a clock that goes back by so little that nobody notices. */
+const settlingMicros = BigInt(lookAtWatchesSeconds) * 1_000_000n + 250_000n;
+
+/** How long a new instance waits for the others' answers, by the database's clock in microseconds. */
+const answerMicros = 1_000_000n;
+
+/** How many learners are read again at once while nothing is heard of them, and how often, in milliseconds. */
+const polledAtOnce = 100;
+const pollMs = 2_000;
+
+/** Who watches a learner. */
+export interface Watcher {
+  /** Anything of the learner may have changed. */
+  onGap(): void;
+}
+
+/** Who is watched, as far as an instance knows. */
+export interface KnownWatches {
+  /** Those of the learners in question who are watched at any instance. */
+  readonly userIds: readonly string[];
+  /**
+   * Every watch that began before then is among them, by the database's clock. Undefined if that is not known: then
+   * everybody counts as watched.
+   */
+  readonly asOf: Date | undefined;
+}
+
+/** What is known of watches as long as nothing is heard. */
+export const everybodyWatched: KnownWatches = { userIds: [], asOf: undefined };
+
+/** A message of this instance that was sent. */
+interface Notice {
+  readonly learners: readonly string[];
+  /** In milliseconds of `performance.now()`. */
+  readonly committedBy: number;
+  /** Until when it told nothing new, by the database's clock; undefined if it was new anyway. */
+  readonly punctualUntil: bigint | undefined;
+}
+
+/**
+ * Knows which learners are watched at any instance, so that only writes of theirs are announced.
  *
- * An instance tells the others whom it begins to watch, and repeats it, for they forget. One that has just begun to
- * listen asks; until it must have heard the answers, it takes every learner for watched.
+ * An instance tells the others whom it begins to watch, and repeats it, for they forget. A new instance asks; until
+ * every answer must have arrived, it takes everybody for watched.
+ *
+ * A watch must not miss a write whose instance looked before it was told, however long that write takes:
+ *
+ * 1. After the message of the watch was committed, a heartbeat reads the database's clock: n.
+ * 2. The write carries the clock h of the last heartbeat that its instance got back before it looked. If h >= n, that
+ *    heartbeat began after the message was committed, so the instance had the message. If not, h < n.
+ * 3. The write is announced unless its transaction had its id by h + 1 s, and so before n + 1 s.
+ * 4. Once every transaction that had its id by n + 1 s has ended, the watcher reads everything again (`onGap`).
+ *
+ * The same happens after a message that came so late that others may have forgotten this instance's watches, or may
+ * have ceased to wait for its answer.
  */
 export class WatchedLearners {
-  readonly #pool: ConnectionPool;
   readonly #notifications: Notifications;
-  readonly #log: Log;
-  /** How many watch each learner here. */
-  readonly #own = new Map<string, number>();
+  readonly #own = new Map<string, Set<Watcher>>();
   /** Until when each learner counts as watched somewhere, in milliseconds of `performance.now()`. */
   readonly #until = new Map<string, number>();
   /** For how long the others believe what an instance says, in milliseconds. */
   readonly #believeMs: number;
-  #completeAt = Number.POSITIVE_INFINITY;
-  readonly #timer: NodeJS.Timeout;
+  /** How late a repetition may be, in microseconds. */
+  readonly #punctualMicros: bigint;
+  readonly #timers: readonly NodeJS.Timeout[];
+
+  /** Own learners of whom the others have not been told yet. */
+  readonly #untold = new Set<string>();
+  #mustRepeat = false;
+  #mustAsk = false;
+  #isTelling = false;
+  /** A clock of the database before the last repetition; undefined if others may have missed that. */
+  #repeatedAt: bigint | undefined;
+  /** The clock of the first question that the next repetition answers. */
+  #askedAt: bigint | undefined;
+  /** What was sent since the last heartbeat. */
+  #notices: Notice[] = [];
+  /** Own learners who may have missed a write, and the clock n of each, in ascending order. */
+  readonly #unsettled = new Map<string, bigint>();
+  /** The clock by which all answers to this instance's question must have arrived. */
+  #completeAt: bigint | undefined;
 
   /** @param repeatMs how often an instance repeats whom it watches */
-  constructor(pool: ConnectionPool, notifications: Notifications, log: Log, repeatMs = 10_000) {
-    this.#pool = pool;
+  constructor(notifications: Notifications, repeatMs = 10_000) {
     this.#notifications = notifications;
-    this.#log = log;
     this.#believeMs = 3 * repeatMs;
-    this.#timer = setInterval(() => this.#repeat(), repeatMs).unref();
+    this.#punctualMicros = BigInt(2 * repeatMs) * 1_000n;
+    this.#timers = [
+      setInterval(() => this.#repeat(), repeatMs).unref(),
+      setInterval(() => this.#poll(), pollMs).unref(),
+    ];
     notifications.subscribe(watchesChannel, {
       onMessage: (payload) => this.#receive(payload),
-      onGap: () => {
-        this.#completeAt = performance.now() + 2 * leaseMs;
-        void this.#tell(["?"]);
-      },
+      onGap: () => this.#startOver(),
     });
+    notifications.followHeartbeats((heartbeat) => this.#settle(heartbeat));
   }
 
-  /** Those of the learners whose changes must be told of, each once. */
-  among(userIds: readonly string[]): string[] {
-    if (!this.#isComplete()) return [...new Set(userIds)];
-    if (this.#until.size === 0) return [];
-    return [...new Set(userIds)].filter((userId) => this.#until.has(learnerKey(userId)));
-  }
-
-  /** Resolves when every write that begins from then on is told of, wherever it is made. */
-  async add(learner: string): Promise<void> {
-    this.#own.set(learner, (this.#own.get(learner) ?? 0) + 1);
-    this.#until.set(learner, Number.POSITIVE_INFINITY);
-    await this.#tell([learner]);
-    await sleep(leaseMs);
-  }
-
-  remove(learner: string): void {
-    const watchers = (this.#own.get(learner) ?? 0) - 1;
-    if (watchers > 0) {
-      this.#own.set(learner, watchers);
-    } else {
-      this.#own.delete(learner);
-      this.#until.set(learner, performance.now() + this.#believeMs);
+  /** Looks who of the learners is watched; each comes once. */
+  among(userIds: readonly string[]): KnownWatches {
+    const { heardUntil } = this.#notifications;
+    if (heardUntil === undefined || this.#completeAt === undefined || heardUntil < this.#completeAt) {
+      return everybodyWatched;
     }
+    const asOf = new Date(Number(heardUntil / 1000n));
+    if (this.#until.size === 0) return { userIds: [], asOf };
+    const watched = new Set(userIds).values().filter((userId) => this.#until.has(learnerKey(userId)));
+    return { userIds: [...watched], asOf };
+  }
+
+  /** @param watcher reads what there is now, and gets a gap once nothing can come unannounced any more */
+  add(learner: string, watcher: Watcher): void {
+    const watchers = this.#own.get(learner);
+    if (watchers !== undefined) {
+      watchers.add(watcher);
+      return;
+    }
+    this.#own.set(learner, new Set([watcher]));
+    this.#until.set(learner, Number.POSITIVE_INFINITY);
+    this.#untold.add(learner);
+    void this.#tell();
+  }
+
+  remove(learner: string, watcher: Watcher): void {
+    const watchers = this.#own.get(learner);
+    watchers?.delete(watcher);
+    if (watchers?.size !== 0) return;
+    this.#own.delete(learner);
+    this.#untold.delete(learner);
+    this.#unsettled.delete(learner);
+    this.#until.set(learner, performance.now() + this.#believeMs);
   }
 
   close(): void {
-    clearInterval(this.#timer);
-  }
-
-  #isComplete(): boolean {
-    return this.#notifications.isCurrent() && performance.now() > this.#completeAt;
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   #receive(payload: string): void {
-    if (payload === "?") {
-      void this.#tell([...this.#own.keys()]);
+    if (payload.startsWith("?")) {
+      const askedAt = BigInt(payload.slice(1));
+      if (this.#askedAt === undefined || askedAt < this.#askedAt) this.#askedAt = askedAt;
+      this.#mustRepeat = true;
+      void this.#tell();
       return;
     }
     const until = performance.now() + this.#believeMs;
@@ -90,21 +168,126 @@ export class WatchedLearners {
     }
   }
 
+  /** Messages may have been missed, the others' here and this instance's there. */
+  #startOver(): void {
+    this.#completeAt = undefined;
+    this.#repeatedAt = undefined;
+    this.#notices = [];
+    this.#unsettled.clear();
+    this.#mustRepeat = true;
+    this.#mustAsk = true;
+  }
+
   #repeat(): void {
     const now = performance.now();
     for (const [learner, until] of this.#until) if (until < now) this.#until.delete(learner);
-    void this.#tell([...this.#own.keys()]);
+    this.#mustRepeat = true;
+    void this.#tell();
   }
 
-  /** Never throws: it is repeated soon. */
-  async #tell(keys: readonly string[]): Promise<void> {
+  /** Sends what is to be sent. Never throws: what fails is tried again after the next heartbeat. */
+  async #tell(): Promise<void> {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
     try {
-      for (let start = 0; start < keys.length; start += keysPerNotification) {
-        const payload = keys.slice(start, start + keysPerNotification).join(",");
-        await query(this.#pool, { text: "SELECT pg_notify($1, $2)", values: [watchesChannel, payload] });
+      while (this.#notifications.heardUntil !== undefined) {
+        const { heardUntil } = this.#notifications;
+        if (this.#mustAsk) await this.#ask(heardUntil);
+        else if (this.#mustRepeat) await this.#tellAll(heardUntil);
+        else if (this.#untold.size > 0) await this.#tellNew();
+        else break;
       }
-    } catch (error) {
-      this.#log.warn({ error: String(error) }, "could not tell who is watched");
+    } catch {
+      // The connection is gone, which is in the log; its successor starts over.
+    } finally {
+      this.#isTelling = false;
     }
+  }
+
+  async #ask(askedAt: bigint): Promise<void> {
+    this.#mustAsk = false;
+    try {
+      await this.#notifications.send(watchesChannel, [`?${askedAt}`]);
+    } catch (error) {
+      this.#mustAsk = true;
+      throw error;
+    }
+    // Whoever answers later than that reads everything again.
+    if (!this.#mustAsk) this.#completeAt = askedAt + answerMicros;
+  }
+
+  async #tellAll(now: bigint): Promise<void> {
+    let punctualUntil = this.#repeatedAt === undefined ? now : this.#repeatedAt + this.#punctualMicros;
+    if (this.#askedAt !== undefined && this.#askedAt + answerMicros < punctualUntil) {
+      punctualUntil = this.#askedAt + answerMicros;
+    }
+    this.#mustRepeat = false;
+    this.#askedAt = undefined;
+    // Until it is known to have been sent, and if there is a gap meanwhile.
+    this.#repeatedAt = undefined;
+    const learners = [...this.#own.keys()];
+    await this.#send(learners, punctualUntil).catch((error) => {
+      this.#mustRepeat = true;
+      throw error;
+    });
+    if (!this.#mustAsk) this.#repeatedAt = now;
+  }
+
+  async #tellNew(): Promise<void> {
+    const learners = [...this.#untold];
+    this.#untold.clear();
+    await this.#send(learners, undefined).catch((error) => {
+      for (const learner of learners) this.#untold.add(learner);
+      throw error;
+    });
+  }
+
+  async #send(learners: readonly string[], punctualUntil: bigint | undefined): Promise<void> {
+    const payloads: string[] = [];
+    for (let start = 0; start < learners.length; start += keysPerNotification) {
+      payloads.push(learners.slice(start, start + keysPerNotification).join(","));
+    }
+    if (payloads.length > 0) await this.#notifications.send(watchesChannel, payloads);
+    this.#notices.push({ learners, committedBy: performance.now(), punctualUntil });
+  }
+
+  #settle({ began, clock }: Heartbeat): void {
+    for (const { learners, punctualUntil } of this.#notices.filter(
+      ({ committedBy }) => committedBy <= began,
+    )) {
+      if (punctualUntil !== undefined && clock < punctualUntil) continue;
+      for (const learner of learners) this.#unsettle(learner, clock);
+    }
+    this.#notices = this.#notices.filter(({ committedBy }) => committedBy > began);
+
+    const { settledAt = 0n } = this.#notifications;
+    for (const [learner, noticed] of this.#unsettled) {
+      if (settledAt < noticed + settlingMicros) break;
+      this.#unsettled.delete(learner);
+      this.#gap(learner);
+    }
+    void this.#tell();
+  }
+
+  #unsettle(learner: string, clock: bigint): void {
+    if (!this.#own.has(learner)) return;
+    this.#unsettled.delete(learner);
+    this.#unsettled.set(learner, clock);
+  }
+
+  /** While nothing is heard, watchers read again and again: some learners at a time, in turn. */
+  #poll(): void {
+    if (this.#notifications.isCurrent()) return;
+    for (const learner of this.#own.keys().take(polledAtOnce).toArray()) {
+      const watchers = this.#own.get(learner);
+      if (watchers === undefined) continue;
+      this.#own.delete(learner);
+      this.#own.set(learner, watchers);
+      this.#gap(learner);
+    }
+  }
+
+  #gap(learner: string): void {
+    for (const watcher of this.#own.get(learner) ?? []) watcher.onGap();
   }
 }

@@ -70,9 +70,9 @@ async function create(
   { pool, changes }: RecordingParts,
   entries: readonly NewEntry[],
 ): Promise<readonly StoredEntry[]> {
-  const watchedIds = changes.watched.among(entries.map(({ userId }) => userId));
-  const { created, told } = await retryOnContention(() => insertEntries(pool, entries, watchedIds));
-  announce(changes, told);
+  const watches = changes.watched.among(entries.map(({ userId }) => userId));
+  const created = await retryOnContention(() => insertEntries(pool, entries, watches));
+  changes.announceCreated(created, watches);
   return created;
 }
 

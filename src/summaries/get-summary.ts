@@ -35,12 +35,12 @@ export function getSummary<Encoded>(
     userId: message.userId,
     key: canonicalKey(request),
     async compute(signal: AbortSignal) {
-      const { periods, next, isClosed } = await summarize(pool, request, signal);
+      const { periods, next, end } = await summarize(pool, request, signal);
       const answer = create(GetSummaryResponseSchema, {
         periods: periods.map(periodSummary),
         nextPageToken: nextPageToken(request, next),
       });
-      return { value: encode(answer), isClosed };
+      return { value: encode(answer), end: end * 1_000_000n };
     },
   };
   return memo.answer(question, caller);

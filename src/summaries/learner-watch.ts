@@ -15,8 +15,7 @@ export class LearnerWatch {
     this.#changes = changes;
     this.#learner = learnerKey(userId);
     changes.follow(this.#learner, this);
-    // From then on every write tells of itself; what was written until then may not have.
-    void changes.watched.add(this.#learner).then(() => this.onGap());
+    changes.watched.add(this.#learner, this);
   }
 
   /** Resolves at the next change, or at once if there was one that is not taken yet. */
@@ -47,6 +46,6 @@ export class LearnerWatch {
 
   close(): void {
     this.#changes.unfollow(this.#learner, this);
-    this.#changes.watched.remove(this.#learner);
+    this.#changes.watched.remove(this.#learner, this);
   }
 }

@@ -7,8 +7,8 @@ import { SharedComputation } from "./shared-computation.ts";
 /** What a computation found. */
 export interface Computed<Value> {
   readonly value: Value;
-  /** Every period of it has ended, some time ago: only a late write can change it. */
-  readonly isClosed: boolean;
+  /** When its last period ends, in microseconds since 1970. */
+  readonly end: bigint;
 }
 
 /** A question that a summary answers. */
@@ -30,9 +30,9 @@ interface Memoized<Value> {
 /**
  * Memoizes what only a late write can change, and forgets it when there is one.
  *
- * A value is stored if its computation began while this instance heard of every late write, and it heard of none of that
- * learner's until the end; it is found while the same holds. So it is never older than a write that was answered here,
- * nor than the news from another instance.
+ * A value is stored if its last period had ended when its computation began (see {@link LearnerChanges.memoizableUntil}),
+ * and if this instance heard of every late write from then on, and of none of that learner's. It is found while the same
+ * holds. So it is never older than a write that was answered here, nor than the news from another instance.
  *
  * Equal questions that come together are computed once. Who comes while a computation is under way waits for it, and
  * takes what it stored. If it stored nothing, it may have looked before the question was asked: then one more
@@ -92,7 +92,8 @@ export class SummaryMemo<Value> {
 
   #begin({ userId, key, compute }: Question<Value>): SharedComputation<Computed<Value>> {
     const learner = learnerKey(userId);
-    let mayStore = this.#changes.isCurrent();
+    const memoizableUntil = this.#changes.memoizableUntil();
+    let mayStore = true;
     const follower = followAny(() => {
       mayStore = false;
     });
@@ -100,7 +101,8 @@ export class SummaryMemo<Value> {
     const computation = new SharedComputation(async (signal) => {
       try {
         const computed = await compute(signal);
-        if (computed.isClosed && mayStore && this.#changes.isCurrent()) {
+        const hasEnded = memoizableUntil !== undefined && computed.end <= memoizableUntil;
+        if (hasEnded && mayStore && this.#changes.isCurrent()) {
           this.#store(learner, key, computed.value);
         }
         return computed;

@@ -5,6 +5,7 @@ import {
   BatchCreateEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { changesChannel, lateSeconds } from "../../src/database/learner-changes.ts";
+import { lookAtWatchesSeconds } from "../../src/database/watched-learners.ts";
 import { insertEntriesStatement } from "../../src/entries/sql/insert-entries.ts";
 import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
@@ -52,6 +53,8 @@ export const batchCreateEntriesBenchmark: Benchmark = {
         `${lateSeconds} seconds`,
         [],
         changesChannel,
+        new Date().toISOString(),
+        `${lookAtWatchesSeconds} seconds`,
       ];
       await bareClients[caller]?.query({ ...insertEntriesStatement, values });
     };

@@ -35,7 +35,7 @@ async function cutConnections(): Promise<void> {
   await database.pool.query(
     `SELECT pg_terminate_backend(pid, 10000)
     FROM pg_stat_activity
-    WHERE application_name = 'daily-aggregator notifications' AND datname = current_database()`,
+    WHERE application_name IN ('daily-aggregator notifications', 'daily-aggregator heartbeats') AND datname = current_database()`,
   );
 }
 
@@ -172,7 +172,7 @@ test("leaves no connection behind when it is closed", async () => {
       const { rowCount } = await database.pool.query(
         `SELECT
         FROM pg_stat_activity
-        WHERE application_name = 'daily-aggregator notifications' AND datname = current_database()`,
+        WHERE application_name IN ('daily-aggregator notifications', 'daily-aggregator heartbeats') AND datname = current_database()`,
       );
       expect(rowCount).toBe(0);
     },

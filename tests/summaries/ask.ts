@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { PeriodSummary } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { ConnectionPool } from "../../src/database/pool.ts";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
+import { everybodyWatched } from "../../src/database/watched-learners.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import type { OracleEntry, OraclePeriod, OracleQuestion } from "./oracle.ts";
@@ -19,7 +20,7 @@ export async function recordLearner(pool: ConnectionPool, entries: readonly Orac
   await insertEntries(
     pool,
     entries.map((entry) => ({ ...entry, userId, requestId: randomUUID() })),
-    [],
+    everybodyWatched,
   );
   return userId;
 }

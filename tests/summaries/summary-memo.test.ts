@@ -11,6 +11,7 @@ import type { Caller } from "../../src/caller.ts";
 import { changesChannel } from "../../src/database/learner-changes.ts";
 import { learnerKey } from "../../src/database/learner-key.ts";
 import { leaseMs } from "../../src/database/notifications.ts";
+import { everybodyWatched } from "../../src/database/watched-learners.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { getSummary } from "../../src/summaries/get-summary.ts";
 import { SummaryMemo } from "../../src/summaries/summary-memo.ts";
@@ -30,6 +31,9 @@ checkAggregatesAfterAll(database);
 
 const noon = micros("2024-02-29T12:00Z");
 const never = new AbortController();
+/** When periods end. */
+const longAgo = micros("2024-03-01T00:00Z");
+const stillOpen = micros("2100-01-01T00:00Z");
 const nowMicros = () => BigInt(Date.now()) * 1000n;
 
 // One instance without the port in front of it, put together as `src/service.ts` does.
@@ -55,7 +59,7 @@ afterAll(async () => {
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
 
 // Until it has listened for a while, every write tells of itself.
-beforeEach(() => eventually(() => expect(changes.watched.among(["anybody"])).toEqual([])));
+beforeEach(() => eventually(() => expect(changes.watched.among(["anybody"]).asOf).toBeDefined()));
 
 const newMemo = () => new SummaryMemo<GetSummaryResponse>(changes, 1_000_000, () => 1_000);
 /** A memo of texts, each of which takes as many bytes as it has letters, and its key's. */
@@ -116,7 +120,7 @@ describe("what is kept", { retry: 3 }, () => {
   test("what is still open is not kept", async () => {
     const memo = newTextMemo();
     for (const value of ["first", "second"]) {
-      const compute = async () => ({ value, isClosed: false });
+      const compute = async () => ({ value, end: stillOpen });
       expect(await memo.answer({ userId: "learner", key: "key", compute }, never)).toBe(value);
     }
     expect(memo.bytes).toBe(0);
@@ -143,7 +147,7 @@ describe("equal questions at the same time", { retry: 3 }, () => {
       computations += 1;
       const value = computations;
       await sleep(50);
-      return { value, isClosed: false };
+      return { value, end: stillOpen };
     };
     const ask = () => memo.answer({ userId: "learner", key: "key", compute }, never);
     expect(await Promise.all(Array.from({ length: 20 }, ask))).toEqual([1, ...Array(19).fill(2)]);
@@ -223,7 +227,7 @@ describe("what is forgotten", () => {
     await leapDay(memo, entry.userId);
     // The other one's news does not come, and nobody has noticed yet.
     await cutNotifications(database);
-    await insertEntries(database.connections, [entry], []);
+    await insertEntries(database.connections, [entry], everybodyWatched);
     expect(await writer.record(entry, never)).toMatchObject({ isNew: false });
     expect((await leapDay(memo, entry.userId)).periods).toMatchObject([{ totalWordCount: 1n }]);
   });
@@ -234,7 +238,7 @@ describe("what is forgotten", () => {
     const gate = Promise.withResolvers<void>();
     const compute = async () => {
       await gate.promise;
-      return { value: "old", isClosed: true };
+      return { value: "old", end: longAgo };
     };
     const old = memo.answer({ userId: askedId, key: "key", compute }, never);
     await sleep(0);
@@ -342,7 +346,7 @@ describe("what is told to the other instances", () => {
 
 /** A question of a summary whose periods have ended. */
 function question(key: string, value: string) {
-  return { userId: "learner", key, compute: async () => ({ value, isClosed: true }) };
+  return { userId: "learner", key, compute: async () => ({ value, end: longAgo }) };
 }
 
 async function* asStream<Message>(messages: readonly Message[]): AsyncIterable<Message> {

@@ -5,30 +5,31 @@ import type { TestDatabase } from "./test-database.ts";
 export interface DatabaseClock {
   /** Microseconds since 1970, once the tests run. */
   now(): bigint;
+  /** Lets the clock go forward, or back. */
+  turn(seconds: number): Promise<void>;
 }
 
 /**
  * Call it at the top of a test file, after its database and before what connects to it: in the statements of those,
- * `now()` begins a moment after a full hour in UTC, and goes on slowly, so that the moment lasts as long as the tests. It
- * is a function of that name, which they find before PostgreSQL's own.
+ * `now()` and `clock_timestamp()` begin a moment after a full hour in UTC, and can be set. They are functions of these
+ * names, which the statements find before PostgreSQL's own.
  *
  * @param secondsPast how many seconds after that hour it is when the tests begin
- * @param slowness how many seconds it takes to get a second on
  */
-export function useClockPastTheHour(
-  { pool }: TestDatabase,
-  secondsPast: number,
-  slowness: number,
-): DatabaseClock {
+export function useClockPastTheHour({ pool }: TestDatabase, secondsPast: number): DatabaseClock {
   const hourMs = 3_600_000;
-  const beganMs = Date.now();
-  const startMs = beganMs - (beganMs % hourMs) + hourMs + secondsPast * 1000;
+  let aheadMs = hourMs - (Date.now() % hourMs) + secondsPast * 1000;
   beforeAll(async () => {
-    await pool.query(
-      `CREATE FUNCTION public.now() RETURNS timestamptz STABLE LANGUAGE SQL
-      RETURN to_timestamp(${startMs} / 1000.0)
-        + (pg_catalog.now() - to_timestamp(${beganMs} / 1000.0)) / ${slowness}`,
-    );
+    await pool.query("CREATE TABLE public.clock AS SELECT $1::bigint AS ahead_ms", [aheadMs]);
+    for (const [name, kind] of [
+      ["now", "STABLE"],
+      ["clock_timestamp", "VOLATILE"],
+    ]) {
+      await pool.query(
+        `CREATE FUNCTION public.${name}() RETURNS timestamptz ${kind} LANGUAGE SQL
+        RETURN pg_catalog.${name}() + (SELECT ahead_ms FROM public.clock) * interval '1 millisecond'`,
+      );
+    }
     await pool.query(
       `DO $$ BEGIN
         EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());
@@ -36,6 +37,10 @@ export function useClockPastTheHour(
     );
   });
   return {
-    now: () => BigInt(Math.round(startMs + (Date.now() - beganMs) / slowness)) * 1000n,
+    now: () => BigInt(Date.now() + aheadMs) * 1000n,
+    async turn(seconds) {
+      aheadMs += seconds * 1000;
+      await pool.query("UPDATE public.clock SET ahead_ms = $1", [aheadMs]);
+    },
   };
 }

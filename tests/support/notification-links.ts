@@ -1,7 +1,10 @@
 import { vi } from "vitest";
 import type { TestDatabase } from "./test-database.ts";
 
-// The connections over which the instances of the service get notifications from a test database.
+// The connections of the instances of the service over which a test database sends them notifications: each instance
+// has one that listens, and one that sends heartbeats.
+
+const isLink = "application_name IN ('daily-aggregator notifications', 'daily-aggregator heartbeats')";
 
 const cutPids: number[] = [];
 
@@ -10,7 +13,7 @@ export async function cutNotifications({ pool }: TestDatabase): Promise<void> {
   const { rows } = await pool.query<{ pid: number }>(
     `SELECT pid, pg_terminate_backend(pid)
     FROM pg_stat_activity
-    WHERE application_name = 'daily-aggregator notifications' AND datname = current_database()`,
+    WHERE ${isLink} AND datname = current_database()`,
   );
   cutPids.push(...rows.map(({ pid }) => pid));
 }
@@ -26,7 +29,7 @@ export async function waitForCut({ pool }: TestDatabase): Promise<void> {
   );
 }
 
-/** How many instances have such a connection, whether they listen already or not. */
+/** How many instances have a connection that listens, or is about to. */
 export async function countNotificationLinks({ pool }: TestDatabase): Promise<number> {
   const { rows } = await pool.query<{ links: number }>(
     `SELECT count(*)::integer AS links
@@ -36,16 +39,16 @@ export async function countNotificationLinks({ pool }: TestDatabase): Promise<nu
   return rows[0]?.links ?? 0;
 }
 
-/** Resolves once so many instances listen: each then sends `SELECT` over that connection, again and again. */
+/** Resolves once so many instances listen: each then sends heartbeats, again and again. */
 export async function waitForNotifications({ pool }: TestDatabase, instances: number): Promise<void> {
   await vi.waitFor(
     async () => {
       const { rowCount } = await pool.query(
         `SELECT
         FROM pg_stat_activity
-        WHERE application_name = 'daily-aggregator notifications'
+        WHERE application_name = 'daily-aggregator heartbeats'
           AND datname = current_database()
-          AND query = 'SELECT'
+          AND query LIKE '%pg_notify%'
           AND pid <> ALL ($1)`,
         [cutPids],
       );

@@ -31,7 +31,7 @@ export function createWritePath(options: WritePathOptions): WritePath {
   const { pool, databaseUrl, limits, recentEntries, repeatWatchesMs, log } = options;
   const notifications = new Notifications(databaseUrl, log);
   const recent = new RecentEntries(notifications, recentEntries);
-  const watched = new WatchedLearners(pool, notifications, log, repeatWatchesMs);
+  const watched = new WatchedLearners(notifications, repeatWatchesMs);
   const changes = new LearnerChanges(notifications, watched);
   const pools = options.writePools ?? {
     groups: pool,

@@ -1,20 +1,17 @@
 import { changesChannel, lateSeconds } from "../../database/learner-changes.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
+import { type KnownWatches, lookAtWatchesSeconds } from "../../database/watched-learners.ts";
 import type { EntryPayload, StoredEntry } from "../entry.ts";
-
-/** What an insertion did. */
-export interface Insertion {
-  /** The entries that were new, in the order in which they were given. */
-  readonly created: readonly StoredEntry[];
-  /** Those of them whose change the other instances are told of: they are late, or their learner is watched. */
-  readonly told: readonly StoredEntry[];
-}
 
 /**
  * Records those entries whose request_id is not known yet, and adds them to the aggregates, in one statement: no
  * crash can part the two. Both tables are written in the order of their keys, so that writers cannot deadlock. Of several
  * entries with one request_id, the first is recorded.
+ *
+ * An entry is announced to every instance if it is late, if its learner is watched, or if it is too long ago that this
+ * instance looked who is watched. This is decided once the transaction has its id, and by the clock at that moment:
+ * `learner-changes.ts` and `watched-learners.ts` say why.
  *
  * As a rule all entries are new; then their request_ids need not come back. A notification can have 8000 bytes, so it
  * names 250 learners at most.
@@ -34,7 +31,9 @@ export const insertEntriesStatement = {
         user_id,
         word_count,
         date_bin('15 minutes', timestamp, 'epoch') AS bucket,
-        timestamp < now() - $5::interval OR user_id = ANY ($6::text[]) AS is_told
+        timestamp < clock_timestamp() - $5::interval
+          OR user_id = ANY ($6::text[])
+          OR (clock_timestamp() BETWEEN $8::timestamptz AND $8::timestamptz + $9::interval) IS NOT TRUE AS is_announced
     ),
     aggregated AS (
       INSERT INTO learning_log_aggregates AS aggregate (user_id, bucket, total_word_count, entry_count)
@@ -56,7 +55,7 @@ export const insertEntriesStatement = {
         ) AS change,
         (row_number() OVER () - 1) / 250 AS part
       FROM created
-      WHERE is_told
+      WHERE is_announced
       GROUP BY user_id
     ),
     notified AS (
@@ -81,13 +80,14 @@ interface InsertionRow {
  * Runs {@link insertEntriesStatement}.
  *
  * @param entries at least one
- * @param watchedIds the learners whose changes must be told of even if they are not late
+ * @param watches the learners whose entries must be announced even if they are not late
+ * @returns the entries that were new, in the order in which they were given
  */
 export async function insertEntries(
   pool: ConnectionPool,
   entries: readonly EntryPayload[],
-  watchedIds: readonly string[],
-): Promise<Insertion> {
+  watches: KnownWatches,
+): Promise<readonly StoredEntry[]> {
   const userIds = entries.map(({ userId }) => userId);
   const rows = await query<InsertionRow>(pool, {
     ...insertEntriesStatement,
@@ -97,35 +97,31 @@ export async function insertEntries(
       arrayLiteral(entries.map(({ wordCount }) => wordCount)),
       arrayLiteral(entries.map(({ timestamp }) => timestamp)),
       `${lateSeconds} seconds`,
-      watchedIds,
+      watches.userIds,
       changesChannel,
+      watches.asOf?.toISOString(),
+      `${lookAtWatchesSeconds} seconds`,
     ],
   });
-  return insertion(entries, new Set(watchedIds), rows[0]);
+  return createdEntries(entries, rows[0]);
 }
 
-function insertion(
-  entries: readonly EntryPayload[],
-  watchedIds: ReadonlySet<string>,
-  row: InsertionRow | undefined,
-): Insertion {
+function createdEntries(entries: readonly EntryPayload[], row: InsertionRow | undefined): StoredEntry[] {
   if (row === undefined) throw new Error("an aggregate without GROUP BY has a row");
   const createTime = BigInt(row.create_time_micros);
   const createdIds = row.created_ids && new Set(row.created_ids);
-  const created = entries
-    // Of several with one request_id, the first.
-    .filter(({ requestId }) => createdIds === null || createdIds.delete(requestId))
-    .map(({ requestId, userId, wordCount, timestamp }) => ({
-      requestId,
-      userId,
-      wordCount,
-      timestamp,
-      createTime,
-    }));
-  // As the statement decides it: the time of creation is when its transaction began.
-  const lateBefore = createTime - BigInt(lateSeconds) * 1_000_000n;
-  const told = created.filter(({ userId, timestamp }) => timestamp < lateBefore || watchedIds.has(userId));
-  return { created, told };
+  return (
+    entries
+      // Of several with one request_id, the first.
+      .filter(({ requestId }) => createdIds === null || createdIds.delete(requestId))
+      .map(({ requestId, userId, wordCount, timestamp }) => ({
+        requestId,
+        userId,
+        wordCount,
+        timestamp,
+        createTime,
+      }))
+  );
 }
 
 /** An array of what needs no quotes, in the text form that PostgreSQL reads: node-postgres would look for them. */

@@ -1,5 +1,4 @@
 import type pg from "pg";
-import { settlingSeconds } from "../../database/learner-changes.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
 import type { CalendarUnit } from "../granularity.ts";
@@ -41,7 +40,7 @@ export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange
     text: `
       WITH asked AS (
         SELECT
-          CASE WHEN $11 THEN least(from_label, to_label) ELSE from_label END AS first_label,
+          CASE WHEN $10 THEN least(from_label, to_label) ELSE from_label END AS first_label,
           greatest(from_label, to_label) AS last_label
         FROM date_trunc($4, (timestamptz 'epoch' + $2::interval) AT TIME ZONE $6) AS from_label
         CROSS JOIN date_trunc($4, (timestamptz 'epoch' + $3::interval) AT TIME ZONE $6) AS to_label
@@ -51,7 +50,8 @@ export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange
           earliest_label,
           latest_label,
           earliest_label AT TIME ZONE $6 AS begins,
-          (latest_label + $5::interval) AT TIME ZONE $6 AS ends
+          (latest_label + $5::interval) AT TIME ZONE $6 AS ends,
+          extract(epoch FROM (latest_label + $5::interval) AT TIME ZONE $6)::bigint AS range_end
         FROM asked
         CROSS JOIN LATERAL (
           SELECT
@@ -178,7 +178,7 @@ export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange
         ORDER BY period
         LIMIT $9 + 1
       )
-      SELECT ends <= now() - $10::interval AS is_closed, page.*
+      SELECT range_end, page.*
       FROM range
       LEFT JOIN page ON true
       ORDER BY period`,
@@ -192,7 +192,6 @@ export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange
       range.omitEmptyPeriods,
       range.movingAverageWindow,
       range.pageSize,
-      `${settlingSeconds} seconds`,
       range.isFirstPage,
     ],
   };

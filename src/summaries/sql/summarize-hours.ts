@@ -1,5 +1,4 @@
 import type pg from "pg";
-import { settlingSeconds } from "../../database/learner-changes.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
 import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } from "./summary-page.ts";
@@ -40,7 +39,7 @@ function hoursStatement(range: SummaryRange): pg.QueryConfig {
           date_trunc('hour', timestamptz 'epoch' + $3::interval, $4) AS last_hour
       ),
       range AS (
-        SELECT earliest_hour, latest_hour, latest_hour + interval '1 hour' <= now() - $8::interval AS is_closed
+        SELECT earliest_hour, latest_hour, extract(epoch FROM latest_hour + interval '1 hour')::bigint AS range_end
         FROM asked
         CROSS JOIN LATERAL (
           SELECT
@@ -145,7 +144,7 @@ function hoursStatement(range: SummaryRange): pg.QueryConfig {
         ORDER BY period
         LIMIT $7 + 1
       )
-      SELECT is_closed, page.*
+      SELECT range_end, page.*
       FROM range
       LEFT JOIN page ON true
       ORDER BY period`,
@@ -157,7 +156,6 @@ function hoursStatement(range: SummaryRange): pg.QueryConfig {
       range.omitEmptyPeriods,
       range.movingAverageWindow,
       range.pageSize,
-      `${settlingSeconds} seconds`,
     ],
   };
 }

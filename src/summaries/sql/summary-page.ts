@@ -20,8 +20,8 @@ export interface SummaryPage {
   readonly periods: readonly PeriodRow[];
   /** The first instant of the period after the last one, in seconds since 1970; undefined if there is none. */
   readonly next: bigint | undefined;
-  /** Every period that was gone through ended long enough ago for a result to be memoized. */
-  readonly isClosed: boolean;
+  /** When the last of the periods ends that were gone through, in seconds since 1970. */
+  readonly end: bigint;
 }
 
 /** A period, as node-postgres gives it: a bigint comes as a string. */
@@ -34,16 +34,18 @@ export interface PeriodRow {
   readonly moving_average: number | null;
 }
 
-/** A row of the result: of a page without periods there is one, in which only `is_closed` is set. */
-export type SummaryRow = { readonly is_closed: boolean } & (PeriodRow | { readonly period: null });
+/** A row of the result: of a page without periods there is one, in which only `range_end` is set. */
+export type SummaryRow = { readonly range_end: string } & (PeriodRow | { readonly period: null });
 
 /** @param rows of the page, and one more if there is a next page */
 export function summaryPage(rows: readonly SummaryRow[], pageSize: number): SummaryPage {
   const periods = rows.filter((row): row is SummaryRow & PeriodRow => row.period !== null);
   const next = periods[pageSize];
+  const [first] = rows;
+  if (first === undefined) throw new Error("a range has an end, even if no period is in it");
   return {
     periods: periods.slice(0, pageSize),
     next: next && BigInt(next.period),
-    isClosed: rows[0]?.is_closed ?? false,
+    end: BigInt(first.range_end),
   };
 }

@@ -23,7 +23,7 @@ export async function createInProcessMemo(database: BenchmarkDatabase): Promise<
   const config = readConfig({ DATABASE_URL: database.url });
   const pools = createPools(database.url, config.databasePools, config.writing.maxStatements, log);
   const notifications = new Notifications(database.url, log);
-  const watched = new WatchedLearners(pools.probes, notifications, log);
+  const watched = new WatchedLearners(notifications);
   const changes = new LearnerChanges(notifications, watched);
   const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
   notifications.start();

@@ -26,8 +26,8 @@ const interleavings = themes.chain((theme) =>
 const lanes = 24;
 
 const database = useTestDatabase();
-// An hour has just ended: its entries may still come, and be told to nobody.
-const clock = useClockPastTheHour(database, 15, 60);
+// An hour has just ended: for some seconds its entries may come unannounced, and then its summaries can be memoized.
+const clock = useClockPastTheHour(database, 20);
 const services = useTwoServices({}, database);
 checkAggregatesAfterAll(database);
 const instances = 2;
