@@ -1,8 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, onTestFinished, test, vi } from "vitest";
+import pino from "pino";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { leaseMs, Notifications } from "../../src/database/notifications.ts";
 import { createLog } from "../../src/telemetry/log.ts";
+import { linkTo } from "../support/paused-link.ts";
+import { hasPgBouncer, startPgBouncer } from "../support/pgbouncer.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
 const database = useTestDatabase();
@@ -178,4 +181,74 @@ test("leaves no connection behind when it is closed", async () => {
     },
     { timeout: 20_000, interval: 10 },
   );
+});
+
+describe.runIf(hasPgBouncer)("through PgBouncer (these tests are skipped where it is not installed)", () => {
+  const patience = { timeoutMs: 500, reconnectMs: 50 };
+
+  test("which keeps a connection for each client, it is current", async () => {
+    const url = await startPgBouncer(database.url, "session");
+    const notifications = new Notifications(url, createLog("silent"));
+    onTestFinished(() => notifications.close());
+    notifications.start();
+    await untilCurrent(notifications);
+  });
+
+  test("which hands connections on after each transaction, it is never current, and says so once", async () => {
+    const url = await startPgBouncer(database.url, "transaction");
+    const lines: string[] = [];
+    const log = pino({ level: "info" }, { write: (line) => lines.push(line) });
+    const notifications = new Notifications(url, log, patience);
+    onTestFinished(() => notifications.close());
+    let gaps = 0;
+    notifications.subscribe(newChannel(), { onMessage: () => {}, onGap: () => (gaps += 1) });
+    notifications.start();
+    // Each try to listen begins with a gap.
+    await eventually(() => {
+      expect(notifications.isCurrent()).toBe(false);
+      expect(gaps).toBe(4);
+    });
+    expect(lines.map((line) => JSON.parse(line).msg)).toEqual([
+      expect.stringContaining("does not deliver notifications"),
+    ]);
+  });
+});
+
+test("is current again soon after a connection that was held up goes on, and hears what was sent meanwhile", async () => {
+  const channel = newChannel();
+  const link = await linkTo(database.url);
+  const notifications = new Notifications(link.url, createLog("silent"));
+  onTestFinished(() => notifications.close());
+  const messages: string[] = [];
+  notifications.subscribe(channel, { onMessage: (payload) => messages.push(payload), onGap: () => {} });
+  notifications.start();
+  await untilCurrent(notifications);
+  link.pause();
+  await send(channel, "held up");
+  await eventually(() => expect(notifications.isCurrent()).toBe(false));
+  expect(messages).toEqual([]);
+  link.resume();
+  await untilCurrent(notifications);
+  expect(messages).toEqual(["held up"]);
+});
+
+test("knows that a transaction has not ended, for as long as it takes", async () => {
+  const { notifications } = follow(newChannel());
+  await eventually(() => expect(notifications.settledAt).toBeDefined());
+  const client = await database.pool.connect();
+  await client.query("BEGIN");
+  await client.query("SELECT pg_current_xact_id()");
+  const { rows } = await client.query(
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS began",
+  );
+  const began = BigInt(rows[0].began);
+  let heartbeats = 0;
+  notifications.followHeartbeats(({ clock }) => {
+    if (clock > began) heartbeats += 1;
+  });
+  await eventually(() => expect(heartbeats).toBeGreaterThan(5));
+  expect(notifications.settledAt ?? 0n).toBeLessThan(began);
+  await client.query("ROLLBACK");
+  client.release();
+  await eventually(() => expect(notifications.settledAt ?? 0n).toBeGreaterThan(began));
 });

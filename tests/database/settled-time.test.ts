@@ -15,7 +15,8 @@ function simulate() {
       return () => open.delete(id);
     },
     sample(clock: bigint): boolean {
-      const oldestRunning = [...open].reduce((oldest, id) => (id < oldest ? id : oldest), nextId);
+      // The ids are in ascending order.
+      const [oldestRunning = nextId] = open;
       return settled.add({ clock, transactionId: nextId++, oldestRunning });
     },
   };
@@ -36,16 +37,16 @@ test("a transaction that stays open holds up the time after it, for however long
   const { settled, begin, sample } = simulate();
   for (let clock = 1n; clock <= 3n; clock += 1n) sample(clock);
   const end = begin();
-  for (let clock = 4n; clock <= 100_000n; clock += 1n) {
+  for (let clock = 4n; clock <= 20_000n; clock += 1n) {
     sample(clock);
-    expect(settled.settledAt).toBe(3n);
+    if (settled.settledAt !== 3n) throw new Error(`${settled.settledAt} counts as settled`);
   }
   end();
-  sample(100_001n);
+  sample(20_001n);
   expect(settled.settledAt).toBeGreaterThan(3n);
-  expect(settled.settledAt).toBeLessThanOrEqual(100_000n);
-  sample(100_002n);
-  expect(settled.settledAt).toBe(100_001n);
+  expect(settled.settledAt).toBeLessThanOrEqual(20_000n);
+  sample(20_002n);
+  expect(settled.settledAt).toBe(20_001n);
 });
 
 test("transactions that overlap without end hold it up by no more than the oldest of them", () => {

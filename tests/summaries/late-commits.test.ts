@@ -1,0 +1,102 @@
+import { randomUUID } from "node:crypto";
+import { beforeAll, expect, onTestFinished, test, vi } from "vitest";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { timestampFromMicros } from "../../src/database/timestamps.ts";
+import type { LearningLogClient } from "../support/clients.ts";
+import { useClockPastTheHour } from "../support/database-clock.ts";
+import { waitForNotifications } from "../support/notification-links.ts";
+import { lockTables } from "../support/table-locks.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { useTwoServices } from "../support/two-services.ts";
+import { askService } from "./ask.ts";
+
+// What is committed is in the summary, however long the commit took, and whatever the database's clock does.
+
+const database = useTestDatabase();
+const second = 1_000_000n;
+const hour = 3600n * second;
+const clock = useClockPastTheHour(database, 10);
+const services = useTwoServices({}, database);
+const instances = ["a", "b"] as const;
+beforeAll(() => waitForNotifications(database, instances.length));
+
+const eventually = (check: () => Promise<void>) => vi.waitFor(check, { timeout: 25_000, interval: 50 });
+
+/** What the learner has in that hour, at an instance. */
+async function countIn(client: LearningLogClient, userId: string, time: bigint): Promise<bigint> {
+  const question = { timeZone: "UTC", granularity: Granularity.HOUR, from: time, to: time };
+  const [period] = await askService(client, userId, question);
+  return period?.count ?? 0n;
+}
+
+/** Resolves once both instances answer that hour from memory. */
+async function memoized(userId: string, time: bigint): Promise<void> {
+  for (const instance of instances) {
+    await eventually(async () => {
+      await countIn(services[instance], userId, time);
+      // Whoever needs the database waits for the lock.
+      await using _ = await lockTables(database);
+      const answered = countIn(services[instance], userId, time).then(() => true);
+      const late = new Promise<boolean>((resolve) => setTimeout(resolve, 200, false));
+      const isFromMemory = await Promise.race([answered, late]);
+      answered.catch(() => {});
+      expect(isFromMemory).toBe(true);
+    });
+  }
+}
+
+test("an entry whose transaction takes minutes to commit is in the summary of its hour, which ended meanwhile", async () => {
+  const userId = randomUUID();
+  const time = clock.now() - (clock.now() % hour) - second;
+  // As the service records an entry of the present, which it need not announce; and now the commit takes its time.
+  const slow = await database.pool.connect();
+  onTestFinished(() => slow.release());
+  await slow.query("BEGIN");
+  await slow.query(
+    `WITH created AS (
+      INSERT INTO learning_log (request_id, user_id, word_count, timestamp)
+      VALUES ($1, $2, 1, to_timestamp($3 / 1000000.0))
+      RETURNING user_id, date_bin('15 minutes', timestamp, 'epoch') AS bucket
+    )
+    INSERT INTO learning_log_aggregates (user_id, bucket, total_word_count, entry_count)
+    SELECT user_id, bucket, 1, 1 FROM created`,
+    [randomUUID(), userId, time],
+  );
+  await clock.turn(300);
+  await heartbeats(6);
+  for (const instance of instances) expect(await countIn(services[instance], userId, time)).toBe(0n);
+  await slow.query("COMMIT");
+  for (const instance of instances) expect(await countIn(services[instance], userId, time)).toBe(1n);
+  await memoized(userId, time);
+});
+
+test("when the clock of the database goes back, an entry of the new present is in the summary of an hour that had ended", async () => {
+  const learners = Array.from({ length: 5 }, () => randomUUID());
+  const time = clock.now();
+  await clock.turn(2 * 3600);
+  for (const userId of learners) await memoized(userId, time);
+  await clock.turn(-2 * 3600);
+  await Promise.all(
+    learners.map(async (userId) => {
+      const entry = { requestId: randomUUID(), userId, wordCount: 1, timestamp: timestampFromMicros(time) };
+      await services.a.createEntry(entry);
+      // At once where it was recorded, and soon in the other instance.
+      expect(await countIn(services.a, userId, time)).toBe(1n);
+      await eventually(async () => expect(await countIn(services.b, userId, time)).toBe(1n));
+    }),
+  );
+});
+
+/** Resolves when so many heartbeats, of whichever instance, have come and gone. */
+async function heartbeats(count: number): Promise<void> {
+  const seen = new Set<number>();
+  await eventually(async () => {
+    const { rows } = await database.pool.query(
+      `SELECT query_start
+      FROM pg_stat_activity
+      WHERE application_name = 'daily-aggregator heartbeats' AND datname = current_database()`,
+    );
+    for (const { query_start } of rows) seen.add(Number(query_start));
+    expect(seen.size).toBeGreaterThan(count);
+  });
+}
