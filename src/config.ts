@@ -10,6 +10,8 @@ export interface Config {
   readonly host: string;
   /** The port to listen on; 0 takes any free one. */
   readonly port: number;
+  /** How long a connection is kept on which no call is open. */
+  readonly idleTimeoutMs: number;
   /** Where PostgreSQL is; undefined brings up the embedded server. */
   readonly databaseUrl: string | undefined;
   /** The folder that holds the embedded server's data. */
@@ -38,6 +40,7 @@ const unaryPaths = ["lean", "connect-node"] as const satisfies UnaryPath[];
 const environment = z.object({
   HOST: z.string().default("127.0.0.1"),
   PORT: wholeNumber(0, 65_535).default(8080),
+  IDLE_TIMEOUT_SECONDS: wholeNumber(1, 86_400).default(620),
   DATABASE_URL: z
     .string()
     .refine(isPostgresUrl, "must be a URL such as postgres://user:password@host:5432/database")
@@ -81,6 +84,7 @@ export function readConfig(variables: NodeJS.ProcessEnv): Config {
   return {
     host: data.HOST,
     port: data.PORT,
+    idleTimeoutMs: data.IDLE_TIMEOUT_SECONDS * 1000,
     databaseUrl: data.DATABASE_URL,
     dataDir: data.DATA_DIR,
     databasePools: { reads: data.DATABASE_READ_CONNECTIONS, writes: data.DATABASE_WRITE_CONNECTIONS },

@@ -118,7 +118,7 @@ async function findObstacle({ probes }: Pools): Promise<string | undefined> {
 
 async function listenOn(config: Config, listeners: Listeners): Promise<Port> {
   try {
-    return await listen(listeners, config.host, config.port);
+    return await listen(listeners, config.host, config.port, { idleMs: config.idleTimeoutMs });
   } catch (error) {
     throw new StartupError(`cannot listen on HOST ${config.host}, PORT ${config.port}: ${reasonOf(error)}`);
   }

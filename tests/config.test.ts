@@ -5,6 +5,8 @@ import { StartupError } from "../src/errors/startup-error.ts";
 const defaults = {
   host: "127.0.0.1",
   port: 8080,
+  // Longer than what proxies keep their connections for: 600 seconds at most.
+  idleTimeoutMs: 620_000,
   databaseUrl: undefined,
   dataDir: ".data",
   databasePools: { reads: 8, writes: 8 },
@@ -25,6 +27,7 @@ test("takes an empty variable as one that is not set", () => {
   const variables = [
     "HOST",
     "PORT",
+    "IDLE_TIMEOUT_SECONDS",
     "DATABASE_URL",
     "DATA_DIR",
     "DATABASE_READ_CONNECTIONS",
@@ -51,6 +54,7 @@ test.for([
   [{ HOST: "::1" }, { host: "::1" }],
   [{ PORT: "0" }, { port: 0 }],
   [{ PORT: "65535" }, { port: 65_535 }],
+  [{ IDLE_TIMEOUT_SECONDS: "1" }, { idleTimeoutMs: 1000 }],
   [{ DATABASE_URL: "postgres://u:p@db:5432/learning" }, { databaseUrl: "postgres://u:p@db:5432/learning" }],
   [{ DATABASE_URL: "postgresql://db/learning" }, { databaseUrl: "postgresql://db/learning" }],
   [{ DATA_DIR: "/var/lib/daily" }, { dataDir: "/var/lib/daily" }],
@@ -91,6 +95,7 @@ test.for([
   [{ PORT: "0x50" }, aPort],
   [{ PORT: " 80" }, aPort],
   [{ PORT: "9".repeat(400) }, aPort],
+  [{ IDLE_TIMEOUT_SECONDS: "0" }, "IDLE_TIMEOUT_SECONDS must be a whole number from 1 to 86400"],
   [{ DATABASE_URL: "localhost" }, aUrl],
   [{ DATABASE_URL: "mysql://u:secret@db/x" }, aUrl],
   [{ DATABASE_URL: "postgres://u:sec#ret@db/x" }, aUrl],

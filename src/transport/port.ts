@@ -1,12 +1,9 @@
-import { createServer as createHttp1Server } from "node:http";
-import {
-  constants,
-  createServer as createHttp2Server,
-  type Http2Stream,
-  type ServerHttp2Session,
-} from "node:http2";
+import { createServer as createHttp1Server, type ServerResponse } from "node:http";
+import { constants, createServer as createHttp2Server, type Http2Stream } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
+import { Http2Connections } from "./http2-connections.ts";
+import { sniffHttp2 } from "./sniff-http2.ts";
 import type { StreamListener } from "./unary/stream-listener.ts";
 
 /** Answers a request of either version of HTTP. */
@@ -31,17 +28,19 @@ export interface Port {
   close(graceMs: number): Promise<void>;
 }
 
-interface TimeLimits {
-  /** How long a new connection may take to say which version of HTTP it speaks. */
-  readonly firstBytesMs?: number;
-  /**
-   * An HTTP/2 connection without any traffic for this long is closed after its open calls; and a call is broken off
-   * whose caller neither goes on with the request nor takes the answer for this long.
-   */
+/** What an operator, or a test, can set. */
+export interface TimeLimits {
+  /** How long a connection is kept on which no call is open and nothing happens. */
   readonly idleMs?: number;
+  /** How long a new connection may take, after its first byte, to say which version of HTTP it speaks. */
+  readonly firstBytesMs?: number;
+  /** A call is broken off whose caller neither goes on with the request nor takes the answer for this long. */
+  readonly stalledMs?: number;
+  /** How long a peer of HTTP/2 may send nothing before it is asked for a sign of life, and again before the hang-up. */
+  readonly silenceMs?: number;
 }
 
-/** Finds a peer that is gone without a word. */
+/** After this long without traffic, TCP asks the peer for a sign of life: ten times in ten seconds. */
 const keepAliveMs = 30_000;
 
 /**
@@ -60,14 +59,16 @@ export async function listen(
   { request, stream }: Listeners,
   host: string,
   port: number,
-  { firstBytesMs = 10_000, idleMs = 300_000 }: TimeLimits = {},
+  { idleMs = 620_000, firstBytesMs = 10_000, stalledMs = 300_000, silenceMs = 20_000 }: TimeLimits = {},
 ): Promise<Port> {
   const http2 = createHttp2Server({ settings: { maxConcurrentStreams }, ...streamResetLimits });
-  const http1 = createHttp1Server({ keepAlive: true, keepAliveInitialDelay: keepAliveMs }, request);
+  const http1 = createHttp1Server(
+    { keepAlive: true, keepAliveInitialDelay: keepAliveMs, keepAliveTimeout: idleMs },
+    request,
+  );
   const sockets = new Set<Socket>();
   const undecided = new Set<Socket>();
-  const sessions = new Set<ServerHttp2Session>();
-  let closing = false;
+  const http2Connections = new Http2Connections(http2, { idleMs, silenceMs });
 
   // The HTTP/1.1 server owns the port, for its time limits start with its listening; its own way of taking a
   // connection then is one of two.
@@ -80,16 +81,23 @@ export async function listen(
     socket.on("error", () => {});
     undecided.add(socket);
     socket.once("close", () => undecided.delete(socket));
-    sniffHttp2(socket, firstBytesMs, (isHttp2) => {
+    sniffHttp2(socket, { idleMs, firstBytesMs }, (isHttp2) => {
       undecided.delete(socket);
-      if (isHttp2) http2.emit("connection", socket);
-      else for (const accept of acceptHttp1) accept.call(http1, socket);
+      if (isHttp2) {
+        http2Connections.add(socket);
+        return;
+      }
+      for (const accept of acceptHttp1) accept.call(http1, socket);
+      // An answer that is complete is still sent; Node closes the connection after it.
+      socket.once("end", () => latestAnswers.get(socket)?.writableEnded === false && socket.destroy());
     });
   });
 
+  const latestAnswers = new WeakMap<Socket, ServerResponse>();
   // Over HTTP/1.1, Node itself limits how long a request may take.
   http1.prependListener("request", ({ socket }, answer) => {
-    answer.setTimeout(idleMs, () => socket.writableLength > 0 && socket.destroy());
+    latestAnswers.set(socket, answer);
+    answer.setTimeout(stalledMs, () => socket.writableLength > 0 && socket.destroy());
   });
   // Most calls end before it is worth a timer to watch them.
   const young = new Set<Http2Stream>();
@@ -101,17 +109,11 @@ export async function listen(
     call.on("close", forget);
   });
   const watchOlder = () => {
-    for (const call of young) call.on("timeout", breakOffStalled).setTimeout(idleMs);
+    for (const call of young) call.on("timeout", breakOffStalled).setTimeout(stalledMs);
     young.clear();
   };
-  const watching = setInterval(watchOlder, Math.min(idleMs, 1_000)).unref();
+  const watching = setInterval(watchOlder, Math.min(stalledMs, 1_000)).unref();
   http2.on("stream", stream);
-  http2.on("session", (session) => {
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
-    session.setTimeout(idleMs, () => session.close());
-    if (closing) session.close();
-  });
 
   await new Promise<void>((resolve, reject) => {
     http1.once("error", reject);
@@ -122,10 +124,9 @@ export async function listen(
     // A server that listens on a port has an address.
     address: http1.address() as AddressInfo,
     async close(graceMs) {
-      closing = true;
       const closed = new Promise((resolve) => http1.close(resolve));
       for (const socket of undecided) socket.destroy();
-      for (const session of sessions) session.close();
+      http2Connections.close();
       // A connection that was busy a moment ago turns idle without a word.
       const sweep = setInterval(() => http1.closeIdleConnections(), 50);
       const cutOff = setTimeout(() => {
@@ -134,6 +135,7 @@ export async function listen(
       await closed;
       clearInterval(sweep);
       clearInterval(watching);
+      http2Connections.stopWatching();
       clearTimeout(cutOff);
     },
   };
@@ -142,32 +144,4 @@ export async function listen(
 /** Unless it is this side that takes its time. */
 function breakOffStalled(this: Http2Stream): void {
   if (!this.readableEnded || this.writableLength > 0) this.close(constants.NGHTTP2_CANCEL);
-}
-
-const http2Preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-// No method of HTTP/1.1 starts like this.
-const distinctive = http2Preface.subarray(0, 3);
-
-/** Reads as many bytes as it takes to tell the version, and puts them back; who says nothing is hung up on. */
-function sniffHttp2(socket: Socket, timeoutMs: number, decide: (isHttp2: boolean) => void): void {
-  let seen: Buffer = Buffer.alloc(0);
-  const hangUp = () => socket.destroy();
-  // Not `data`: it would set the socket flowing, and HTTP/2 reads from the handle below it.
-  const onReadable = () => {
-    const bytes: Buffer | null = socket.read();
-    if (bytes === null) return;
-    seen = Buffer.concat([seen, bytes]);
-    const isHttp2 = seen.subarray(0, distinctive.length).equals(distinctive);
-    if (!isHttp2 && distinctive.subarray(0, seen.length).equals(seen)) return;
-    socket.setTimeout(0);
-    socket.removeListener("timeout", hangUp);
-    socket.removeListener("end", hangUp);
-    socket.removeListener("readable", onReadable);
-    // Only now: what is put back while `readable` is listened for is announced again at once, for ever.
-    socket.unshift(seen);
-    decide(isHttp2);
-  };
-  socket.setTimeout(timeoutMs, hangUp);
-  socket.once("end", hangUp);
-  socket.on("readable", onReadable);
 }

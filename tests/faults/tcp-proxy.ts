@@ -7,12 +7,15 @@ import { connect, createServer, type Server, type Socket } from "node:net";
  *     cut: closes every connection, refuses new ones
  *     silent: takes connections and bytes, and forwards nothing, as a network that drops packets
  *
+ * In each state, it can leave the server: with FIN, as a client that closes, or with RST, as one that is killed.
+ *
  * A connection that was silent for once stays so: what was lost on it is lost.
  */
 export class TcpProxy {
   readonly target: { readonly host: string; readonly port: number };
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #onward = new Set<Socket>();
   #state: "open" | "cut" | "silent" = "open";
 
   private constructor(target: { host: string; port: number }) {
@@ -42,6 +45,16 @@ export class TcpProxy {
     for (const socket of this.#sockets) fallSilent(socket);
   }
 
+  /** Closes the proxy's side of every connection to the server, and goes on reading. */
+  finish(): void {
+    for (const socket of this.#onward) socket.end();
+  }
+
+  /** Resets every connection to the server. */
+  reset(): void {
+    for (const socket of this.#onward) socket.resetAndDestroy();
+  }
+
   /** For new connections; what was cut or silenced does not come back. */
   heal(): void {
     this.#state = "open";
@@ -64,6 +77,8 @@ export class TcpProxy {
     }
     const onward = connect({ ...this.target, allowHalfOpen: true });
     this.#keep(onward);
+    this.#onward.add(onward);
+    onward.once("close", () => this.#onward.delete(onward));
     socket.pipe(onward);
     onward.pipe(socket);
     // While silent, even the end of one side stays unknown to the other.

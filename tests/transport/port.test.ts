@@ -123,7 +123,7 @@ describe("nothing that a stranger sends hurts the others", () => {
   });
 
   test("who connects and says nothing, or too little, is hung up on", async () => {
-    const port = await listen(answerNothing, "127.0.0.1", 0, { firstBytesMs: 100 });
+    const port = await listen(answerNothing, "127.0.0.1", 0, { idleMs: 100, firstBytesMs: 100 });
     onTestFinished(() => port.close(0));
     const url = `http://127.0.0.1:${port.address.port}`;
     const silent = await open(url);
@@ -170,7 +170,7 @@ describe("a call on which nothing moves", () => {
   test("is kept if it is the server who takes its time", async () => {
     const { url, session } = await connectTo(async (stream) => {
       stream.resume();
-      await sleep(5 * idleMs);
+      await sleep(5 * stalledMs);
       stream.respond({ ":status": 201 });
       stream.end();
     });
@@ -178,25 +178,41 @@ describe("a call on which nothing moves", () => {
     await expect(fetch(url)).resolves.toMatchObject({ status: 200 });
   });
 
-  const idleMs = 50;
+  const stalledMs = 50;
 
   async function connectTo(stream: Listeners["stream"], http1Answer = Buffer.alloc(0)) {
     const { promise: whenClosed, resolve: close } = Promise.withResolvers<void>();
     const listeners: Listeners = {
       async request(_request, response) {
         response.once("close", close);
-        await sleep(5 * idleMs);
+        await sleep(5 * stalledMs);
         response.end(http1Answer);
       },
       stream,
     };
-    const port = await listen(listeners, "127.0.0.1", 0, { idleMs });
+    const port = await listen(listeners, "127.0.0.1", 0, { stalledMs });
     onTestFinished(() => port.close(0));
     const url = `http://127.0.0.1:${port.address.port}`;
     const session = http2.connect(url);
     onTestFinished(() => session.destroy());
     return { url, session, whenClosed };
   }
+});
+
+test("a connection without a call is kept for as long as the configuration says", async () => {
+  const idleTimeoutMs = 300;
+  const { url } = await startOwnService(service.database.url, { idleTimeoutMs });
+  const openedAt = performance.now();
+  const socket = await open(url);
+  socket.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  const session = http2.connect(url);
+  await statusOf(session, { ":path": "/healthz" });
+  const closed = [socket.resume(), session].map(
+    (connection) => new Promise((resolve) => connection.once("close", resolve)),
+  );
+  await Promise.race(closed);
+  expect(performance.now() - openedAt).toBeGreaterThan(idleTimeoutMs - 10);
+  await Promise.all(closed);
 });
 
 describe("a stop", () => {

@@ -1,0 +1,242 @@
+import { once } from "node:events";
+import http2 from "node:http2";
+import { connect, type Socket } from "node:net";
+import { createClient, type Transport } from "@connectrpc/connect";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { type Listeners, listen, type TimeLimits } from "../../src/transport/port.ts";
+import { TcpProxy } from "../faults/tcp-proxy.ts";
+import { type AdapterName, adapterNames, adapters } from "../support/adapters.ts";
+import { transports } from "../support/clients.ts";
+import { connectionPreface, settingsFrame } from "../support/http2-frames.ts";
+import { useServerSockets } from "../support/server-sockets.ts";
+
+// Callers leave in each way there is. The server notices at once, and nothing of them is left.
+
+const sockets = useServerSockets();
+
+const allTransports = Object.entries(transports);
+const overHttp2 = allTransports.filter(([name]) => name.endsWith("HTTP/2"));
+const methods = ["getSummary", "watchSummary"] as const;
+
+describe.for(adapterNames)("a caller of a call that %s serves", (adapterName) => {
+  describe.for(allTransports)("over %s", ([, createTransport]) => {
+    test.for(methods)("gives up %s", async (method) => {
+      const { call, ended } = await callThroughProxy(adapterName, createTransport, method);
+      call.abort();
+      await ended;
+    });
+
+    test.for(methods)("closes the connection during %s", async (method) => {
+      const { proxy, url, ended } = await callThroughProxy(adapterName, createTransport, method);
+      proxy.finish();
+      await ended;
+      await expect.poll(() => sockets.openOn(url)).toBe(0);
+    });
+
+    test.for(methods)("resets the connection during %s", async (method) => {
+      const { proxy, url, ended } = await callThroughProxy(adapterName, createTransport, method);
+      proxy.reset();
+      await ended;
+      await expect.poll(() => sockets.openOn(url)).toBe(0);
+    });
+  });
+
+  describe.for(overHttp2)("over %s", ([, createTransport]) => {
+    test.for(methods)("falls silent during %s", async (method) => {
+      const limits = { silenceMs: 100 };
+      const { proxy, url, ended } = await callThroughProxy(adapterName, createTransport, method, limits);
+      proxy.silence();
+      await ended;
+      await expect.poll(() => sockets.openOn(url)).toBe(0);
+    });
+  });
+
+  /** A call that is never answered, or not to its end, and whose caller can leave. */
+  async function callThroughProxy(
+    adapterName: AdapterName,
+    createTransport: (baseUrl: string) => Transport,
+    method: (typeof methods)[number],
+    limits: TimeLimits = {},
+  ) {
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    const listeners = adapters[adapterName]({
+      routes: (router) =>
+        router.service(LearningLogService, {
+          async getSummary(_, { signal }) {
+            begin();
+            await once(signal, "abort");
+            end();
+            return {};
+          },
+          async *watchSummary(_, { signal }) {
+            try {
+              yield {};
+              begin();
+              await once(signal, "abort");
+            } finally {
+              end();
+            }
+          },
+        }),
+    });
+    const { url, port } = await serve(listeners, limits);
+    const proxy = await TcpProxy.start({ host: "127.0.0.1", port });
+    onTestFinished(() => proxy.stop());
+    const client = createClient(LearningLogService, createTransport(`http://127.0.0.1:${proxy.port}`));
+    const call = new AbortController();
+    onTestFinished(() => call.abort());
+    const { signal } = call;
+    const answer =
+      method === "getSummary"
+        ? client.getSummary({}, { signal })
+        : drain(client.watchSummary({}, { signal }));
+    answer.catch(() => {});
+    await begun;
+    return { call, proxy, url, ended };
+  }
+});
+
+describe("a connection of HTTP/2 without a call", () => {
+  test("is closed when its peer closes it", async () => {
+    const { url, port } = await serve(answerNothing);
+    const peers = await Promise.all(Array.from({ length: 50 }, () => openHttp2(port)));
+    expect(sockets.openOn(url)).toBe(50);
+    for (const peer of peers) peer.end();
+    await expect.poll(() => sockets.openOn(url)).toBe(0);
+  });
+
+  test("is closed when its peer closes it, after a stop has begun, too", async () => {
+    const { url, port, close } = await serve({
+      ...answerNothing,
+      // A call that holds up the stop.
+      stream: (stream) => stream.respond(),
+    });
+    const session = http2.connect(url);
+    session.on("error", () => {});
+    await once(session.request({ ":path": "/" }), "response");
+    const stopped = close(3_600_000);
+    session.destroy();
+    await stopped;
+    expect(sockets.openOn(url)).toBe(0);
+    await expect(openHttp2(port)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+
+  test("is closed when its peer falls silent, and kept while its peer answers to PING", async () => {
+    const silenceMs = 100;
+    const { url, port } = await serve(answerNothing, { silenceMs });
+    const session = http2.connect(url);
+    onTestFinished(() => session.destroy());
+    await once(session, "remoteSettings");
+    // Answers to nothing.
+    const silent = await openHttp2(port);
+    await once(silent, "close");
+    expect(session.closed).toBe(false);
+    expect(sockets.openOn(url)).toBe(1);
+  });
+});
+
+describe("a connection without a call", () => {
+  const idleMs = 300;
+
+  test("is kept for as long as it is set, over HTTP/1.1", async () => {
+    const { port } = await serve(answerNothing, { idleMs });
+    const socket = await open(port);
+    const openedAt = performance.now();
+    socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    socket.resume();
+    await once(socket, "close");
+    expect(performance.now() - openedAt).toBeGreaterThan(idleMs - 10);
+  });
+
+  test("is kept for as long as it is set, over HTTP/2, and no PING prolongs that", async () => {
+    const { url } = await serve(answerNothing, { idleMs, silenceMs: 50 });
+    const session = http2.connect(url);
+    const call = session.request({ ":path": "/" });
+    call.resume();
+    await once(call, "close");
+    const idleSince = performance.now();
+    await once(session, "close");
+    expect(performance.now() - idleSince).toBeGreaterThan(idleMs - 50);
+  });
+
+  test("is kept for as long as it is set, before its first request, too", async () => {
+    const { port } = await serve(answerNothing, { idleMs, firstBytesMs: 1 });
+    const openedAt = performance.now();
+    const socket = await open(port);
+    socket.resume();
+    await once(socket, "close");
+    expect(performance.now() - openedAt).toBeGreaterThan(idleMs - 10);
+  });
+});
+
+describe("a caller who does not take the answer, and closes its side", () => {
+  test("is hung up on over HTTP/1.1", async () => {
+    const { url, port } = await serve({
+      ...answerNothing,
+      // More than the systems of both sides take, and not complete.
+      request: (_request, response) => response.write(Buffer.alloc(32_000_000)),
+    });
+    const caller = await open(port);
+    caller.pause();
+    caller.end("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await expect.poll(() => sockets.openOn(url)).toBe(0);
+  });
+
+  test("is hung up on over HTTP/2", async () => {
+    const { url, port } = await serve({
+      ...answerNothing,
+      stream(stream) {
+        stream.respond();
+        stream.write(Buffer.alloc(1_000_000));
+      },
+    });
+    const socket = await open(port);
+    const session = http2.connect(url, { createConnection: () => socket });
+    session.on("error", () => {});
+    const call = session.request({ ":path": "/" });
+    call.on("error", () => {});
+    await once(call, "response");
+    socket.end();
+    await expect.poll(() => sockets.openOn(url)).toBe(0);
+  });
+});
+
+const answerNothing: Listeners = {
+  request: (_request, response) => response.end(),
+  stream(stream) {
+    stream.respond();
+    stream.end();
+  },
+};
+
+async function serve(listeners: Listeners, limits: TimeLimits = {}) {
+  const server = await listen(listeners, "127.0.0.1", 0, limits);
+  onTestFinished(() => server.close(0));
+  const { port } = server.address;
+  const close = (graceMs: number) => server.close(graceMs);
+  return { url: `http://127.0.0.1:${port}`, port, close };
+}
+
+async function open(port: number): Promise<Socket> {
+  const socket = connect(port, "127.0.0.1");
+  onTestFinished(() => {
+    socket.destroy();
+  });
+  await once(socket, "connect");
+  socket.on("error", () => {});
+  return socket;
+}
+
+/** A connection that begins as HTTP/2 does, and then says no more; resolves once the server has answered. */
+async function openHttp2(port: number): Promise<Socket> {
+  const socket = await open(port);
+  socket.write(Buffer.concat([Buffer.from(connectionPreface), settingsFrame({})]));
+  await once(socket, "data");
+  return socket;
+}
+
+async function drain(answers: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of answers);
+}
