@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import pg from "pg";
 import { overloaded, unavailable } from "../errors/retryable.ts";
@@ -22,8 +23,9 @@ export async function query<Row extends pg.QueryResultRow>(
   let client: pg.PoolClient | undefined;
   let cancellation: Promise<void> | undefined;
   let isBroken = false;
+  const ended = new AbortController();
   const cancel = () => {
-    if (client) cancellation = cancelStatement(pool, client);
+    if (client) cancellation = cancelUntilEnded(pool, client, ended.signal);
   };
   signal?.addEventListener("abort", cancel, { once: true });
   try {
@@ -39,6 +41,7 @@ export async function query<Row extends pg.QueryResultRow>(
     throw translate(error, pool);
   } finally {
     signal?.removeEventListener("abort", cancel);
+    if (cancellation) ended.abort();
     await cancellation;
     // A cancellation may reach the connection late and hit its next statement, so that one is closed.
     if (client) pool.release(client, isBroken || cancellation !== undefined);
@@ -79,10 +82,29 @@ async function freeNotificationQueue(client: pg.PoolClient): Promise<void> {
   await client.query("SELECT pg_notification_queue_usage()").catch(() => {});
 }
 
+/** The first pause before a statement that goes on is cancelled again; it doubles up to {@link maxCancelPauseMs}. */
+const firstCancelPauseMs = 50;
+const maxCancelPauseMs = 1_000;
+
+/**
+ * Cancels what a connection is running, again and again until it has ended: PostgreSQL ignores a cancellation that
+ * arrives before it has read the statement, and the cancelling itself may fail.
+ */
+async function cancelUntilEnded(
+  pool: ConnectionPool,
+  running: pg.PoolClient,
+  ended: AbortSignal,
+): Promise<void> {
+  for (let pauseMs = firstCancelPauseMs; !ended.aborted; pauseMs = Math.min(2 * pauseMs, maxCancelPauseMs)) {
+    await cancelStatement(pool, running);
+    await sleep(pauseMs, undefined, { signal: ended }).catch(() => {});
+  }
+}
+
 /** Asks the database, over a connection of its own, to cancel what another one is running. */
 async function cancelStatement(pool: ConnectionPool, running: pg.PoolClient): Promise<void> {
   const canceller = new pg.Client(pool.clientConfig);
-  // Nothing is lost if it fails: the statement has a time limit of its own.
+  // If it fails, it is tried again; and the statement has a time limit of its own.
   canceller.on("error", () => {});
   try {
     await canceller.connect();

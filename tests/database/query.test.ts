@@ -1,0 +1,62 @@
+import { Socket } from "node:net";
+import pg from "pg";
+import { expect, onTestFinished, test } from "vitest";
+import { query } from "../../src/database/query.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { connectionPoolOver } from "../support/test-pool.ts";
+
+const database = useTestDatabase();
+
+test("a statement is cancelled even if PostgreSQL gets the cancellation before the statement", async () => {
+  const sockets: Socket[] = [];
+  const createSocket = () => {
+    const socket = new Socket();
+    sockets.push(socket);
+    return socket;
+  };
+  const pool = new pg.Pool({ connectionString: database.url, stream: createSocket });
+  onTestFinished(() => pool.end());
+  await pool.query("SELECT");
+  const [statementSocket] = sockets;
+  // From now on, what is sent over the connection waits in this process.
+  statementSocket?.cork();
+
+  const caller = new AbortController();
+  const reason = new Error("the caller gave up");
+  const statement = query(connectionPoolOver(pool), { text: "SELECT pg_sleep(300)" }, caller.signal);
+  await expect.poll(() => statementSocket?.writableLength).toBeGreaterThan(0);
+  caller.abort(reason);
+  // The first one that cancels has done so.
+  await expect.poll(() => sockets[1]?.closed).toBe(true);
+  statementSocket?.uncork();
+
+  await expect(statement).rejects.toBe(reason);
+  const { rows } = await database.pool.query(
+    "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(%' AND state = 'active' AND pid <> pg_backend_pid()",
+  );
+  expect(rows).toEqual([]);
+});
+
+test("a statement is cancelled even if the first connection to cancel it with fails", async () => {
+  const sockets: Socket[] = [];
+  const createSocket = () => {
+    const socket = new Socket();
+    sockets.push(socket);
+    if (sockets.length === 2) socket.destroy(new Error("no connection"));
+    return socket;
+  };
+  const pool = new pg.Pool({ connectionString: database.url, stream: createSocket });
+  onTestFinished(() => pool.end());
+  const caller = new AbortController();
+  const statement = query(connectionPoolOver(pool), { text: "SELECT pg_sleep(301)" }, caller.signal);
+  await expect
+    .poll(async () => {
+      const { rows } = await database.pool.query(
+        "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(301)' AND wait_event = 'PgSleep'",
+      );
+      return rows.length;
+    })
+    .toBe(1);
+  caller.abort();
+  await expect(statement).rejects.toBe(caller.signal.reason);
+});
