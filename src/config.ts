@@ -35,7 +35,7 @@ export interface Config {
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
-const unaryPaths = ["lean", "connect-node"] as const satisfies UnaryPath[];
+export const unaryPaths = ["lean", "connect-node"] as const satisfies UnaryPath[];
 
 const environment = z.object({
   HOST: z.string().default("127.0.0.1"),

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
 import { createValidateInterceptor } from "@connectrpc/validate";
+import { about } from "./about.ts";
 import type { Config } from "./config.ts";
 import { startEmbeddedServer } from "./database/embedded-server.ts";
 import { LearnerChanges } from "./database/learner-changes.ts";
@@ -74,6 +75,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
       createValidateInterceptor({ validator: createRequestValidator() }),
     ],
     readiness,
+    about,
     corsOrigins: config.corsOrigins,
     unaryPath: config.unaryPath,
   });

@@ -22,6 +22,7 @@ function publicError(error: unknown, log: Log, url: string): ConnectError {
     return error;
   }
   const correlationId = randomUUID();
-  log.error({ err: error, correlationId, url }, "a call failed");
+  // Without the query: that of a GET is the whole request, with the learner's name.
+  log.error({ err: error, correlationId, url: url.split("?", 1)[0] }, "a call failed");
   return new ConnectError(`internal error ${correlationId}`, Code.Internal);
 }

@@ -4,9 +4,11 @@ import cors from "cors";
 import type { Listener, Listeners } from "./port.ts";
 import { type ProbeAnswer, probe } from "./probes.ts";
 import type { Readiness } from "./readiness.ts";
+import { explainRefusals } from "./refusals.ts";
 import { guardedConnectNodeAdapter } from "./unary/guarded-connect-node.ts";
 import { streamListenerOf } from "./unary/stream-listener.ts";
 import { unaryNodeAdapter } from "./unary/unary-node-adapter.ts";
+import { unbufferedStreams } from "./unbuffered-streams.ts";
 
 /** The largest message that is read, in bytes: gRPC's usual limit. */
 const maxMessageBytes = 4 * 1024 * 1024;
@@ -24,19 +26,24 @@ interface ListenerOptions {
   readonly routes: (router: ConnectRouter) => void;
   readonly interceptors: Interceptor[];
   readonly readiness: Readiness;
+  /** The text at `/`. */
+  readonly about: string;
   readonly corsOrigins: readonly string[];
   readonly unaryPath: UnaryPath;
 }
 
 /** Everything that the port answers: calls of all three protocols, preflights, probes, and 404. */
 export function createListeners(options: ListenerOptions): Listeners {
-  const { routes, interceptors, readiness, corsOrigins, unaryPath } = options;
+  const { routes, interceptors, readiness, about, corsOrigins, unaryPath } = options;
   const adapterOptions = {
-    routes,
-    interceptors,
+    routes(router: ConnectRouter) {
+      routes(router);
+      explainRefusals(router.handlers);
+    },
+    interceptors: [unbufferedStreams, ...interceptors],
     readMaxBytes: maxMessageBytes,
     maxTimeoutMs,
-    fallback: answerPlainRequest(readiness),
+    fallback: answerPlainRequest(readiness, about),
   };
   const answer = unaryPath === "lean" ? unaryNodeAdapter(adapterOptions) : onlyConnectNode(adapterOptions);
   const answerPages =
@@ -103,13 +110,17 @@ function isGet(headers: IncomingHttpHeaders): boolean {
   return headers[":method"] === "GET";
 }
 
-function answerPlainRequest(readiness: Readiness): Listener {
+function answerPlainRequest(readiness: Readiness, about: string): Listener {
   return (request, response) => {
     const url = URL.parse(request.url ?? "/", "http://localhost");
     const isRead = request.method === "GET" || request.method === "HEAD";
-    const answer = url && isRead ? probe(url.pathname, readiness) : undefined;
+    const answer = url && isRead ? plainAnswer(url.pathname) : undefined;
     sendText(request, response, answer ?? { status: 404, text: "not found" });
   };
+
+  function plainAnswer(path: string): ProbeAnswer | undefined {
+    return path === "/" ? { status: 200, text: about } : probe(path, readiness);
+  }
 }
 
 function sendText(request: Request, response: Response, { status, text }: ProbeAnswer): void {

@@ -162,11 +162,6 @@ describe("the server keeps to a deadline by itself", () => {
 });
 
 describe("Connect over a plain GET", () => {
-  const get = (method: string, request: object) => {
-    const query = new URLSearchParams({ connect: "v1", encoding: "json", message: JSON.stringify(request) });
-    return fetch(`${service.url}/${LearningLogService.typeName}/${method}?${query}`);
-  };
-
   test("reads a summary", async () => {
     const response = await get("GetSummary", summaryJson());
     expect(response.status).toBe(200);
@@ -275,6 +270,20 @@ describe("the log", () => {
     }
   });
 
+  test("has the method of a GET that failed, and not the request in its query", async () => {
+    const { url, logged } = await startLoggedService();
+    await service.database.pool.query("ALTER TABLE learning_log_aggregates RENAME TO elsewhere");
+    try {
+      const request = summaryJson();
+      const response = await get("GetSummary", request, url);
+      expect(response.status).toBe(500);
+      expect(logged()).toMatchObject([{ url: `${url}/${LearningLogService.typeName}/GetSummary` }]);
+      expect(JSON.stringify(logged())).not.toContain(request.userId);
+    } finally {
+      await service.database.pool.query("ALTER TABLE elsewhere RENAME TO learning_log_aggregates");
+    }
+  });
+
   test.for(Object.entries(transports))(
     "has nothing of callers who give up over %s",
     async ([, createTransport]) => {
@@ -320,6 +329,12 @@ function summaryJson() {
 interface Answer {
   readonly status: number;
   readonly body: { readonly code?: string; readonly details?: unknown };
+}
+
+/** Calls by GET, as a browser's fetch does. */
+function get(method: string, request: object, url = service.url): Promise<Response> {
+  const query = new URLSearchParams({ connect: "v1", encoding: "json", message: JSON.stringify(request) });
+  return fetch(`${url}/${LearningLogService.typeName}/${method}?${query}`);
 }
 
 /** Calls as a browser's fetch does, without a client library. */

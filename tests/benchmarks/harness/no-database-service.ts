@@ -25,6 +25,7 @@ const listeners = createListeners({
   routes,
   interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
   readiness: new Readiness(async () => undefined),
+  about: "",
   corsOrigins: [],
   unaryPath: "lean",
 });
