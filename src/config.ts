@@ -1,3 +1,4 @@
+import { parse as parseConnectionString } from "pg-connection-string";
 import { z } from "zod";
 import type { PoolSizes } from "./database/pools.ts";
 import type { EntryWriterLimits } from "./entries/entry-writer.ts";
@@ -111,8 +112,16 @@ function wholeNumber(min: number, max: number) {
     .pipe(z.number(message).min(min, message).max(max, message));
 }
 
+/** Whether node-postgres can read it: that takes more than `URL` does, such as `postgres://user:password@/db?host=/tmp`. */
 function isPostgresUrl(value: string): boolean {
-  return ["postgres:", "postgresql:"].includes(URL.parse(value)?.protocol ?? "");
+  if (!/^postgres(ql)?:\/\//i.test(value)) return false;
+  try {
+    parseConnectionString(value);
+    return true;
+  } catch (error) {
+    // A certificate that cannot be read is no fault of the URL; the connection will say which file it is.
+    return error instanceof Error && "syscall" in error;
+  }
 }
 
 function isOrigin(value: string): boolean {

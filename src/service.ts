@@ -3,11 +3,14 @@ import { ConnectError } from "@connectrpc/connect";
 import { createValidateInterceptor } from "@connectrpc/validate";
 import { about } from "./about.ts";
 import type { Config } from "./config.ts";
+import { warnOfOtherRules } from "./database/compare-time-zone-rules.ts";
+import { describeConnectError } from "./database/connect-error.ts";
 import { startEmbeddedServer } from "./database/embedded-server.ts";
 import { LearnerChanges } from "./database/learner-changes.ts";
 import { migrate, pendingMigrations } from "./database/migrations.ts";
 import { Notifications } from "./database/notifications.ts";
 import { createPools, endPools, type Pools } from "./database/pools.ts";
+import { transaction } from "./database/query.ts";
 import { WatchedLearners } from "./database/watched-learners.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
@@ -25,6 +28,8 @@ import { Readiness } from "./transport/readiness.ts";
 export interface Service {
   /** Where it is reached, such as `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** Resolves if it cannot go on: the embedded PostgreSQL went away and cannot be brought back. */
+  readonly failed: Promise<StartupError>;
   /** Drains: tells health checks, lets the calls in flight finish, then closes everything. */
   stop(): Promise<void>;
 }
@@ -44,10 +49,12 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   await using started = new AsyncDisposableStack();
 
   let databaseUrl = config.databaseUrl;
+  let failed = new Promise<StartupError>(() => {});
   if (databaseUrl === undefined) {
     const server = await startEmbeddedServer({ dataDir: config.dataDir, log });
     started.defer(() => server.stop());
     databaseUrl = server.url;
+    failed = server.failed;
   }
   const pools = createPools(databaseUrl, config.databasePools, config.writing.maxStatements, log);
   started.defer(() => within(closingMs, endPools(pools)));
@@ -83,8 +90,10 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   started.defer(() => port.close(drainMs));
   started.defer(() => readiness.drain());
 
+  // The embedded server has the rules of this process.
+  if (config.databaseUrl !== undefined) warnOfOtherRules(config.databaseUrl, log);
   const running = started.move();
-  return { url: urlOf(port), stop: () => running.disposeAsync() };
+  return { url: urlOf(port), failed, stop: () => running.disposeAsync() };
 }
 
 /** Goes on after a while even if it is not done; what it waits for ends with the process. */
@@ -101,20 +110,20 @@ async function prepareDatabase(
   try {
     probes.release(await probes.connect(), false);
   } catch (error) {
-    throw new StartupError(`cannot connect to the database (DATABASE_URL): ${reasonOf(error)}`);
+    throw new StartupError(`cannot connect to the database (DATABASE_URL): ${describeConnectError(error)}`);
   }
   if (!config.migrateOnStart) return;
   try {
     const steps = await migrate(databaseUrl, log);
     if (steps.length > 0) log.info({ steps }, "migrated the database");
   } catch (error) {
-    throw new StartupError(`cannot migrate the database: ${reasonOf(error)}`);
+    throw new StartupError(`cannot migrate the database: ${describeConnectError(error)}`);
   }
 }
 
 /** Why calls cannot be answered; undefined if they can. */
 async function findObstacle({ probes }: Pools): Promise<string | undefined> {
-  const pending = await pendingMigrations(probes);
+  const pending = await transaction(probes, pendingMigrations);
   return pending.length > 0 ? `migrations are pending: ${pending.join(", ")}` : undefined;
 }
 

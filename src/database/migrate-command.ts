@@ -1,6 +1,7 @@
 import { readConfig } from "../config.ts";
 import { StartupError } from "../errors/startup-error.ts";
 import { createLog } from "../telemetry/log.ts";
+import { describeConnectError } from "./connect-error.ts";
 import { migrate } from "./migrations.ts";
 
 // `npm run migrate` applies every pending migration to DATABASE_URL; `npm run migrate -- down` takes the newest back.
@@ -15,6 +16,7 @@ try {
   const steps = await migrate(databaseUrl, createLog(logLevel), direction);
   process.stdout.write(`${direction}: ${steps.join(", ") || "nothing to do"}\n`);
 } catch (error) {
-  process.stderr.write(`migrate: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}\n`);
-  process.exitCode = 1;
+  process.stderr.write(`migrate: ${describeConnectError(error)}\n`);
+  // node-postgres keeps the socket of a login that failed, and with it the process.
+  process.exit(1);
 }

@@ -1,16 +1,25 @@
 import { readdir } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { runner } from "node-pg-migrate";
 import pg from "pg";
+import { StartupError } from "../errors/startup-error.ts";
 import type { Log } from "../telemetry/log.ts";
-import type { ConnectionPool } from "./pool.ts";
-import { query } from "./query.ts";
 
 const migrationsTable = "schema_migrations";
 const migrationsDir = path.join(import.meta.dirname, "../../migrations");
 
+const connectTimeoutMs = 5_000;
+
+/** How long a migration waits for a lock: that of another instance which migrates, or one on a table. */
+const lockTimeoutMs = 60_000;
+
+/** How long the goodbye to the server may take. */
+const closingMs = 500;
+
 /**
- * Brings the schema up, all steps or none. Instances that start together take turns, by an advisory lock.
+ * Brings the schema up, all steps or none. Instances that start together take turns, by an advisory lock. If nothing is
+ * pending, the database is only read, so a role that does not own the tables can start the service.
  *
  * @param direction `down` takes back the newest step only
  * @returns the names of the steps taken
@@ -20,38 +29,83 @@ export async function migrate(
   log: Log,
   direction: "up" | "down" = "up",
 ): Promise<string[]> {
-  const dbClient = new pg.Client({ connectionString: databaseUrl });
-  // If it breaks, the step that runs fails, too; without a listener the process would end.
+  const dbClient = new pg.Client({
+    connectionString: databaseUrl,
+    application_name: "daily-aggregator migrations",
+    connectionTimeoutMillis: connectTimeoutMs,
+    lock_timeout: lockTimeoutMs,
+    keepAlive: true,
+  });
+  // If the connection breaks, the step that runs fails, too; without a listener the process would end.
   dbClient.on("error", () => {});
-  await dbClient.connect();
   try {
+    await dbClient.connect();
+    if (direction === "up" && (await pendingMigrations(dbClient)).length === 0) return [];
+    const schema = await requireSchema(dbClient);
     const steps = await runner({
       dbClient,
       dir: migrationsDir,
       migrationsTable,
+      migrationsSchema: schema,
       direction,
       advisoryLockMode: "wait",
       log: (message) => log.debug(message),
     });
     return steps.map(({ name }) => name);
   } finally {
-    await dbClient.end();
+    await Promise.race([dbClient.end(), sleep(closingMs, undefined, { ref: false })]);
   }
 }
 
 /** The names of the migrations that this version needs and the database has not got. */
-export async function pendingMigrations(pool: ConnectionPool): Promise<string[]> {
+export async function pendingMigrations(database: pg.ClientBase): Promise<string[]> {
   const needed = (await readdir(migrationsDir)).map((file) => path.parse(file).name);
-  const applied = await appliedMigrations(pool);
+  const applied = await appliedMigrations(database);
   return needed.filter((name) => !applied.has(name)).sort();
 }
 
-async function appliedMigrations(pool: ConnectionPool): Promise<Set<string>> {
-  const [found] = await query<{ exists: boolean }>(pool, {
+async function appliedMigrations(database: pg.ClientBase): Promise<Set<string>> {
+  const table = await findMigrationsTable(database);
+  if (table === undefined) return new Set();
+  const { rows } = await database.query<{ name: string }>(`SELECT name FROM ${table}`);
+  return new Set(rows.map(({ name }) => name));
+}
+
+/** The table's name as SQL; undefined if there is none yet. */
+async function findMigrationsTable(database: pg.ClientBase): Promise<string | undefined> {
+  const schema = await findSchema(database);
+  if (schema === null) return undefined;
+  const table = `${pg.escapeIdentifier(schema)}.${migrationsTable}`;
+  const { rows } = await database.query<{ exists: boolean }>({
     text: "SELECT to_regclass($1) IS NOT NULL AS exists",
-    values: [migrationsTable],
+    values: [table],
   });
-  if (!found?.exists) return new Set();
-  const steps = await query<{ name: string }>(pool, { text: `SELECT name FROM ${migrationsTable}` });
-  return new Set(steps.map(({ name }) => name));
+  return rows[0]?.exists ? table : undefined;
+}
+
+/**
+ * The schema of this service's tables; before there are any, the one that new tables go to. Of other schemas on the
+ * search path, another program may have a `schema_migrations` of its own.
+ */
+async function findSchema(database: pg.ClientBase): Promise<string | null> {
+  const { rows } = await database.query<{ schema: string | null }>(`
+    SELECT coalesce(
+      (
+        SELECT nspname
+        FROM pg_class
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE pg_class.oid = to_regclass('learning_log')
+      ),
+      current_schema()
+    ) AS schema`);
+  return rows[0]?.schema ?? null;
+}
+
+async function requireSchema(database: pg.Client): Promise<string> {
+  const schema = await findSchema(database);
+  if (schema !== null) return schema;
+  const { rows } = await database.query<{ search_path: string }>("SHOW search_path");
+  throw new StartupError(
+    `no schema of search_path ${rows[0]?.search_path} is there: create one, or set another search_path in DATABASE_URL`,
+  );
 }

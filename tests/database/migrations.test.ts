@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { migrate, pendingMigrations } from "../../src/database/migrations.ts";
+import { transaction } from "../../src/database/query.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
@@ -47,7 +48,7 @@ test("an instance that must not migrate waits, says for what, and serves once it
   const url = await createEmptyDatabase();
   const service = await startOwnService(url, { migrateOnStart: false });
   const pool = createTestPool(url);
-  const pending = await pendingMigrations(connectionPoolOver(pool)).finally(() => pool.end());
+  const pending = await transaction(connectionPoolOver(pool), pendingMigrations).finally(() => pool.end());
   expect(pending.length).toBeGreaterThan(0);
 
   const response = await fetch(`${service.url}/readyz`);

@@ -3,7 +3,8 @@ import type pg from "pg";
 /** A learner's quarter of an hour where the aggregate is not what the log adds up to; null where there is no row. */
 export interface Difference {
   readonly user_id: string;
-  readonly bucket: Date;
+  /** As in `2024-01-01T00:15:00.000Z`, written by the database: what it sends depends on the session's settings. */
+  readonly bucket: string;
   readonly log_total: string | null;
   readonly log_count: string | null;
   readonly aggregate_total: string | null;
@@ -41,7 +42,16 @@ const fetchSize = 1000;
  * @param client in a transaction, whose snapshot is recounted
  */
 export async function* findDifferences(client: pg.ClientBase): AsyncIterable<Difference> {
-  await client.query(`DECLARE difference NO SCROLL CURSOR FOR ${differencesQuery}`);
+  await client.query(`
+    DECLARE difference NO SCROLL CURSOR FOR
+    SELECT
+      user_id,
+      to_char(bucket AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS bucket,
+      log_total,
+      log_count,
+      aggregate_total,
+      aggregate_count
+    FROM (${differencesQuery}) AS difference`);
   for (;;) {
     const { rows } = await client.query<Difference>(`FETCH ${fetchSize} FROM difference`);
     if (rows.length === 0) break;

