@@ -57,6 +57,10 @@ test.for([
   [{ IDLE_TIMEOUT_SECONDS: "1" }, { idleTimeoutMs: 1000 }],
   [{ DATABASE_URL: "postgres://u:p@db:5432/learning" }, { databaseUrl: "postgres://u:p@db:5432/learning" }],
   [{ DATABASE_URL: "postgresql://db/learning" }, { databaseUrl: "postgresql://db/learning" }],
+  [
+    { DATABASE_URL: "postgres://u:p@/learning?host=/run/postgresql" },
+    { databaseUrl: "postgres://u:p@/learning?host=/run/postgresql" },
+  ],
   [{ DATA_DIR: "/var/lib/daily" }, { dataDir: "/var/lib/daily" }],
   [{ DATABASE_READ_CONNECTIONS: "1" }, { databasePools: { reads: 1, writes: 8 } }],
   [{ DATABASE_WRITE_CONNECTIONS: "1000" }, { databasePools: { reads: 8, writes: 1000 } }],

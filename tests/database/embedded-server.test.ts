@@ -1,25 +1,118 @@
+import { mkdtemp, stat, truncate } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import pg from "pg";
-import { expect, onTestFinished, test } from "vitest";
-import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { compareTimeZoneRules } from "../../src/database/compare-time-zone-rules.ts";
+import { type EmbeddedServer, startEmbeddedServer } from "../../src/database/embedded-server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
+import { removeFolder } from "../support/remove-folder.ts";
 import { killPostgres, makeDataDir, useDataTemplate } from "../support/service-process.ts";
+
+// Whole servers start and stop here, and machines can be busy.
+vi.setConfig({ testTimeout: 120_000 });
 
 const template = useDataTemplate();
 const log = createLog("silent");
 
-test("starts again at once after a crash, though a statement of the crashed server is still running", async () => {
+test("comes back at the same address after it is killed, though one of its statements still runs", async () => {
   const dataDir = await makeDataDir(template.path);
-  const crashing = await startEmbeddedServer({ dataDir, log });
-  await startBusyStatement(crashing.url);
+  const server = await startServer(dataDir);
+  await startBusyStatement(server.url);
   await killPostgres(dataDir, "SIGKILL");
+  await expect.poll(() => canQuery(server.url), { timeout: 60_000 }).toBe(true);
+});
 
+test("says that it failed if it cannot be brought back", async () => {
+  const dataDir = await makeDataDir(template.path);
+  const server = await startServer(dataDir);
+  await truncate(path.join(dataDir, "postgres/global/pg_control"), 0);
+  await killPostgres(dataDir, "SIGKILL");
+  const { message } = await server.failed;
+  expect(message).toContain("the embedded PostgreSQL went away and does not come back: ");
+});
+
+test("has the time zone rules of this process, now and in years that only a rule covers", async () => {
+  const server = await startServer(await makeDataDir(template.path));
+  for (const year of ["1975", "2026", "2037", "2039", "2050", "2096"]) {
+    await expect(compareTimeZoneRules(server.url, new Date(year)), year).resolves.toEqual([]);
+  }
+});
+
+test.for(["$HOME $(touch oh-no) `touch oh-no`", `a "quoted" and 'quoted' name; with \\ größe 单词 `])(
+  "keeps its data in a folder called %s",
+  async (name) => {
+    const dataDir = path.join(await makeDataDir(), name);
+    const server = await startEmbeddedServer({ dataDir, log });
+    try {
+      await expect(canQuery(server.url)).resolves.toBe(true);
+      await expect(stat(path.join(dataDir, "postgres/PG_VERSION"))).resolves.toBeTruthy();
+    } finally {
+      await server.stop();
+    }
+  },
+);
+
+test("refuses a folder with a line break in its name", async () => {
+  const dataDir = path.join(await makeDataDir(), "two\nlines");
+  await expect(startEmbeddedServer({ dataDir, log })).rejects.toThrow(/has a line break in its path$/);
+});
+
+test.runIf(process.platform === "linux")("refuses a folder in /proc at once", async () => {
+  await expect(startEmbeddedServer({ dataDir: "/proc/x", log })).rejects.toThrow(
+    /^cannot write DATA_DIR \/proc\/x: /,
+  );
+});
+
+test.runIf(process.getuid?.() === 0)(
+  "runs for root in a folder that only root can enter, keeps its data, and opens the folder to nobody",
+  async () => {
+    const closed = await mkdtemp(path.join(tmpdir(), "daily-aggregator-test-"));
+    const dataDir = path.join(closed, "project/.data");
+    onTestFinished(async () => {
+      await removeFolder(dataDir);
+      await removeFolder(closed);
+    });
+    for (const value of ["created", "kept"]) {
+      const server = await startServer(dataDir);
+      const { rows } = await query(
+        server.url,
+        "CREATE TABLE IF NOT EXISTS tried AS SELECT 1 AS one; SELECT count(*)::int AS rows FROM tried",
+      );
+      expect(rows, value).toEqual([{ rows: 1 }]);
+      await server.stop();
+    }
+    const { uid, mode } = await stat(closed);
+    expect({ uid, mode: mode & 0o777 }).toEqual({ uid: 0, mode: 0o700 });
+  },
+);
+
+async function startServer(dataDir: string): Promise<EmbeddedServer> {
   const server = await startEmbeddedServer({ dataDir, log });
   onTestFinished(() => server.stop());
-  const client = new pg.Client(server.url);
-  await client.connect();
-  onTestFinished(() => client.end());
-  await expect(client.query("SELECT 1 AS one")).resolves.toMatchObject({ rows: [{ one: 1 }] });
-});
+  return server;
+}
+
+async function canQuery(url: string): Promise<boolean> {
+  return query(url, "SELECT").then(
+    () => true,
+    () => false,
+  );
+}
+
+async function query(url: string, sql: string): Promise<pg.QueryResult> {
+  const client = new pg.Client(url);
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    const results: pg.QueryResult | pg.QueryResult[] = await client.query(sql);
+    const last = Array.isArray(results) ? results.at(-1) : results;
+    if (last === undefined) throw new Error("there was no statement");
+    return last;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
 
 /** Keeps one process of the server busy for a while: with a loop, because one that waits notices a crash. */
 async function startBusyStatement(url: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { migrate, pendingMigrations } from "../../src/database/migrations.ts";
 import { transaction } from "../../src/database/query.ts";
 import { createLog } from "../../src/telemetry/log.ts";
@@ -75,6 +75,53 @@ test("an instance that is older than the database serves, for a newer one may ha
   await pool.end();
   const service = await startOwnService(url, { migrateOnStart: false });
   await grpcClient(service.url).createEntry(newEntry());
+});
+
+test("a search path in the URL decides where the tables are, and leaves alone what others have elsewhere", async () => {
+  const url = await createEmptyDatabase();
+  const others = createPool(url, 1, log);
+  await others.query("CREATE SCHEMA learning; CREATE TABLE schema_migrations (version text)");
+  const inLearning = `${url}?options=-c%20search_path=learning,public`;
+  const service = await startOwnService(inLearning);
+  await expect(fetch(`${service.url}/readyz`)).resolves.toMatchObject({ status: 200 });
+  await grpcClient(service.url).createEntry(newEntry());
+  await expect(migrate(inLearning, log)).resolves.toEqual([]);
+  const { rows } = await others.query(
+    "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('learning', 'public') ORDER BY 1, 2",
+  );
+  await others.end();
+  expect(rows).toEqual([
+    { schemaname: "learning", tablename: "learning_log" },
+    { schemaname: "learning", tablename: "learning_log_aggregates" },
+    { schemaname: "learning", tablename: "schema_migrations" },
+    { schemaname: "public", tablename: "schema_migrations" },
+  ]);
+});
+
+test("a search path of schemas that are not there is told in one line", async () => {
+  const url = await createEmptyDatabase();
+  await expect(startOwnService(`${url}?options=-c%20search_path=nowhere`)).rejects.toThrow(
+    "cannot migrate the database: no schema of search_path nowhere is there: create one, or set another search_path in DATABASE_URL",
+  );
+});
+
+test("a role that may write the tables, and no more, starts the service when nothing is pending", async () => {
+  const url = await createEmptyDatabase();
+  await migrate(url, log);
+  const owner = createPool(url, 1, log);
+  const role = `writer_${randomUUID().replaceAll("-", "_")}`;
+  await owner.query(`
+    CREATE ROLE ${role} LOGIN PASSWORD 'secret';
+    GRANT SELECT, INSERT, UPDATE, DELETE ON learning_log, learning_log_aggregates TO ${role};
+    GRANT SELECT ON schema_migrations TO ${role}`);
+  onTestFinished(async () => {
+    await owner.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
+    await owner.end();
+  });
+  const { href } = Object.assign(new URL(url), { username: role, password: "secret" });
+  const service = await startOwnService(href);
+  await grpcClient(service.url).createEntry(newEntry());
+  await service.stop();
 });
 
 test("npm run migrate goes up and down one step", async () => {

@@ -1,6 +1,9 @@
 import type { AddressInfo } from "node:net";
 import { createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { runCommand } from "../support/command.ts";
 import { makeDataDir, startServiceProcess, useDataTemplate } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
@@ -60,6 +63,52 @@ test("DATABASE_URL of something that is no PostgreSQL", async () => {
   expect(code).toBe(1);
 });
 
+test("DATABASE_URL without the password that the database wants: every command says so, and ends", async () => {
+  const dataDir = await makeDataDir(template.path);
+  const server = await startEmbeddedServer({ dataDir, log: createLog("silent") });
+  onTestFinished(() => server.stop());
+  const { href } = Object.assign(new URL(server.url), { password: "" });
+  const hint = "the database wants a password: put it into DATABASE_URL or PGPASSWORD\n";
+  await expect(runEach(href)).resolves.toEqual({
+    start: { code: 1, stderr: `daily-aggregator: cannot connect to the database (DATABASE_URL): ${hint}` },
+    migrate: { code: 1, stderr: `migrate: ${hint}` },
+    verify: { code: 2, stderr: `verify: ${hint}` },
+  });
+});
+
+test("DATABASE_URL of a server that accepts and says nothing: every command says so, and ends", async () => {
+  const { port } = await listen((socket) => socket.resume());
+  await expect(runEach(`postgres://user:secret@127.0.0.1:${port}/database`)).resolves.toMatchObject({
+    start: { code: 1, stderr: expect.stringMatching(/^daily-aggregator: cannot connect .*timeout.*\n$/) },
+    migrate: { code: 1, stderr: expect.stringMatching(/^migrate: .*timeout.*\n$/) },
+    verify: { code: 2, stderr: expect.stringMatching(/^verify: .*timeout.*\n$/) },
+  });
+});
+
+test("DATABASE_URL that wants TLS from a server that has none: every command says so, and ends", async () => {
+  const dataDir = await makeDataDir(template.path);
+  const server = await startEmbeddedServer({ dataDir, log: createLog("silent") });
+  onTestFinished(() => server.stop());
+  const reason = /^[a-z-]+: .*The server does not support SSL connections\n$/;
+  await expect(runEach(`${server.url}?sslmode=verify-full`)).resolves.toMatchObject({
+    start: { code: 1, stderr: expect.stringMatching(reason) },
+    migrate: { code: 1, stderr: expect.stringMatching(reason) },
+    verify: { code: 2, stderr: expect.stringMatching(reason) },
+  });
+});
+
+test("DATABASE_URL as libpq's manual writes it for a socket, with a user and without a host", async () => {
+  const dataDir = await makeDataDir(template.path);
+  const settings = { unix_socket_directories: dataDir };
+  const server = await startEmbeddedServer({ dataDir, settings, log: createLog("silent") });
+  onTestFinished(() => server.stop());
+  const { username, password, port } = new URL(server.url);
+  const DATABASE_URL = `postgres://${username}:${password}@/postgres?host=${dataDir}&port=${port}`;
+  const service = startServiceProcess({ DATABASE_URL });
+  await expect(fetch(`${await service.url}/readyz`)).resolves.toMatchObject({ status: 200 });
+  await expect(service.kill("SIGTERM")).resolves.toMatchObject({ code: 0 });
+});
+
 test("a port that is taken", async () => {
   const { port } = await listen(() => {});
   const DATA_DIR = await makeDataDir(template.path);
@@ -77,11 +126,35 @@ test("a host to listen on that is none of this machine", async () => {
   expect(code).toBe(1);
 });
 
+/** How the service, `npm run migrate` and `npm run verify` end on a database. */
+async function runEach(DATABASE_URL: string) {
+  const run = async (script: string) => {
+    const { code, stderr } = await runCommand(script, [], { env: { DATABASE_URL } });
+    return { code, stderr };
+  };
+  const start = async () => {
+    const { code, stderr } = await startServiceProcess({ DATABASE_URL }).ended;
+    return { code, stderr };
+  };
+  const [started, migrated, verified] = await Promise.all([
+    start(),
+    run("src/database/migrate-command.ts"),
+    run("src/entries/verify/verify-command.ts"),
+  ]);
+  return { start: started, migrate: migrated, verify: verified };
+}
+
 /** A server on a free port until the test finishes. */
 async function listen(onConnection: (socket: Socket) => void): Promise<AddressInfo> {
-  const server = createServer(onConnection);
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    onConnection(socket);
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(async () => {
+    for (const socket of sockets) socket.destroy();
     await new Promise((resolve) => server.close(resolve));
   });
   return server.address() as AddressInfo;

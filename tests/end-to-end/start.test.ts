@@ -4,9 +4,12 @@ import { rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
+import pg from "pg";
 import { expect, test, vi } from "vitest";
 import { grpcClient } from "../support/clients.ts";
+import { runCommand } from "../support/command.ts";
 import {
+  databaseUrl,
   isPostgresRunning,
   killPostgres,
   makeDataDir,
@@ -83,6 +86,73 @@ test("a second one in the same folder says why it does not start, and leaves the
   await expect(second.ended).resolves.toEqual({ code: 1, signal: null, stderr: inUse(DATA_DIR) });
   await first.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
 });
+
+test("stays alone in its folder, and serves again, after its PostgreSQL or a part of it is killed", async () => {
+  const DATA_DIR = await makeDataDir(template.path);
+  const service = startServiceProcess({ DATA_DIR });
+  const client = grpcClient(await service.url);
+  const pid = await postmasterPid(DATA_DIR);
+  const faults = [
+    async () => process.kill(await backendPid(DATA_DIR), "SIGKILL"),
+    () => killPostgres(DATA_DIR, "SIGKILL"),
+  ];
+  for (const fault of faults) {
+    await fault();
+    const second = startServiceProcess({ DATA_DIR });
+    await expect(second.ended).resolves.toEqual({ code: 1, signal: null, stderr: inUse(DATA_DIR) });
+    const entry = { requestId: randomUUID(), userId: "mia", wordCount: 3 };
+    const write = () => client.createEntry(entry).then(() => "created", codeOf);
+    await expect
+      .poll(write, { timeout: 60_000, interval: 200 })
+      .toSatisfy((outcome) => outcome === "created" || outcome === Code.AlreadyExists);
+  }
+  await expect(postmasterPid(DATA_DIR)).resolves.not.toBe(pid);
+  await expect(service.kill("SIGTERM")).resolves.toEqual({ code: 0, signal: null, stderr: "" });
+  await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
+});
+
+test("ends with one line when its PostgreSQL is gone and cannot be started again", async () => {
+  const DATA_DIR = await makeDataDir(template.path);
+  const service = startServiceProcess({ DATA_DIR });
+  await service.url;
+  await truncate(path.join(DATA_DIR, "postgres/global/pg_control"), 0);
+  await killPostgres(DATA_DIR, "SIGKILL");
+  const { code, stderr } = await service.ended;
+  expect(stderr).toMatch(
+    /^daily-aggregator: the embedded PostgreSQL went away and does not come back: .+\n$/,
+  );
+  expect(code).toBe(1);
+});
+
+test("lets npm run verify look at its data while it runs", async () => {
+  const DATA_DIR = await makeDataDir(template.path);
+  const service = startServiceProcess({ DATA_DIR });
+  const client = grpcClient(await service.url);
+  await client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
+  for (const args of [[], ["--repair"]]) {
+    const verified = await runCommand("src/entries/verify/verify-command.ts", args, {
+      env: { DATA_DIR, DATABASE_URL: "" },
+    });
+    expect(verified).toEqual({ code: 0, stdout: "the aggregates agree with the log\n", stderr: "" });
+  }
+  await client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
+});
+
+/** A process of the server that is idle: one of the service's connections. */
+async function backendPid(dataDir: string): Promise<number> {
+  const client = new pg.Client(await databaseUrl(dataDir));
+  await client.connect();
+  const { rows } = await client.query<{ pid: number }>(
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'daily-aggregator' LIMIT 1",
+  );
+  await client.end();
+  if (rows[0] === undefined) throw new Error("the service has no connection");
+  return rows[0].pid;
+}
+
+function codeOf(error: unknown): Code {
+  return ConnectError.from(error).code;
+}
 
 function inUse(dataDir: string): string {
   return `daily-aggregator: DATA_DIR ${dataDir} is in use by another daily-aggregator\n`;

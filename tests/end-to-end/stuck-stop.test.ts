@@ -1,7 +1,13 @@
 import { randomUUID } from "node:crypto";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { grpcClient } from "../support/clients.ts";
-import { startServiceProcess } from "../support/service-process.ts";
+import {
+  killPostgres,
+  makeDataDir,
+  postmasterPid,
+  startServiceProcess,
+  useDataTemplate,
+} from "../support/service-process.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
@@ -9,6 +15,7 @@ import { useTestDatabase } from "../support/test-database.ts";
 vi.setConfig({ testTimeout: 120_000 });
 
 const database = useTestDatabase();
+const template = useDataTemplate();
 
 test("a SIGTERM ends a service whose write is stuck, without waiting for the database to give up", async () => {
   const service = startServiceProcess({ DATABASE_URL: database.url });
@@ -24,4 +31,37 @@ test("a SIGTERM ends a service whose write is stuck, without waiting for the dat
   await expect(answered).resolves.toBe("failed");
   // The database ends a statement after 30 seconds; this one it has not ended yet.
   await lock.waitForBlocked(1);
+});
+
+test("a second signal ends a service that is still stopping", async () => {
+  const service = startServiceProcess({ DATABASE_URL: database.url });
+  const client = grpcClient(await service.url);
+  await using lock = await lockTables(database);
+  const call = client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 1 });
+  const answered = call.then(
+    () => "recorded",
+    () => "failed",
+  );
+  await lock.waitForBlocked(1);
+  // The first signals are taken for one, as Ctrl-C arrives twice under npm.
+  const signals = setInterval(() => service.kill("SIGINT"), 100);
+  try {
+    await expect(service.ended).resolves.toEqual({ code: 1, signal: null, stderr: "" });
+  } finally {
+    clearInterval(signals);
+  }
+  await expect(answered).resolves.toBe("failed");
+});
+
+test("a SIGTERM ends a service whose PostgreSQL does not stop", async () => {
+  const DATA_DIR = await makeDataDir(template.path);
+  const service = startServiceProcess({ DATA_DIR });
+  await service.url;
+  const pid = await postmasterPid(DATA_DIR);
+  process.kill(pid, "SIGSTOP");
+  onTestFinished(async () => {
+    process.kill(pid, "SIGCONT");
+    await killPostgres(DATA_DIR, "SIGQUIT");
+  });
+  await expect(service.kill("SIGTERM")).resolves.toEqual({ code: 1, signal: null, stderr: "" });
 });

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { PostgreSqlContainer } from "@testcontainers/postgresql";
@@ -8,6 +8,7 @@ import type { TestProject } from "vitest/node";
 import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
 import { migrate } from "../../src/database/migrations.ts";
 import { createLog } from "../../src/telemetry/log.ts";
+import { removeFolder } from "./remove-folder.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -82,7 +83,7 @@ async function startEmbedded(name: string): Promise<TestServer> {
     url: server.url,
     async stop() {
       await server.stop();
-      await rm(dataDir, { recursive: true });
+      await removeFolder(dataDir);
     },
   };
 }

@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, onTestFinished } from "vitest";
 import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
+import { removeFolder } from "./remove-folder.ts";
 
 const run = promisify(execFile);
 const root = path.join(import.meta.dirname, "../..");
@@ -106,10 +107,6 @@ export function useDataTemplate(): { readonly path: string } {
 
 function makeFolder(): Promise<string> {
   return mkdtemp(path.join(tmpdir(), "daily-aggregator-test-"));
-}
-
-function removeFolder(folder: string): Promise<void> {
-  return rm(folder, { recursive: true, force: true, maxRetries: 10 });
 }
 
 /** Waits until the PostgreSQL of a data folder is gone. */

@@ -1,10 +1,11 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import pg from "pg";
 import { startEmbeddedServer } from "../../../src/database/embedded-server.ts";
 import { migrate } from "../../../src/database/migrations.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
+import { removeFolder } from "../../support/remove-folder.ts";
 
 /** The PostgreSQL server on which everything is measured. */
 export interface BenchmarkServer {
@@ -39,7 +40,7 @@ export async function startServer(): Promise<BenchmarkServer> {
     url: server.url,
     async stop() {
       await server.stop();
-      await rm(dataDir, { recursive: true });
+      await removeFolder(dataDir);
     },
   };
 }

@@ -136,6 +136,50 @@ test("a database that cannot be reached, or an option that it does not know: say
   });
 });
 
+test("a connection that breaks on the way: says so and ends with 2", async () => {
+  const locker = await pool.connect();
+  try {
+    await locker.query("BEGIN; LOCK TABLE learning_log");
+    const verified = verify();
+    await expect.poll(() => terminate(), { timeout: 20_000 }).toBe(1);
+    await expect(verified).resolves.toMatchObject({
+      code: 2,
+      stdout: "",
+      stderr: expect.stringMatching(/^verify: .+\n$/),
+    });
+  } finally {
+    await locker.query("ROLLBACK");
+    locker.release();
+  }
+});
+
+test("a database that writes dates in its own way: shows a difference with the right time", async () => {
+  const userId = randomUUID();
+  await pool.query("INSERT INTO learning_log_aggregates VALUES ($1, '1971-06-01T00:00:00Z', 1, 1)", [userId]);
+  const odd = "?options=-c%20datestyle=German,DMY%20-c%20TimeZone=Africa/Monrovia";
+  try {
+    await expect(verify("", `${service.database.url}${odd}`)).resolves.toEqual({
+      code: 1,
+      stdout: `${userId} 1971-06-01T00:00:00.000Z: the log has nothing, the aggregates have 1 words in 1 entries\n1 aggregates differ from the log\n`,
+      stderr: "",
+    });
+  } finally {
+    await pool.query("DELETE FROM learning_log_aggregates WHERE user_id = $1", [userId]);
+  }
+});
+
+/** Cuts the connection of a verification that waits for a lock; returns how many there were. */
+async function terminate(): Promise<number> {
+  const { rowCount } = await pool.query(
+    `SELECT pg_terminate_backend(pid)
+    FROM pg_stat_activity
+    WHERE application_name = 'daily-aggregator verify'
+      AND datname = current_database()
+      AND wait_event_type = 'Lock'`,
+  );
+  return rowCount ?? 0;
+}
+
 function verify(option = "", databaseUrl = service.database.url) {
   const args = option === "" ? [] : [option];
   return runCommand("src/entries/verify/verify-command.ts", args, { env: { DATABASE_URL: databaseUrl } });
