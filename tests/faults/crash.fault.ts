@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
-import { createRequest, Ledger } from "./ledger.ts";
+import { Ledger } from "./ledger.ts";
 import { type LoadOutcome, runLoad } from "./load.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
 import { embeddedServerUrl, postmasterPid, type ServiceChild, startServiceChild } from "./service-child.ts";
