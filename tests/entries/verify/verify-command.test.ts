@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
+import { TcpProxy } from "../../faults/tcp-proxy.ts";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../../support/aggregates.ts";
 import { grpcClient } from "../../support/clients.ts";
 import { runCommand } from "../../support/command.ts";
@@ -137,11 +138,15 @@ test("a database that cannot be reached, or an option that it does not know: say
 });
 
 test("a connection that breaks on the way: says so and ends with 2", async () => {
+  const { hostname, port } = new URL(service.database.url);
+  const proxy = await TcpProxy.start({ host: hostname, port: Number(port || 5432) });
+  const viaProxy = Object.assign(new URL(service.database.url), { hostname: "127.0.0.1", port: proxy.port });
   const locker = await pool.connect();
   try {
     await locker.query("BEGIN; LOCK TABLE learning_log");
-    const verified = verify();
-    await expect.poll(() => terminate(), { timeout: 20_000 }).toBe(1);
+    const verified = verify("", viaProxy.href);
+    await expect.poll(countWaiting, { timeout: 20_000 }).toBe(1);
+    proxy.cut();
     await expect(verified).resolves.toMatchObject({
       code: 2,
       stdout: "",
@@ -150,6 +155,7 @@ test("a connection that breaks on the way: says so and ends with 2", async () =>
   } finally {
     await locker.query("ROLLBACK");
     locker.release();
+    await proxy.stop();
   }
 });
 
@@ -168,10 +174,10 @@ test("a database that writes dates in its own way: shows a difference with the r
   }
 });
 
-/** Cuts the connection of a verification that waits for a lock; returns how many there were. */
-async function terminate(): Promise<number> {
+/** How many verifications of this database wait for a lock. */
+async function countWaiting(): Promise<number> {
   const { rowCount } = await pool.query(
-    `SELECT pg_terminate_backend(pid)
+    `SELECT
     FROM pg_stat_activity
     WHERE application_name = 'daily-aggregator verify'
       AND datname = current_database()

@@ -1,0 +1,25 @@
+import pino from "pino";
+import { expect, test } from "vitest";
+import { warnOfOtherRules } from "../../src/database/compare-time-zone-rules.ts";
+import { createPool } from "../../src/database/pool.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { createEmptyDatabase } from "../support/empty-database.ts";
+
+test("a database with other time zone rules is told of in the log, with the zones that differ", async () => {
+  const url = await createEmptyDatabase();
+  const pool = createPool(url, 1, createLog("silent"));
+  // The rules of a server cannot be changed from here; but one that lacks a zone differs, too.
+  await pool.query(`
+    CREATE SCHEMA other;
+    CREATE VIEW other.pg_timezone_names AS
+      SELECT name FROM pg_catalog.pg_timezone_names WHERE name <> 'Africa/Algiers'`);
+  await pool.end();
+  const { promise: line, resolve: write } = Promise.withResolvers<string>();
+  warnOfOtherRules(`${url}?options=-c%20search_path=other,pg_catalog`, pino({ level: "warn" }, { write }));
+  expect(JSON.parse(await line)).toMatchObject({
+    level: 40,
+    zones: expect.arrayContaining(["Africa/Algiers"]),
+    release: process.versions.tz,
+    msg: expect.stringContaining("see docs/summaries.md"),
+  });
+});
