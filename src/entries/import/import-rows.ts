@@ -1,10 +1,12 @@
-import { create } from "@bufbuild/protobuf";
-import { createValidator } from "@bufbuild/protovalidate";
-import { type Client, ConnectError } from "@connectrpc/connect";
-import { CreateEntryRequestSchema, ImportEntriesRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import type { ImportEntriesResponse } from "#gen/dailyaggregator/v1/entry_pb.js";
 import type { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { checkEntry } from "../check-entry.ts";
 import type { Row } from "./read-rows.ts";
+import { refusedEntries } from "./refused-entries.ts";
+import { retryDelayMs } from "./retry-delay.ts";
+import { type EntryOfLine, toBatches } from "./to-batches.ts";
+import { UnacknowledgedBatches } from "./unacknowledged-batches.ts";
 
 /** How an import is going, in rows. */
 export interface ImportTally {
@@ -13,69 +15,120 @@ export interface ImportTally {
   rejected: number;
 }
 
-const batchRows = 500;
+/** What an import tells while it runs. */
+export interface ImportEvents {
+  /** A row was not recorded. */
+  readonly onRejected: (line: number, reason: string) => void;
+  /** The service cannot take it just now; the import waits and tries again. */
+  readonly onRetry?: (reason: string) => void;
+}
+
+/** How long the service may acknowledge nothing: longer than its own time limit for a statement. */
+const defaultPatienceMs = 60_000;
 
 /**
- * Records every row over one stream, and counts what became of it. An invalid row is found out here, before it is
- * sent, by the same rules as the service's.
+ * Records every row, and counts what became of it. Batches go over one stream; when that breaks, what is not
+ * acknowledged goes over a new one.
  *
- * @param onRejected is told of each row that was not recorded, and why
- * @throws ConnectError when the service cannot be reached or fails, in which case running again resumes; or whatever
- * `rows` throws
+ * - An entry that the service refuses is a rejected row; the others of its batch are sent again.
+ * - An error that passes by itself is waited for.
+ * - Everything before a place where the file cannot be read any further is recorded.
+ *
+ * @throws ConnectError when the service cannot be reached, fails, or acknowledges nothing for too long, in which case
+ * running again resumes; or whatever `rows` throws
  */
 export async function importRows(
   client: Client<typeof LearningLogService>,
   rows: AsyncIterable<Row>,
-  onRejected: (line: number, reason: string) => void,
+  { onRejected, onRetry }: ImportEvents,
   tally: ImportTally,
+  patienceMs: number = defaultPatienceMs,
 ): Promise<void> {
   const reject = (line: number, reason: string) => {
     tally.rejected += 1;
     onRejected(line, reason);
   };
-  let readFailure: unknown;
-  async function* readable() {
+  const batches = new UnacknowledgedBatches(toBatches(rows, reject));
+  let wasReached = false;
+  let lastProgress = performance.now();
+  const acknowledge = (response: ImportEntriesResponse) => {
+    count(batches.first, response, tally, reject);
+    batches.acknowledge();
+    wasReached = true;
+    lastProgress = performance.now();
+  };
+  for (;;) {
     try {
-      yield* rows;
-    } catch (error) {
-      readFailure = error;
-      throw error;
+      await sendBatches(client, batches, acknowledge, patienceMs);
+      break;
+    } catch (cause) {
+      if (!(cause instanceof ConnectError)) throw cause;
+      const refused = refusedEntries(cause, batches.first);
+      for (const [line, reason] of refused) reject(line, reason);
+      batches.drop(new Set(refused.keys()));
+      if (refused.size > 0) continue;
+
+      const delayMs = retryDelayMs(cause, wasReached);
+      if (delayMs === undefined || performance.now() + delayMs > lastProgress + patienceMs) throw cause;
+      onRetry?.(cause.message);
+      await sleep(delayMs);
     }
   }
+  batches.throwIfUnread();
+}
+
+/**
+ * Sends what is left over one stream, and hears every acknowledgement of it.
+ *
+ * @throws ConnectError DEADLINE_EXCEEDED if nothing is acknowledged for too long
+ */
+async function sendBatches(
+  client: Client<typeof LearningLogService>,
+  batches: UnacknowledgedBatches,
+  acknowledge: (response: ImportEntriesResponse) => void,
+  patienceMs: number,
+): Promise<void> {
+  const stream = new AbortController();
+  const timer = setTimeout(() => {
+    // While the file has nothing to send, as standard input may, there is nothing to answer.
+    if (batches.isAnswerDue)
+      stream.abort(new ConnectError(`no answer within ${patienceMs / 1000} seconds`, Code.DeadlineExceeded));
+    else timer.refresh();
+  }, patienceMs);
   try {
-    const requests = toBatches(readable(), reject);
-    for await (const { createdCount, duplicateCount } of client.importEntries(requests)) {
-      tally.created += createdCount;
-      tally.duplicates += duplicateCount;
+    const requests = batches.send(stream.signal, () => timer.refresh());
+    for await (const response of client.importEntries(requests, { signal: stream.signal })) {
+      acknowledge(response);
+      timer.refresh();
     }
-  } catch (error) {
-    // The client would report it as a failure of the call.
-    throw readFailure ?? error;
+    if (batches.first)
+      throw new ConnectError("the stream ended before everything was acknowledged", Code.Internal);
+  } finally {
+    clearTimeout(timer);
+    stream.abort();
   }
 }
 
-async function* toBatches(rows: AsyncIterable<Row>, reject: (line: number, reason: string) => void) {
-  const validator = createValidator();
-  let entries = [];
-  for await (const row of rows) {
-    if ("reason" in row) {
-      reject(row.line, row.reason);
-      continue;
-    }
-    const entry = create(CreateEntryRequestSchema, row.entry);
-    try {
-      const { error } = validator.validate(CreateEntryRequestSchema, entry);
-      if (error) throw error;
-      checkEntry(CreateEntryRequestSchema, "", entry, Date.now());
-    } catch (error) {
-      reject(row.line, ConnectError.from(error).rawMessage);
-      continue;
-    }
-    entries.push(entry);
-    if (entries.length === batchRows) {
-      yield create(ImportEntriesRequestSchema, { entries });
-      entries = [];
-    }
+/** Counts what became of a batch. A duplicate that is not the entry which is stored is recorded nowhere. */
+function count(
+  batch: readonly EntryOfLine[] = [],
+  { createdCount, duplicateCount, duplicates }: ImportEntriesResponse,
+  tally: ImportTally,
+  reject: (line: number, reason: string) => void,
+): void {
+  if (createdCount + duplicateCount !== batch.length) {
+    const acknowledged = createdCount + duplicateCount;
+    throw new ConnectError(
+      `${acknowledged} entries of a batch of ${batch.length} are acknowledged`,
+      Code.Internal,
+    );
   }
-  if (entries.length > 0) yield create(ImportEntriesRequestSchema, { entries });
+  tally.created += createdCount;
+  tally.duplicates += duplicateCount;
+  for (const { index, conflict } of duplicates) {
+    const duplicate = batch[index];
+    if (!duplicate || !conflict || conflict.payloadMatches) continue;
+    tally.duplicates -= 1;
+    reject(duplicate.line, `request_id ${duplicate.entry.requestId} is known with another payload`);
+  }
 }

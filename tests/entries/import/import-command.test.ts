@@ -1,4 +1,6 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { aggregatesOf, checkAggregatesAfterAll } from "../../support/aggregates.ts";
@@ -49,16 +51,108 @@ describe("npm run import", () => {
     expect(stderr).toMatch(/unavailable.*\nRun it again to resume\.\n$/);
   });
 
-  test("ends with 2 and its usage if it is not told a file", async () => {
-    const result = await runCommand("src/entries/import/import-command.ts", []);
-    expect(result).toMatchObject({
-      code: 2,
-      stderr: expect.stringMatching(/^usage: npm run import -- FILE/),
+  test.for([
+    ["nothing", [], /^usage: npm run import -- FILE/],
+    ["two files", ["a.csv", "b.csv"], /^usage: npm run import -- FILE/],
+    [
+      "an option that it does not have",
+      ["a.csv", "--uri", "http://127.0.0.1:1"],
+      /^Unknown option '--uri'.*\nusage: /,
+    ],
+    ["a folder", ["src"], /^src is a folder, not a file\n$/],
+    [
+      "a URL without a scheme",
+      ["-", "--url", "localhost:8080"],
+      /^--url must be a URL such as http:.*, not localhost:8080\n$/,
+    ],
+    [
+      "an address for a URL",
+      ["-", "--url", "127.0.0.1:8080"],
+      /^--url must be a URL such as http:.*, not 127.0.0.1:8080\n$/,
+    ],
+    [
+      "a time limit that is none",
+      ["-", "--timeout", "0"],
+      /^--timeout must be a whole number of seconds from 1 to 86400, not 0\n$/,
+    ],
+  ] as const)("ends with 2 and says what it takes if it is told %s", async ([, args, stderr]) => {
+    const result = await runCommand("src/entries/import/import-command.ts", args);
+    expect(result).toEqual({ code: 2, stdout: "", stderr: expect.stringMatching(stderr) });
+  });
+
+  test.for(["--help", "-h"])("tells how it is used when asked with %s", async (option) => {
+    const result = await runCommand("src/entries/import/import-command.ts", [option]);
+    expect(result).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^usage: npm run import -- FILE/),
+      stderr: "",
     });
+  });
+
+  test("ends with 2 and one line if whoever listens at the URL says nothing", async () => {
+    const sockets = new Set<Socket>();
+    await using server = createServer((socket) => sockets.add(socket)).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    // A listener on TCP has a port.
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const script = "src/entries/import/import-command.ts";
+    const input = csvOf(randomUUID(), 10);
+    const result = await runCommand(script, ["-", "--url", url, "--timeout", "1"], { input });
+    for (const socket of sockets) socket.destroy();
+    expect(result).toEqual({
+      code: 2,
+      stdout: "0 created, 0 duplicates, 0 rejected\n",
+      stderr: `the service at ${url}: [deadline_exceeded] no answer within 1 seconds\nRun it again to resume.\n`,
+    });
+  });
+
+  test("ends with 1 if a request_id is known with another payload", async () => {
+    const csv = csvOf(randomUUID(), 2);
+    await runImport("-", csv);
+    const result = await runImport("-", csv.replace(",1,", ",7,"));
+    expect(result).toEqual({
+      code: 1,
+      stdout: "0 created, 1 duplicates, 1 rejected\n",
+      stderr: expect.stringMatching(
+        /^line 2 rejected: request_id [0-9a-f-]{36} is known with another payload\n$/,
+      ),
+    });
+  });
+
+  test("says how many timestamps it cuts to the microsecond", async () => {
+    const csv = csvOf(randomUUID(), 3).replaceAll("2:00.000Z", "2:00.0000001Z");
+    expect(await runImport("-", csv)).toEqual({
+      code: 0,
+      stdout: "3 created, 0 duplicates, 0 rejected\n",
+      stderr: "1 timestamps are finer than a microsecond, and are cut to it\n",
+    });
+  });
+
+  test("rejects a row that is too far ahead by the server's clock, if its own is two days fast", async () => {
+    const userId = randomUUID();
+    const tomorrow = new Date(Date.now() + 25 * 3_600_000).toISOString();
+    const ahead = () => `${randomUUID()},${userId},1,${tomorrow}`;
+    const [first = "", ...rows] = csvOf(userId, 1200).split("\n");
+    const csv = [first, ahead(), ...rows.slice(0, 600), ahead(), ahead(), ...rows.slice(600), ahead()].join(
+      "\n",
+    );
+    const clock = "const now = Date.now; Date.now = () => now() + 2 * 86_400_000";
+    const env = {
+      NODE_OPTIONS: `--import=${JSON.stringify(`data:text/javascript,${encodeURIComponent(clock)}`)}`,
+    };
+    const reason =
+      "timestamp: must be at most 24 hours ahead of the server's clock [timestamp.at_most_24h_ahead]";
+    expect(await runImport("-", csv, env)).toEqual({
+      code: 1,
+      stdout: "1200 created, 0 duplicates, 4 rejected\n",
+      stderr: [2, 603, 604, 1205].map((line) => `line ${line} rejected: ${reason}\n`).join(""),
+    });
+    expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 1200 });
   });
 });
 
-function runImport(file: string, input?: string | Buffer) {
+function runImport(file: string, input?: string | Buffer, env: Record<string, string> = {}) {
   const args = [file, "--url", service.url];
-  return runCommand("src/entries/import/import-command.ts", args, input === undefined ? {} : { input });
+  const options = input === undefined ? { env } : { env, input };
+  return runCommand("src/entries/import/import-command.ts", args, options);
 }

@@ -89,7 +89,7 @@ test.for([
     const { said, ...tally } = await importFile(lines.join(lineBreak));
     expect(said).toEqual([
       [3, expect.stringMatching(/^request_id: .*UUID/)],
-      [4, "a column is empty"],
+      [4, "user_id is empty"],
       [5, "word_count -1 is no whole number from 0 to 2147483647"],
       [6, "word_count 1.5 is no whole number from 0 to 2147483647"],
       [7, "word_count 2147483648 is no whole number from 0 to 2147483647"],
@@ -99,19 +99,45 @@ test.for([
       [12, expect.stringMatching(/^timestamp: .*1970/)],
       [13, expect.stringMatching(/^user_id: .*128/)],
       [14, expect.stringMatching(/^user_id: /)],
-      [15, "a column is empty"],
+      [15, "has 3 fields, the first line has 4"],
     ]);
     expect(tally).toEqual({ created: 2, duplicates: 0, rejected: 12 });
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 2 });
   },
 );
 
-test("a row that changes an entry which is recorded is a duplicate, and changes nothing", async () => {
+test("rejects a row whose request_id is known with another payload, and changes nothing", async () => {
   const userId = randomUUID();
   const csv = csvOf(userId, 2);
   await importFile(csv);
-  expect(await importFile(csv.replaceAll(",1,", ",9,"))).toMatchObject({ created: 0, duplicates: 2 });
+  const { said, ...tally } = await importFile(csv.replaceAll(",1,", ",9,"));
+  expect(tally).toEqual({ created: 0, duplicates: 0, rejected: 2 });
+  expect(said).toEqual([
+    [2, expect.stringMatching(/^request_id [0-9a-f-]{36} is known with another payload$/)],
+    [3, expect.stringMatching(/^request_id [0-9a-f-]{36} is known with another payload$/)],
+  ]);
   expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ words: 2 });
+});
+
+test.for([
+  ["word_count", { wordCount: 7 }],
+  ["user_id", { userId: `another ${randomUUID()}` }],
+  ["timestamp", { time: "2024-02-29T12:00:00.000001Z" }],
+] as const)("rejects the second row of a request_id if its %s is another one", async ([, other]) => {
+  const requestId = randomUUID();
+  const row = ({ userId = "one", wordCount = 1, time = "2024-02-29T12:00:00Z" }) =>
+    [requestId, userId, wordCount, time].join(",");
+  // The last but one is within the same batch as the first; between it and the last one are more rows than a batch has.
+  const [, ...others] = csvOf(randomUUID(), 1000).split("\n");
+  const first = row({});
+  const lines = [header, first, row(other), first, ...others, row(other), first.toUpperCase()];
+  const { said, ...tally } = await importFile(lines.join("\n").replace("ONE", "one"));
+  expect(tally).toEqual({ created: 1001, duplicates: 2, rejected: 2 });
+  const reason = `request_id ${requestId} is known with another payload`;
+  expect(said).toEqual([
+    [3, reason],
+    [1005, reason],
+  ]);
 });
 
 test("a file with nothing but the columns has no rows", async () => {
@@ -123,17 +149,43 @@ test.for([
   ["has nothing but empty lines", "\n\n", "the first line names no column"],
   ["is an empty one in gzip", gzipSync(""), "the first line names no column"],
   ["has no columns of these names", "request_id,user,timestamp\n", "names no column user_id, word_count"],
-  ["has a quote that is not closed", `${csvOf("u", 1)}\n"${randomUUID()},u,1`, "line 3"],
   ["is cut off within gzip", gzipSync(csvOf("u", 100)).subarray(0, -10), "unexpected end of file"],
+  [
+    "has something behind its gzip data",
+    Buffer.concat([gzipSync(csvOf("u", 100)), Buffer.alloc(512)]),
+    "Trailing junk found after the end",
+  ],
   ["is not what its first bytes say", Buffer.from([0x1f, 0x8b, 1, 2, 3]), "unknown compression method"],
 ] as const)("a file that %s ends the import with the reason", async ([, content, reason]) => {
   await expect(importFile(content)).rejects.toThrow(reason);
+});
+
+test.for([
+  [
+    "a quote that is not closed",
+    (csv: string) => `${csv}\n"${randomUUID()},u,1`,
+    "line 703: a quote is not closed",
+  ],
+  [
+    "something behind a closing quote",
+    (csv: string) => `${csv}\n"${randomUUID()}"x,u,1`,
+    "line 703: something follows a closing quote",
+  ],
+] as const)("records everything before %s, and ends with the line", async ([, change, reason]) => {
+  const userId = randomUUID();
+  await expect(importFile(change(csvOf(userId, 701)))).rejects.toThrow(reason);
+  expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 701 });
 });
 
 async function importFile(content: string | Buffer) {
   const tally = { created: 0, duplicates: 0, rejected: 0 };
   const said: [line: number, reason: string][] = [];
   const rows = readRows(await files.write(content), () => {});
-  await importRows(grpcClient(service.url), rows, (line, reason) => said.push([line, reason]), tally);
+  await importRows(
+    grpcClient(service.url),
+    rows,
+    { onRejected: (line, reason) => said.push([line, reason]) },
+    tally,
+  );
   return { ...tally, said };
 }

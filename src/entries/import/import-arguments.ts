@@ -1,0 +1,70 @@
+import { stat } from "node:fs/promises";
+import { parseArgs } from "node:util";
+
+export const usage = `usage: npm run import -- FILE [--url http://127.0.0.1:8080] [--timeout 60]
+FILE is CSV, plain or gzip, with the columns request_id, user_id, word_count and timestamp; - reads standard input.
+--url says where the service is, --timeout for how many seconds it may acknowledge nothing.
+It ends with code 0 if every row is recorded, now or before, 1 if a row was rejected, 2 if it could not go on.`;
+
+export interface ImportArguments {
+  readonly file: string;
+  /** In bytes; 0 if nobody knows. */
+  readonly size: number;
+  readonly url: string;
+  readonly timeoutMs: number;
+}
+
+/**
+ * @param args what comes behind the name of the command
+ * @throws Error that says what is wrong with them, or that there is no such file
+ */
+export async function readArguments(args: readonly string[]): Promise<ImportArguments | "help"> {
+  const { positionals, values } = parse(args);
+  if (values.help) return "help";
+  const [file, ...rest] = positionals;
+  if (file === undefined || rest.length > 0) throw new Error(usage);
+  return {
+    file,
+    size: file === "-" ? 0 : await sizeOf(file),
+    url: urlOf(values.url),
+    timeoutMs: secondsOf(values.timeout) * 1000,
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        url: { type: "string", default: "http://127.0.0.1:8080" },
+        timeout: { type: "string", default: "60" },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+  } catch (error) {
+    throw new Error(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
+  }
+}
+
+async function sizeOf(file: string): Promise<number> {
+  const stats = await stat(file);
+  if (stats.isDirectory()) throw new Error(`${file} is a folder, not a file`);
+  return stats.size;
+}
+
+function urlOf(text: string): string {
+  const url = URL.parse(text);
+  if (!url || !["http:", "https:"].includes(url.protocol)) {
+    throw new Error(`--url must be a URL such as http://127.0.0.1:8080, not ${text}`);
+  }
+  return text;
+}
+
+function secondsOf(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d+$/.test(text) || seconds < 1 || seconds > 86_400) {
+    throw new Error(`--timeout must be a whole number of seconds from 1 to 86400, not ${text}`);
+  }
+  return seconds;
+}

@@ -1,0 +1,24 @@
+import { Code, type ConnectError } from "@connectrpc/connect";
+import { ViolationsSchema } from "#gen/buf/validate/validate_pb.js";
+import type { EntryOfLine } from "./to-batches.ts";
+
+/**
+ * Finds the lines of the entries for which the service refused a batch: its clock may be another, or its rules newer.
+ *
+ * @returns the reason by line; nothing if the error has another cause
+ */
+export function refusedEntries(error: ConnectError, batch: readonly EntryOfLine[] = []): Map<number, string> {
+  const reasons = new Map<number, string>();
+  if (error.code !== Code.InvalidArgument) return reasons;
+  const violations = error.findDetails(ViolationsSchema).flatMap((detail) => detail.violations);
+  for (const { field, message, ruleId } of violations) {
+    // As in entries[3].timestamp.
+    const [entries, ...path] = field?.elements ?? [];
+    if (entries?.fieldName !== "entries" || entries.subscript.case !== "index") continue;
+    const refused = batch[Number(entries.subscript.value)];
+    if (!refused || reasons.has(refused.line)) continue;
+    const name = path.map(({ fieldName }) => fieldName).join(".");
+    reasons.set(refused.line, `${name}: ${message} [${ruleId}]`);
+  }
+  return reasons;
+}

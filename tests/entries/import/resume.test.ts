@@ -1,0 +1,87 @@
+import { randomUUID } from "node:crypto";
+import { expect, onTestFinished, test } from "vitest";
+import { importRows } from "../../../src/entries/import/import-rows.ts";
+import type { Row } from "../../../src/entries/import/read-rows.ts";
+import { TcpProxy } from "../../faults/tcp-proxy.ts";
+import { aggregatesOf, checkAggregatesAfterAll } from "../../support/aggregates.ts";
+import { grpcClient } from "../../support/clients.ts";
+import { startOwnService } from "../../support/own-service.ts";
+import { lockWrites } from "../../support/table-locks.ts";
+import { useTestDatabase } from "../../support/test-database.ts";
+
+const database = useTestDatabase();
+checkAggregatesAfterAll(database);
+
+test("goes on when a service that is busy has room again", async () => {
+  const writing = { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 500 };
+  const { url } = await startOwnService(database.url, { writing });
+  const userId = randomUUID();
+  await using lock = await lockWrites(database);
+  const single = grpcClient(url).createEntry(entryOf(`another ${userId}`));
+  await lock.waitForBlocked(1);
+  // There is room for all but one entry of a batch until that one is written.
+  const { tally, retries } = await importEntries(url, rowsOf(userId, 1200), () => lock.release());
+  await single;
+  expect(tally).toEqual({ created: 1200, duplicates: 0, rejected: 0 });
+  expect(retries).toEqual(
+    expect.arrayContaining(["[resource_exhausted] too many entries are waiting to be written"]),
+  );
+  expect(await aggregatesOf(database.pool, userId)).toMatchObject({ entries: 1200 });
+});
+
+test("ends with the reason when the service stays busy", async () => {
+  const writing = { maxStatements: 2, maxStatementRows: 10, maxPendingRows: 10 };
+  const { url } = await startOwnService(database.url, { writing });
+  const importing = importEntries(url, rowsOf(randomUUID(), 11), () => {}, 1000);
+  await expect(importing).rejects.toThrow("[resource_exhausted] too many entries are waiting to be written");
+});
+
+test("goes on when the connection broke, and loses and repeats nothing", async () => {
+  const userId = randomUUID();
+  const { hostname, port } = new URL((await startOwnService(database.url)).url);
+  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) });
+  onTestFinished(() => proxy.stop());
+  async function* rows() {
+    for (let round = 0; round < 2; round += 1) {
+      yield* rowsOf(userId, 3000);
+      proxy.cut();
+    }
+    yield* rowsOf(userId, 1);
+  }
+  const { tally, retries } = await importEntries(`http://127.0.0.1:${proxy.port}`, rows(), () =>
+    proxy.heal(),
+  );
+  // What was recorded when the connection broke, but not acknowledged any more, was sent again.
+  expect(tally.created + tally.duplicates).toBe(6001);
+  expect(tally.rejected).toBe(0);
+  expect(retries.length).toBeGreaterThanOrEqual(2);
+  expect(await aggregatesOf(database.pool, userId)).toMatchObject({ entries: 6001 });
+});
+
+/** @param onRetry is called before the import waits and goes on */
+async function importEntries(
+  url: string,
+  rows: AsyncIterable<Row>,
+  onRetry: () => unknown,
+  patienceMs?: number,
+) {
+  const tally = { created: 0, duplicates: 0, rejected: 0 };
+  const retries: string[] = [];
+  const events = {
+    onRejected: () => {},
+    onRetry: (reason: string) => {
+      retries.push(reason);
+      onRetry();
+    },
+  };
+  await importRows(grpcClient(url), rows, events, tally, patienceMs);
+  return { tally, retries };
+}
+
+async function* rowsOf(userId: string, count: number): AsyncGenerator<Row, void> {
+  for (let line = 2; line < count + 2; line += 1) yield { line, entry: entryOf(userId) };
+}
+
+function entryOf(userId: string) {
+  return { requestId: randomUUID(), userId, wordCount: 1, timestamp: { seconds: 1_709_208_000n } };
+}
