@@ -1,0 +1,46 @@
+import type { DescFile, DescMessage } from "@bufbuild/protobuf";
+import { file_buf_validate_validate as published } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
+import { expect, test } from "vitest";
+import { file_buf_validate_validate as ours } from "#gen/buf/validate/validate_pb.js";
+import { file_dailyaggregator_v1_entry as entry } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { file_dailyaggregator_v1_learning_log_service as service } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { file_dailyaggregator_v1_summary as summary } from "#gen/dailyaggregator/v1/summary_pb.js";
+
+// proto/buf/validate/validate.proto is a part of a published file, which takes its place in clients (docs/clients.md).
+
+test("the schema of the rules is a part of the published one: names, numbers and types", () => {
+  const whole = describeFile(published);
+  for (const [name, shape] of Object.entries(describeFile(ours))) expect(whole).toHaveProperty([name], shape);
+});
+
+test("generated Go and Java code of the rules is the published one", () => {
+  const { goPackage, javaPackage, javaOuterClassname, javaMultipleFiles } = published.proto.options ?? {};
+  expect(ours.proto.options).toMatchObject({ goPackage, javaPackage, javaOuterClassname, javaMultipleFiles });
+  expect(goPackage).toMatch(/^buf\.build\/gen\/go\//);
+});
+
+test("plain protoc-gen-go makes one package of the API's files, wherever they are put", () => {
+  for (const { proto } of [entry, summary, service]) {
+    expect(proto.options?.goPackage).toBe("dailyaggregator/v1;dailyaggregatorv1");
+  }
+});
+
+/** What is on the wire or in generated code, by the full name of each message, field and extension. */
+function describeFile(file: DescFile): Record<string, unknown> {
+  const extensions = file.extensions.map(({ typeName, extendee, number, proto }) => [
+    typeName,
+    [extendee.typeName, number, proto.type, proto.typeName, proto.label],
+  ]);
+  return Object.fromEntries([...extensions, ...file.messages.flatMap(describeMessage)]);
+}
+
+function describeMessage({ typeName, fields, nestedMessages }: DescMessage): [string, unknown][] {
+  return [
+    [typeName, "message"],
+    ...fields.map(({ name, number, proto, oneof }): [string, unknown] => [
+      `${typeName}.${name}`,
+      [number, proto.type, proto.typeName, proto.label, oneof?.name],
+    ]),
+    ...nestedMessages.flatMap(describeMessage),
+  ];
+}
