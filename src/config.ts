@@ -62,10 +62,10 @@ const environment = z.object({
     .string()
     .default("")
     .transform((list) => list.split(",").flatMap((origin) => origin.trim() || []))
-    .refine(
-      (origins) => origins.every(isOrigin),
-      "must be origins such as https://app.example.com, separated by commas, or *",
-    ),
+    .superRefine((origins, context) => {
+      const wrong = origins.find((origin) => !isOrigin(origin));
+      if (wrong !== undefined) context.addIssue({ code: "custom", message: notAnOrigin(wrong) });
+    }),
   UNARY_PATH: z.enum(unaryPaths, `must be one of ${unaryPaths.join(", ")}`).default("lean"),
   LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(", ")}`).default("info"),
 });
@@ -126,4 +126,12 @@ function isPostgresUrl(value: string): boolean {
 
 function isOrigin(value: string): boolean {
   return value === "*" || URL.parse(value)?.origin === value;
+}
+
+/** An origin is compared letter by letter with what browsers send: without a path, and in lower case. */
+function notAnOrigin(value: string): string {
+  const message = "must be origins such as https://app.example.com, separated by commas, or *";
+  const url = URL.parse(value);
+  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
+  return isWeb ? `${message}: write ${url.origin}, not ${value}` : message;
 }

@@ -113,8 +113,23 @@ test.for([
   [{ MIGRATE_ON_START: "maybe" }, "MIGRATE_ON_START must be true or false"],
   [{ MIGRATE_ON_START: "1" }, "MIGRATE_ON_START must be true or false"],
   [{ CORS_ORIGINS: "nonsense" }, anOrigin],
-  [{ CORS_ORIGINS: "https://app.example.com/" }, anOrigin],
-  [{ CORS_ORIGINS: "https://app.example.com/page" }, anOrigin],
+  [
+    { CORS_ORIGINS: "http://localhost:5173/" },
+    `${anOrigin}: write http://localhost:5173, not http://localhost:5173/`,
+  ],
+  [
+    { CORS_ORIGINS: "*,https://app.example.com/page" },
+    `${anOrigin}: write https://app.example.com, not https://app.example.com/page`,
+  ],
+  [
+    { CORS_ORIGINS: "HTTPS://App.example.com" },
+    `${anOrigin}: write https://app.example.com, not HTTPS://App.example.com`,
+  ],
+  [
+    { CORS_ORIGINS: "https://app.example.com:443" },
+    `${anOrigin}: write https://app.example.com, not https://app.example.com:443`,
+  ],
+  [{ CORS_ORIGINS: "localhost:5173" }, anOrigin],
   [{ CORS_ORIGINS: "https://a.example.com https://b.example.com" }, anOrigin],
   [{ CORS_ORIGINS: "null" }, anOrigin],
   [{ CORS_ORIGINS: "file://" }, anOrigin],
