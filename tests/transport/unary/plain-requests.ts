@@ -15,7 +15,8 @@ export interface PlainAnswer {
 export interface PlainRequest {
   readonly method?: string;
   readonly path: string;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** A list is sent as a header for each of its values. */
+  readonly headers?: Readonly<Record<string, string | string[]>>;
   /** The pieces in which the body is sent. */
   readonly body?: readonly Uint8Array[];
   /** Over HTTP/2: does not end the body before the answer has come. */

@@ -207,6 +207,44 @@ describe("the headers of a request are answered the same", () => {
   });
 });
 
+describe("a header that is sent twice is answered the same", () => {
+  const framed = encodeEnvelope(0, small);
+  const types = {
+    grpc: [grpc, framed],
+    "grpc-web": [{ "content-type": "application/grpc-web" }, framed],
+    connect: [{ "content-type": "application/proto" }, small],
+  } as const;
+  test.for([
+    ["grpc", "grpc-encoding", "gzip"],
+    ["grpc", "grpc-accept-encoding", "gzip"],
+    ["grpc", "grpc-timeout", "10S"],
+    ["grpc-web", "grpc-encoding", "gzip"],
+    ["grpc-web", "grpc-accept-encoding", "gzip"],
+    ["grpc-web", "grpc-timeout", "10S"],
+    ["connect", "accept-encoding", "gzip"],
+    ["connect", "connect-timeout-ms", "10000"],
+    ["connect", "connect-protocol-version", "1"],
+  ] as const)("over %s: %s", async ([protocol, name, value]) => {
+    const [headers, body] = types[protocol];
+    for (const values of [
+      [value, ""],
+      ["", value],
+      [value, value],
+      ["", ""],
+      ["\u00a0", value, "\u00a0"],
+    ]) {
+      for (const ask of protocol === "grpc" ? [askHttp2] : [askHttp1, askHttp2]) {
+        const request = {
+          path: pathOf("CreateEntry"),
+          headers: { ...headers, [name]: values },
+          body: [body],
+        };
+        await bothAnswer(ask, request, { requireConnectProtocolHeader: name.endsWith("version") });
+      }
+    }
+  });
+});
+
 describe("what is no unary call is answered the same", () => {
   const message = encodeURIComponent('{"userId":"mia"}');
   const base64 = Buffer.from(
