@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { effort, seed } from "./tests/support/random.ts";
 
 export default defineConfig({
   test: {
@@ -6,8 +7,8 @@ export default defineConfig({
     globalSetup: ["tests/support/database-server.ts"],
     // The tests wait for the database and for processes most of the time.
     maxWorkers: 4,
-    testTimeout: 30_000,
+    testTimeout: 30_000 * effort,
     hookTimeout: 60_000,
-    sequence: { shuffle: true },
+    sequence: { shuffle: true, seed },
   },
 });

@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, test, vi } from "vitest";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
+import { Random, seed } from "../support/random.ts";
 import { useTestService } from "../support/test-service.ts";
 import { countEntries, recordLearner } from "./learner.ts";
 
@@ -163,11 +164,12 @@ describe("DeleteUserEntries", () => {
     const recorded: string[] = [];
     const deleting = client().deleteUserEntries({ userId });
     let done = false;
+    const random = new Random(seed);
     const creating = Promise.all(
       [0, 1, 2, 3].map(async () => {
         while (!done) {
           // In the quarters of an hour that are being deleted.
-          const minute = BigInt(Math.floor(Math.random() * 3000));
+          const minute = BigInt(random.integer(0, 2999));
           const entry = { ...oneWord(userId), timestamp: { seconds: 1_704_067_200n + minute * 60n } };
           await client().createEntry(entry);
           recorded.push(entry.requestId);

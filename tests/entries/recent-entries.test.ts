@@ -10,6 +10,7 @@ import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
 import { cutNotifications, waitForNotifications } from "../support/notification-links.ts";
+import { Random, seed } from "../support/random.ts";
 import { lockWrites } from "../support/table-locks.ts";
 import { useTwoServices } from "../support/two-services.ts";
 
@@ -69,10 +70,11 @@ test("the request_ids of a learner whom one instance deletes are free at once in
 test("an instance whose connection for the news is cut never takes what was deleted for known", async () => {
   const { a, b } = services;
   let done = false;
+  const random = new Random(seed);
   const cutting = (async () => {
     while (!done) {
       await cutNotifications(database);
-      await sleep(Math.random() * 400);
+      await sleep(random.integer(0, 400));
     }
   })();
   const working = Promise.all(

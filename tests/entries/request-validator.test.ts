@@ -8,6 +8,7 @@ import {
   ImportEntriesRequestSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { createRequestValidator } from "../../src/entries/request-validator.ts";
+import { effort, seed } from "../support/random.ts";
 
 const ours = createRequestValidator();
 const protovalidate = createValidator();
@@ -51,7 +52,7 @@ describe("tells of any request what protovalidate tells of it:", () => {
           verdict(protovalidate.validate(schema, request)),
         );
       }),
-      { numRuns: 2000 },
+      { numRuns: 2000 * effort, seed },
     );
   });
 
@@ -71,6 +72,7 @@ describe("tells of any request what protovalidate tells of it:", () => {
           verdict(protovalidate.validate(CreateEntryRequestSchema, request)),
         );
       }),
+      { numRuns: 100 * effort, seed },
     );
   });
 });

@@ -10,7 +10,7 @@ import {
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import type { LearningLogClient } from "../support/clients.ts";
-import type { Random } from "./fault-run.ts";
+import type { Random } from "../support/random.ts";
 
 /** An entry that a caller sent. */
 export interface SentEntry {

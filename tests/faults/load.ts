@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
 import type { LearningLogClient } from "../support/clients.ts";
-import type { Random } from "./fault-run.ts";
+import type { Random } from "../support/random.ts";
 import { createRequest, type Ledger } from "./ledger.ts";
 
 interface LoadOptions {

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
+import { effort, seed } from "../support/random.ts";
 import { useTestService } from "../support/test-service.ts";
 import { askForPages, askService, micros, recordLearner, withAverages } from "./ask.ts";
 import { type OracleEntry, type OracleQuestion, summarize } from "./oracle.ts";
@@ -45,7 +46,7 @@ test("any summary is the oracle's, whole and in pages of any size", async () => 
       // All but the last are full.
       expect(pages).toHaveLength(Math.max(1, Math.ceil(expected.length / pageSize)));
     }),
-    { numRuns: 150 },
+    { numRuns: 150 * effort, seed },
   );
 });
 

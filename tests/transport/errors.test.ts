@@ -30,9 +30,9 @@ function newEntry() {
   return { requestId: randomUUID(), userId: randomUUID(), wordCount: 1 };
 }
 
-/** Never the same one twice, so that no answer is remembered. */
+/** Never for the same learner twice, so that no answer is remembered. */
 function newRequest() {
-  const from = { seconds: BigInt(Math.floor(Math.random() * 1e9)) };
+  const from = { seconds: 1_000_000_000n };
   return { userId: randomUUID(), from, to: from, granularity: Granularity.DAY };
 }
 

@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { Agent, get } from "node:http";
 import http2 from "node:http2";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
@@ -10,6 +10,7 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { type Listeners, listen } from "../../src/transport/port.ts";
 import { grpcClient, transports } from "../support/clients.ts";
 import { startOwnService } from "../support/own-service.ts";
+import { Random, seed } from "../support/random.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { useTestService } from "../support/test-service.ts";
 
@@ -82,8 +83,9 @@ describe("nothing that a stranger sends hurts the others", () => {
   const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
   // A ClientHello, for there is no TLS here.
   const tls = Buffer.from("16030100c8010000c40303", "hex");
+  const random = new Random(seed);
   const noise = Array.from({ length: 50 }, (_, index) =>
-    index % 2 === 0 ? randomBytes(1 + index * 7) : Buffer.concat([preface, randomBytes(index * 7)]),
+    index % 2 === 0 ? random.bytes(1 + index * 7) : Buffer.concat([preface, random.bytes(index * 7)]),
   );
 
   test("neither malformed requests nor plain noise", async () => {

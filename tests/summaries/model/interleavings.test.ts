@@ -3,6 +3,7 @@ import { beforeAll, test } from "vitest";
 import { checkAggregatesAfterAll } from "../../support/aggregates.ts";
 import { useClockPastTheHour } from "../../support/database-clock.ts";
 import { waitForNotifications } from "../../support/notification-links.ts";
+import { effort, seed } from "../../support/random.ts";
 import { useTestDatabase } from "../../support/test-database.ts";
 import { useTwoServices } from "../../support/two-services.ts";
 import { runInterleaving } from "./learner.ts";
@@ -14,9 +15,9 @@ import { themes } from "./theme.ts";
 // Two instances of the service over one database, and learners to whom all kinds of things happen at all kinds of
 // moments: every answer must be a recount of the log, as it was at a moment that the answer may show.
 //
-// `npm test` runs a few interleavings, `npm run test:model` 2,000; MODEL_RUNS says how many.
+// `npm test` runs a few interleavings, `npm run test:model` 2,000.
 
-const runs = Number(process.env.MODEL_RUNS ?? 24);
+const runs = 24 * effort;
 
 const interleavings = themes.chain((theme) =>
   fc.record({ questions: questions(theme), steps: steps(theme) }),
@@ -38,19 +39,19 @@ test(`${runs} interleavings of writes, reads and cuts give no wrong answer`, {
 }, async () => {
   const world = { services, clock, gaps: new NotificationGaps(database, instances) };
   let failed = false;
-  const lane = async () => {
+  const lane = async (index: number) => {
     await fc.assert(
       fc.asyncProperty(interleavings, async (interleaving) => {
         // One counterexample is enough.
         if (!failed) await runInterleaving(world, interleaving);
       }),
       // A race that was lost once may be won the next time: there is no use in looking for a shorter one.
-      { numRuns: Math.ceil(runs / lanes), endOnFailure: true },
+      { numRuns: runs / lanes, seed: seed + index, endOnFailure: true },
     );
   };
   const outcomes = await Promise.allSettled(
-    Array.from({ length: lanes }, () =>
-      lane().catch((error: unknown) => {
+    Array.from({ length: lanes }, (_, index) =>
+      lane(index).catch((error: unknown) => {
         failed = true;
         throw error;
       }),

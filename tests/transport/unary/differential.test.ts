@@ -5,15 +5,15 @@ import type { AddressInfo, Server } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type AdapterName, adapters } from "../../support/adapters.ts";
+import { effort, seed } from "../../support/random.ts";
 import { echoInterceptor, echoRoutes } from "./echo-service.ts";
 import { randomRequests } from "./random-requests.ts";
 import { exchange, type Target } from "./wire-exchange.ts";
 import { readMaxBytes } from "./wire-request.ts";
 
-// Whatever comes over the wire, the lean adapter answers as connect-node's does. DIFFERENTIAL_RUNS says how many
-// requests are tried; what fast-check prints about a failure repeats it.
+// Whatever comes over the wire, the lean adapter answers as connect-node's does.
 
-const numRuns = Number(process.env.DIFFERENTIAL_RUNS || 400);
+const numRuns = 400 * effort;
 
 const connectNode = useAdapter("connect-node");
 const lean = useAdapter("lean");
@@ -29,7 +29,7 @@ test("the lean adapter answers any request as connect-node does", {
       ]);
       expect(actual).toEqual(expected);
     }),
-    { numRuns },
+    { numRuns, seed },
   );
 });
 
