@@ -86,18 +86,26 @@ const attacks: readonly Attack[] = [
   {
     name: "large messages that never end",
     endsIt: false,
+    attack: (url) => sendUnfinished(url, "CreateEntry"),
+  },
+  {
+    name: "large messages of streams that never end",
+    endsIt: false,
+    attack: (url) => sendUnfinished(url, "ImportEntries"),
+  },
+  {
+    name: "a large message of a stream, byte by byte",
+    endsIt: false,
     async attack(url) {
       const connection = await RawHttp2.open(url);
-      const calls = 512 * scale;
-      const promised = Buffer.from([0, 0, 0x40, 0, 0]);
-      const part = Buffer.alloc(16_384);
-      for (let call = 0; call < calls; call += 1) {
-        await connection.send(headersOf("CreateEntry", call), frame(frameType.data, 0, idOf(call), promised));
-      }
-      for (let parts = 0; parts < 255; parts += 1) {
-        for (let call = 0; call < calls && !connection.closed; call += 1) {
-          await connection.send(frame(frameType.data, 0, idOf(call), part));
-        }
+      await connection.send(
+        headersOf("ImportEntries", 0),
+        frame(frameType.data, 0, idOf(0), Buffer.from([0, 0, 0x40, 0, 0])),
+      );
+      const byte = frame(frameType.data, 0, idOf(0), Buffer.alloc(1));
+      for (let bytes = 0; bytes < 400_000 * scale; bytes += 100) {
+        await connection.send(...Array.from({ length: 100 }, () => byte));
+        await sleep(1);
       }
       return [connection];
     },
@@ -245,6 +253,23 @@ class Bystander {
 
 function openMany(url: string, count: number): Promise<RawHttp2[]> {
   return Promise.all(Array.from({ length: count }, () => RawHttp2.open(url)));
+}
+
+/** Calls that promise 4 MiB each, and send a little less. */
+async function sendUnfinished(url: string, method: string): Promise<RawHttp2[]> {
+  const connection = await RawHttp2.open(url);
+  const calls = 512 * scale;
+  const promised = Buffer.from([0, 0, 0x40, 0, 0]);
+  const part = Buffer.alloc(16_384);
+  for (let call = 0; call < calls; call += 1) {
+    await connection.send(headersOf(method, call), frame(frameType.data, 0, idOf(call), promised));
+  }
+  for (let parts = 0; parts < 255; parts += 1) {
+    for (let call = 0; call < calls && !connection.closed; call += 1) {
+      await connection.send(frame(frameType.data, 0, idOf(call), part));
+    }
+  }
+  return [connection];
 }
 
 /** The summaries of more than a year by hours, which the service remembers after the first one: about 200 kB each. */

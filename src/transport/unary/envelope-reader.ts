@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { compressedFlag, type EnvelopedMessage } from "@connectrpc/connect/protocol";
-import { prefixBytes } from "./envelope.ts";
+import { messageLength, prefixBytes } from "./envelope.ts";
 import { messageTooLarge } from "./read-limit.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 
@@ -62,7 +62,7 @@ export abstract class EnvelopeReader {
   #next(): EnvelopedMessage | undefined {
     if (this.#received.length < this.#wanted) return undefined;
     const { bytes } = this.#received;
-    const length = messageLength(bytes);
+    const length = messageLength(bytes, 0);
     if (length > this.maxBytes) {
       const error = messageTooLarge(length, this.maxBytes);
       if (this.#taken === 0) throw error;
@@ -83,10 +83,4 @@ export abstract class EnvelopeReader {
   #isSkipped({ flags }: EnvelopedMessage): boolean {
     return (flags & this.skippedFlag) !== 0 && (flags & compressedFlag) === 0;
   }
-}
-
-/** Big-endian, behind the flags; a DataView costs more than the four bytes. */
-function messageLength(prefix: Uint8Array): number {
-  const byte = (index: number) => prefix[index] ?? 0;
-  return ((byte(1) << 24) | (byte(2) << 16) | (byte(3) << 8) | byte(4)) >>> 0;
 }

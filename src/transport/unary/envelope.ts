@@ -15,3 +15,13 @@ export function fillEnvelope(envelope: Uint8Array, flags: number, data: Uint8Arr
   envelope[4] = length;
   envelope.set(data, prefixBytes);
 }
+
+/**
+ * Reads the length of a message: big-endian, behind the flags. A DataView costs more than the four bytes.
+ *
+ * @param start where the envelope begins
+ */
+export function messageLength(bytes: Uint8Array, start: number): number {
+  const byte = (index: number) => bytes[start + index] ?? 0;
+  return ((byte(1) << 24) | (byte(2) << 16) | (byte(3) << 8) | byte(4)) >>> 0;
+}

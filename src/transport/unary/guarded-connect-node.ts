@@ -1,5 +1,9 @@
+import { validateReadWriteMaxBytes } from "@connectrpc/connect/protocol";
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
 import { answerAtDeadline } from "./answer-at-deadline.ts";
+import { boundAnswer } from "./bounded-answer.ts";
+import { readMessages } from "./bounded-body.ts";
+import { ConnectionMemory } from "./connection-memory.ts";
 import { discardUnreadBody } from "./unread-body.ts";
 
 /** connect-node's adapter, with guards that keep one request from harming others. */
@@ -8,7 +12,16 @@ export function guardedConnectNodeAdapter(
 ): ReturnType<typeof connectNodeAdapter> {
   const interceptors = [answerAtDeadline, ...(options.interceptors ?? [])];
   const answer = connectNodeAdapter({ ...options, interceptors });
+  const { readMaxBytes } = validateReadWriteMaxBytes(options.readMaxBytes, undefined, undefined);
   return (request, response) => {
+    const connection = "stream" in request ? request.stream.session : request.socket;
+    const [received, sent] = [new ConnectionMemory(connection), new ConnectionMemory(connection)];
+    response.once("close", () => {
+      received.release();
+      sent.release();
+    });
+    request[Symbol.asyncIterator] = () => readMessages(request, received, readMaxBytes);
+    boundAnswer(response, sent);
     discardUnreadBody(request, response);
     try {
       answer(request, response);

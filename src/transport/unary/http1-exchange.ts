@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { ContextValues } from "@connectrpc/connect";
+import { ConnectionMemory, freeBytes, tooMuchHeld } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 import { errorFromAbortedRequest } from "./gone-peer.ts";
 import { type AnyReading, Reading } from "./reading.ts";
@@ -13,7 +14,10 @@ export class Http1Exchange implements Exchange {
   onGone: ((reason: unknown) => void) | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  /** Made for what is large enough to count. */
+  #memory: ConnectionMemory | undefined;
   #reading: AnyReading | undefined;
+  #isFirstChunk = true;
 
   constructor(
     request: IncomingMessage,
@@ -37,7 +41,7 @@ export class Http1Exchange implements Exchange {
     const reading = new Reading(reader);
     this.#reading = reading;
     if (request.destroyed) reading.fail(errorFromAbortedRequest(request));
-    request.on("data", (chunk: Uint8Array) => reading.add(chunk));
+    request.on("data", (chunk: Uint8Array) => this.#receive(reading, chunk));
     request.on("end", () => reading.end());
     return reading.result;
   }
@@ -49,6 +53,11 @@ export class Http1Exchange implements Exchange {
   respond({ status, headers, body }: Answer): void {
     const response = this.#response;
     if (response.destroyed) return;
+    this.#memory?.release();
+    if (body !== undefined && body.byteLength > freeBytes && !this.#hold(body.byteLength)) {
+      this.abort();
+      return;
+    }
     try {
       response.writeHead(status, headers);
       // What is left of the request's body is discarded by Node then.
@@ -62,7 +71,22 @@ export class Http1Exchange implements Exchange {
     this.#response.destroy();
   }
 
+  #receive(reading: AnyReading, chunk: Uint8Array): void {
+    if (!reading.isOpen) return;
+    // Twice, for the buffer that it goes to doubles when it is full.
+    if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) reading.fail(tooMuchHeld());
+    this.#isFirstChunk = false;
+    reading.add(chunk);
+  }
+
+  /** @returns false if it is too much for the connection */
+  #hold(bytes: number): boolean {
+    this.#memory ??= new ConnectionMemory(this.#request.socket);
+    return this.#memory.hold(bytes);
+  }
+
   #leave(): void {
+    this.#memory?.release();
     if (this.#response.writableFinished) return;
     const reason = errorFromAbortedRequest(this.#request);
     this.#reading?.fail(reason);

@@ -4,8 +4,8 @@ import {
   type OutgoingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
-import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
-import { ConnectionMemory } from "./connection-memory.ts";
+import type { ContextValues } from "@connectrpc/connect";
+import { ConnectionMemory, freeBytes, tooMuchHeld } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 import { errorFromResetCode } from "./gone-peer.ts";
 import { type AnyReading, Reading } from "./reading.ts";
@@ -161,9 +161,6 @@ function onClose(this: ServedStream): void {
   this[exchangeOf] = undefined;
 }
 
-/** An answer of this size, and the first part of a request, are not counted: they are as large as a frame. */
-const freeBytes = 16 * 1024;
-
 /** HTTP/2 has none of the headers that speak of a connection. */
 function toHttp2(headers: OutgoingHttpHeaders, status?: number): OutgoingHttpHeaders {
   const converted: OutgoingHttpHeaders = status === undefined ? {} : { ":status": status };
@@ -184,10 +181,5 @@ const connectionHeaders: ReadonlySet<string> = new Set([
 ]);
 
 const withTrailers = { waitForTrailers: true };
-
-function tooMuchHeld(): ConnectError {
-  const message = "the calls of this connection hold too much memory: send fewer large ones at a time";
-  return new ConnectError(message, Code.ResourceExhausted);
-}
 
 function ignore(): void {}

@@ -13,8 +13,6 @@ export const lingerMs = 2_000;
  * one caller's mistake fails every other call on the connection.
  */
 export function discardUnreadBody(request: Request, response: Response): void {
-  // Whoever stops reading early must not destroy the request, or nobody can read the rest.
-  request[Symbol.asyncIterator] = () => request.iterator({ destroyOnReturn: false });
   const drain = () => {
     request.removeAllListeners("readable");
     request.resume();

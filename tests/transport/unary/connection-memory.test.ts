@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { encodeEnvelope } from "@connectrpc/connect/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { ConnectionMemory } from "../../../src/transport/unary/connection-memory.ts";
 import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
 
@@ -32,6 +33,25 @@ test("of answers that nobody takes, those are not sent that would hold more than
   const unread = Array.from({ length: 3 }, () => startCall(session, small).end());
   const refused = await Promise.race(unread.map(closing));
   expect(refused.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+});
+
+test("connections that hold all they can leave something for the next one, and give it back", () => {
+  const part = 64 * 1024;
+  const greedy = Array.from({ length: 20 }, () => new ConnectionMemory({}));
+  onTestFinished(() => {
+    for (const memory of greedy) memory.release();
+  });
+  for (const memory of greedy) while (memory.hold(part));
+  expect(greedy[0]?.bytes).toBe(128 * 1024 * 1024);
+  expect(greedy.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(640 * 1024 * 1024);
+  // The batch of a thousand entries, and more.
+  const next = new ConnectionMemory({});
+  expect(next.hold(1024 * 1024)).toBe(true);
+
+  next.release();
+  for (const memory of greedy) memory.release();
+  expect(next.hold(128 * 1024 * 1024)).toBe(true);
+  next.release();
 });
 
 function withUserId(length: number) {

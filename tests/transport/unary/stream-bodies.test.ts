@@ -1,0 +1,181 @@
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { encodeEnvelope } from "@connectrpc/connect/protocol";
+import { describe, expect, onTestFinished, test } from "vitest";
+import {
+  CreateEntryRequestSchema,
+  DuplicateEntrySchema,
+  ImportEntriesRequestSchema,
+} from "#gen/dailyaggregator/v1/entry_pb.js";
+import { adapters } from "../../support/adapters.ts";
+import { type Methods, pathOf, serve } from "./adapters.ts";
+import { askHttp2 } from "./plain-requests.ts";
+
+// Bodies of streams, which connect-node serves whatever serves unary calls; and of what else it serves.
+
+const methods: Methods = {
+  createEntry: () => ({}),
+  async *importEntries(requests) {
+    for await (const { entries } of requests) yield { createdCount: entries.length };
+  },
+};
+
+const types = ["application/grpc", "application/grpc-web", "application/connect+proto"];
+
+describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adapter]) => {
+  test("takes a message in frames of one byte with work that its length explains", async () => {
+    const url = await serve(adapter, methods);
+    const stream = startCall(connectTo(url), "ImportEntries", "application/grpc");
+    const status = statusOf(stream);
+    const before = process.cpuUsage();
+    for (const byte of envelopeOf(100_000)) {
+      await new Promise((written) => stream.write(Buffer.of(byte), written));
+    }
+    stream.end();
+    await expect(status).resolves.toBe("0");
+    // The client's part included, it takes one or two seconds; it were fifteen if each byte went through all before it.
+    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(8);
+  });
+
+  test.for(types)(
+    "of %s is refused, if the connection's messages would take more than 128 MiB",
+    async (type) => {
+      const url = await serve(adapter, methods);
+      const session = connectTo(url);
+      const large = envelopeOf(48 * 1024 * 1024);
+      const unfinished = Array.from({ length: 3 }, () => {
+        const stream = startCall(session, "ImportEntries", type);
+        stream.write(large.subarray(0, -1));
+        return stream;
+      });
+      const refusal = await Promise.race(unfinished.map(bodyOrStatus));
+      expect(refusal).toMatch(/^8$|grpc-status: 8|resource_exhausted/);
+
+      // Neither others nor small messages on the same connection are refused.
+      const small = { headers: { "content-type": "application/grpc", te: "trailers" } };
+      const body = [envelopeOf(1)];
+      const { trailers } = await askHttp2(url, { ...small, path: pathOf("ImportEntries"), body });
+      expect(trailers).toMatchObject({ "grpc-status": "0" });
+      const next = startCall(session, "ImportEntries", "application/grpc");
+      next.end(body[0]);
+      await expect(statusOf(next)).resolves.toBe("0");
+
+      // When they are gone, there is room again.
+      for (const stream of unfinished) stream.close(constants.NGHTTP2_CANCEL);
+      const last = startCall(session, "ImportEntries", "application/grpc");
+      last.end(large);
+      await expect(statusOf(last)).resolves.toBe("0");
+    },
+  );
+
+  test("is broken off, if the answers that nobody takes would take more than 128 MiB", async () => {
+    const left = Promise.withResolvers<void>();
+    const requestId = "x".repeat(48 * 1024 * 1024);
+    const url = await serve(adapter, {
+      async *importEntries() {
+        try {
+          yield { duplicates: [create(DuplicateEntrySchema, { conflict: { requestId } })] };
+          yield { createdCount: 1 };
+        } finally {
+          left.resolve();
+        }
+      },
+    });
+    const session = connectTo(url);
+    const unread = Array.from({ length: 3 }, () => {
+      return startCall(session, "ImportEntries", "application/grpc").end(envelopeOf(1));
+    });
+    const refused = await Promise.race(unread.map(closing));
+    expect(refused.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    await left.promise;
+  });
+
+  test("takes any number of messages, one after another", async () => {
+    const url = await serve(adapter, methods);
+    const stream = startCall(connectTo(url), "ImportEntries", "application/grpc");
+    const status = statusOf(stream);
+    const large = envelopeOf(8 * 1024 * 1024);
+    for (let times = 0; times < 20; times += 1) await new Promise((written) => stream.write(large, written));
+    stream.end();
+    await expect(status).resolves.toBe("0");
+  });
+
+  test("takes messages however they are cut", async () => {
+    const url = await serve(adapter, methods);
+    const messages = Buffer.concat([3, 20_000, 1, 40_000, 70].map(envelopeOf));
+    for (const size of [7, 16_384, messages.length]) {
+      const body = Array.from({ length: Math.ceil(messages.length / size) }, (_, index) =>
+        messages.subarray(index * size, (index + 1) * size),
+      );
+      const request = {
+        path: pathOf("ImportEntries"),
+        headers: { "content-type": "application/grpc" },
+        body,
+      };
+      const { trailers, body: answers } = await askHttp2(url, request);
+      expect(trailers).toMatchObject({ "grpc-status": "0" });
+      // An envelope with one count.
+      expect(answers).toHaveLength(5 * (5 + 2));
+    }
+  });
+});
+
+test("unary calls that connect-node serves may not take more than 128 MiB of a connection either", async () => {
+  const url = await serve(adapters["connect-node"], methods);
+  const session = connectTo(url);
+  const large = toBinary(CreateEntryRequestSchema, withUserId(48 * 1024 * 1024));
+  const unfinished = Array.from({ length: 3 }, () => {
+    const stream = startCall(session, "CreateEntry", "application/proto");
+    stream.write(large);
+    return stream;
+  });
+  await expect(Promise.race(unfinished.map(bodyOrStatus))).resolves.toContain("resource_exhausted");
+});
+
+function connectTo(url: string): ClientHttp2Session {
+  // In MB, for what is to be sent.
+  const session = connect(url, { maxSessionMemory: 1_000 });
+  onTestFinished(() => session.destroy());
+  return session;
+}
+
+function startCall(
+  session: ClientHttp2Session,
+  method: "CreateEntry" | "ImportEntries",
+  type: string,
+): ClientHttp2Stream {
+  const stream = session.request({ ":method": "POST", ":path": pathOf(method), "content-type": type });
+  stream.on("error", () => {});
+  return stream;
+}
+
+function statusOf(stream: ClientHttp2Stream): Promise<unknown> {
+  stream.resume();
+  return new Promise((resolve) => stream.once("trailers", (trailers) => resolve(trailers["grpc-status"])));
+}
+
+function closing(stream: ClientHttp2Stream): Promise<ClientHttp2Stream> {
+  return new Promise((resolve) => stream.once("close", () => resolve(stream)));
+}
+
+/** The status in the trailers of gRPC, or in the body, as the other protocols have it. */
+function bodyOrStatus(stream: ClientHttp2Stream): Promise<unknown> {
+  return new Promise((resolve) => {
+    stream.once("trailers", (trailers) => resolve(trailers["grpc-status"]));
+    stream.on("data", (chunk: Buffer) => resolve(chunk.toString()));
+  });
+}
+
+function envelopeOf(length: number): Uint8Array {
+  return encodeEnvelope(
+    0,
+    toBinary(
+      ImportEntriesRequestSchema,
+      create(ImportEntriesRequestSchema, { entries: [withUserId(length)] }),
+    ),
+  );
+}
+
+function withUserId(length: number) {
+  return create(CreateEntryRequestSchema, { userId: "x".repeat(length) });
+}
