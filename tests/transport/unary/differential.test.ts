@@ -2,6 +2,7 @@ import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
 import type { AddressInfo, Server } from "node:net";
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type AdapterName, adapters } from "../../support/adapters.ts";
@@ -23,10 +24,11 @@ test("the lean adapter answers any request as connect-node does", {
 }, async () => {
   await fc.assert(
     fc.asyncProperty(randomRequests(), async (request) => {
-      const [expected, actual] = await Promise.all([
-        exchange(request, connectNode()),
-        exchange(request, lean()),
-      ]);
+      const ask = (patienceMs: number) =>
+        Promise.all([exchange(request, connectNode(), patienceMs), exchange(request, lean(), patienceMs)]);
+      let [expected, actual] = await ask(60);
+      // On a busy machine, a sender may have given up before one of the answers came.
+      if (!isDeepStrictEqual(actual, expected)) [expected, actual] = await ask(3_000);
       expect(actual).toEqual(expected);
     }),
     { numRuns, seed },

@@ -21,14 +21,18 @@ export interface Target {
   readonly session: http2.ClientHttp2Session;
 }
 
-/** After this long, a sender who does not say that there is no more gives up. */
-const patienceMs = 60;
-
-export function exchange(request: WireRequest, { http1Port, session }: Target): Promise<WireAnswer> {
-  return request.httpVersion === 1 ? exchangeHttp1(request, http1Port) : exchangeHttp2(request, session);
+/** @param patienceMs after this long, a sender who does not say that there is no more gives up */
+export function exchange(
+  request: WireRequest,
+  { http1Port, session }: Target,
+  patienceMs: number,
+): Promise<WireAnswer> {
+  return request.httpVersion === 1
+    ? exchangeHttp1(request, http1Port, patienceMs)
+    : exchangeHttp2(request, session, patienceMs);
 }
 
-async function exchangeHttp1(request: WireRequest, port: number): Promise<WireAnswer> {
+async function exchangeHttp1(request: WireRequest, port: number, patienceMs: number): Promise<WireAnswer> {
   const socket = connect({ port, host: "127.0.0.1", noDelay: true });
   const received: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => received.push(chunk));
@@ -65,7 +69,11 @@ async function exchangeHttp1(request: WireRequest, port: number): Promise<WireAn
   return parseHttp1(Buffer.concat(received));
 }
 
-async function exchangeHttp2(request: WireRequest, session: http2.ClientHttp2Session): Promise<WireAnswer> {
+async function exchangeHttp2(
+  request: WireRequest,
+  session: http2.ClientHttp2Session,
+  patienceMs: number,
+): Promise<WireAnswer> {
   const { verb, path, headers, missingBytes, body } = request;
   const length = missingBytes === undefined ? [] : ["content-length", String(body.length + missingBytes)];
   const stream = session.request(
