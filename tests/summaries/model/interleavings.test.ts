@@ -35,7 +35,7 @@ const instances = 2;
 beforeAll(() => waitForNotifications(database, instances));
 
 test(`${runs} interleavings of writes, reads and cuts give no wrong answer`, {
-  timeout: 60_000 + 500 * runs,
+  timeout: 72_000 * effort,
 }, async () => {
   const world = { services, clock, gaps: new NotificationGaps(database, instances) };
   let failed = false;

@@ -20,7 +20,7 @@ const connectNode = useAdapter("connect-node");
 const lean = useAdapter("lean");
 
 test("the lean adapter answers any request as connect-node does", {
-  timeout: 20_000 + numRuns * 50,
+  timeout: 40_000 * effort,
 }, async () => {
   await fc.assert(
     fc.asyncProperty(randomRequests(), async (request) => {
