@@ -39,7 +39,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
 
   beforeAll(async () => {
     dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-crash-"));
-    service = await startServiceChild(dataDir);
+    service = await startServiceChild({ DATA_DIR: dataDir });
   });
 
   afterAll(async () => {
@@ -62,7 +62,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     // The calls under way run into the fault.
     const outcome = await strike(fault, load, stop);
 
-    service = await startServiceChild(dataDir);
+    service = await startServiceChild({ DATA_DIR: dataDir });
     const url = await embeddedServerUrl(dataDir);
     const unacknowledged = ledger.unacknowledgedEntries;
     const acknowledged = ledger.acknowledgedEntries - before;

@@ -4,11 +4,14 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 
-/** The service as a process of its own, on the embedded server of a folder. */
-export interface ServiceChild {
+/** The service as a process of its own; disposing of it ends it as a deployment does. */
+export interface ServiceChild extends AsyncDisposable {
   readonly url: string;
+  readonly pid: number;
   readonly process: ChildProcess;
-  /** The last lines that it wrote, to tell why it ended. */
+  /** The lines that it wrote. */
+  readonly output: readonly string[];
+  /** The last of them, to tell why it ended. */
   lastWords(): string;
   /** Sends the signal, and waits for the end, which is forced after 15 seconds. */
   end(signal: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null; ms: number }>;
@@ -17,13 +20,26 @@ export interface ServiceChild {
 const main = path.join(import.meta.dirname, "../../src/main.ts");
 const endTimeoutMs = 15_000;
 
-/** @throws what the service wrote, if it ends instead of listening */
-export async function startServiceChild(dataDir: string): Promise<ServiceChild> {
+/**
+ * @param variables where its database is, and what else configures it
+ * @throws what the service wrote, if it ends instead of listening
+ */
+export async function startServiceChild(variables: Readonly<Record<string, string>>): Promise<ServiceChild> {
   const child = spawn(process.execPath, [main], {
-    env: { PATH: process.env.PATH, DATA_DIR: dataDir, PORT: "0", LOG_LEVEL: "info" },
+    env: {
+      PATH: process.env.PATH,
+      UNARY_PATH: process.env.UNARY_PATH,
+      PORT: "0",
+      LOG_LEVEL: "info",
+      ...variables,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exited = once(child, "exit");
+  // Nothing stays behind when this process is ended.
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  void exited.then(() => process.off("exit", kill));
   const output: string[] = [];
   child.stderr.on("data", (text) => output.push(String(text)));
   const lastWords = () => output.slice(-10).join("\n");
@@ -37,18 +53,27 @@ export async function startServiceChild(dataDir: string): Promise<ServiceChild> 
   void exited.then(([code]) =>
     listening.reject(new Error(`the service ended with ${code}:\n${lastWords()}`)),
   );
+  const end = async (signal: NodeJS.Signals) => {
+    const start = performance.now();
+    child.kill(signal);
+    const force = setTimeout(() => child.kill("SIGKILL"), endTimeoutMs);
+    const [code, endedBy] = await exited;
+    clearTimeout(force);
+    return { code, signal: endedBy, ms: performance.now() - start };
+  };
 
   return {
     url: await listening.promise,
+    // A process that writes was started.
+    pid: child.pid as number,
     process: child,
+    output,
     lastWords,
-    async end(signal) {
-      const start = performance.now();
-      child.kill(signal);
-      const force = setTimeout(() => child.kill("SIGKILL"), endTimeoutMs);
-      const [code, endedBy] = await exited;
-      clearTimeout(force);
-      return { code, signal: endedBy, ms: performance.now() - start };
+    end,
+    async [Symbol.asyncDispose]() {
+      // One that was stopped hears no other signal.
+      child.kill("SIGCONT");
+      await end("SIGTERM");
     },
   };
 }

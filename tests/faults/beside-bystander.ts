@@ -1,0 +1,29 @@
+import { Bystander } from "./bystander.ts";
+import { countServices, expectNothingLeftBehind, type WhatIsCounted } from "./left-behind.ts";
+import { withConnection } from "./recount.ts";
+
+interface Company extends WhatIsCounted {
+  /** How long the bystander may wait for anything; by default a time that only starvation explains. */
+  readonly waitMs?: number;
+}
+
+/**
+ * Lets a fault happen beside a bystander at every instance, who must get everything in time and no error that is not
+ * excused; and then counts what those left behind who took part and are gone.
+ *
+ * @param fault resolves when it is over and its clients are gone
+ */
+export async function besideBystander(
+  company: Company,
+  fault: (bystander: Bystander) => Promise<void>,
+): Promise<void> {
+  const { services, databaseUrl, waitMs } = company;
+  const before = await countServices(company);
+  await using bystander = await Bystander.start(
+    services.map(({ url }) => url),
+    waitMs,
+  );
+  await fault(bystander);
+  await withConnection(databaseUrl, (client) => bystander.expectUnharmed(client));
+  await expectNothingLeftBehind(company, before);
+}
