@@ -1,5 +1,10 @@
 import { Bystander } from "./bystander.ts";
-import { countServices, expectNothingLeftBehind, type WhatIsCounted } from "./left-behind.ts";
+import {
+  connectionString,
+  countServices,
+  expectNothingLeftBehind,
+  type WhatIsCounted,
+} from "./left-behind.ts";
 import { withConnection } from "./recount.ts";
 
 interface Company extends WhatIsCounted {
@@ -17,13 +22,13 @@ export async function besideBystander(
   company: Company,
   fault: (bystander: Bystander) => Promise<void>,
 ): Promise<void> {
-  const { services, databaseUrl, waitMs } = company;
+  const { services, waitMs } = company;
   const before = await countServices(company);
   await using bystander = await Bystander.start(
     services.map(({ url }) => url),
     waitMs,
   );
   await fault(bystander);
-  await withConnection(databaseUrl, (client) => bystander.expectUnharmed(client));
+  await withConnection(await connectionString(company), (client) => bystander.expectUnharmed(client));
   await expectNothingLeftBehind(company, before);
 }

@@ -17,7 +17,7 @@ import { type OwnClient, openOwnClient } from "./own-client.ts";
 /** What a fault explains, while it lasts. */
 export interface Excuse {
   /** Errors that a bystander may get; none if left out. */
-  readonly errors?: (error: ConnectError) => boolean;
+  readonly errors?: (error: ConnectError, activity: string) => boolean;
   /** How long a bystander may wait; as ever if left out. */
   readonly waitMs?: number;
 }
@@ -55,13 +55,15 @@ export class Bystander implements AsyncDisposable {
   readonly userId = `bystander ${randomUUID()}`;
   readonly #usualWaitMs: number;
   readonly #seats: readonly Seat[];
-  readonly #stopping = new AbortController();
+  #acting = true;
+  readonly #watching = new AbortController();
   readonly #excuses: ActiveExcuse[] = [];
   readonly #surprises: string[] = [];
   readonly #slowest = new Map<string, Wait>();
   readonly #counts = new Map<string, number>();
   #explained = 0;
-  #running: Promise<unknown> = Promise.resolve();
+  #activities: Promise<unknown> = Promise.resolve();
+  #watches: Promise<unknown> = Promise.resolve();
   /** The request_ids that were sent, and whether each was acknowledged. */
   readonly #entries = new Map<string, boolean>();
   #acknowledged = 0;
@@ -85,14 +87,11 @@ export class Bystander implements AsyncDisposable {
       const { promise, resolve } = Promise.withResolvers<void>();
       return { promise, watching: bystander.#watch(watch, resolve) };
     });
+    bystander.#watches = Promise.all(started.map(({ watching }) => watching));
     await Promise.all(started.map(({ promise }) => promise));
-    for (const seat of bystander.#seats) {
-      for (const act of Object.values(bystander.#activitiesAt(seat))) await act();
-    }
-    const activities = bystander.#seats.flatMap((seat) =>
-      Object.entries(bystander.#activitiesAt(seat)).map(([name, act]) => bystander.#repeat(name, act)),
-    );
-    bystander.#running = Promise.all([...activities, ...started.map(({ watching }) => watching)]);
+    const activities = bystander.#seats.flatMap((seat) => Object.entries(bystander.#activitiesAt(seat)));
+    for (const [, act] of activities) await act();
+    bystander.#activities = Promise.all(activities.map(([name, act]) => bystander.#repeat(name, act)));
     return bystander;
   }
 
@@ -113,9 +112,11 @@ export class Bystander implements AsyncDisposable {
    * @param client finds what it wrote
    */
   async expectUnharmed(client: pg.ClientBase | pg.Pool): Promise<void> {
+    this.#acting = false;
+    await this.#activities;
     // Every watch has to show the last entries, too.
     const started = performance.now();
-    while (this.#unseen.length > 0 && performance.now() - started < 4 * this.#usualWaitMs) await sleep(20);
+    while (this.#unseen.length > 0 && performance.now() - started < 2 * this.#usualWaitMs) await sleep(20);
     await this[Symbol.asyncDispose]();
     for (const { watch, entries, began } of this.#unseen.slice(0, 1)) {
       this.#surprises.push(
@@ -145,8 +146,10 @@ export class Bystander implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
+    this.#acting = false;
+    await this.#activities;
+    this.#watching.abort();
+    await this.#watches;
     for (const seat of this.#seats) seat.close();
   }
 
@@ -165,7 +168,7 @@ export class Bystander implements AsyncDisposable {
   }
 
   async #repeat(name: string, act: () => Promise<void>): Promise<void> {
-    while (!this.#stopping.signal.aborted) {
+    while (this.#acting) {
       await this.#meet(name, act);
       await sleep(pauseMs);
     }
@@ -188,7 +191,7 @@ export class Bystander implements AsyncDisposable {
     const { activity, began, ended } = wait;
     const excuses = this.#excuses.filter(({ since, until }) => began <= until && since <= ended);
     if (failure !== undefined) {
-      if (excuses.some(({ errors }) => errors?.(failure))) this.#explained += 1;
+      if (excuses.some(({ errors }) => errors?.(failure, activity))) this.#explained += 1;
       else this.#surprises.push(`${activity}: ${failure}`);
     }
     const ms = ended - began;
@@ -222,7 +225,7 @@ export class Bystander implements AsyncDisposable {
   async #watch(watch: number, onAnswer: () => void): Promise<void> {
     const seat = this.#seats[watch];
     if (seat === undefined) throw new Error("there is no such instance");
-    const { signal } = this.#stopping;
+    const { signal } = this.#watching;
     while (!signal.aborted) {
       const began = performance.now();
       let failure: ConnectError;

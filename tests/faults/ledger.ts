@@ -139,12 +139,13 @@ export function conflictOf(error: unknown): RequestIdConflict | undefined {
   return failure.code === Code.AlreadyExists ? failure.findDetails(RequestIdConflictSchema)[0] : undefined;
 }
 
-/** The payloads by request_id. */
+/** The payloads of the ledger's learners, by request_id; others record entries, too. */
 async function readLog(client: pg.ClientBase): Promise<Map<string, string>> {
   const { rows } = await client.query<[string, string]>({
     text: `
       SELECT request_id, concat_ws(' | ', user_id, word_count, (extract(epoch FROM timestamp) * 1000000)::bigint)
-      FROM learning_log`,
+      FROM learning_log
+      WHERE user_id LIKE 'user %'`,
     rowMode: "array",
   });
   return new Map(rows);

@@ -11,6 +11,10 @@ interface LoadOptions {
   readonly signal: AbortSignal;
   /** Whether a caller whose call failed makes the next one all the same, after a pause. */
   readonly goesOn: boolean;
+  /** How many callers send single entries. */
+  readonly singleCallers?: number;
+  /** How long each caller rests between two calls, in milliseconds. */
+  readonly restMs?: number;
 }
 
 /** What callers met, beside answers. */
@@ -23,14 +27,14 @@ export interface LoadOutcome {
 /** More than this many are not begun, however fast they are answered. */
 const maxSendings = 10_000;
 
-const singleCallers = 64;
+const usualSingleCallers = 64;
 const batchCallers = 2;
 const callTimeoutMs = 20_000;
 const pauseMs = 50;
 
 /** Calls of all three kinds that write, side by side; resolves when the last one has its answer or its error. */
 export async function runLoad(client: LearningLogClient, options: LoadOptions): Promise<LoadOutcome> {
-  const { ledger, random, signal, goesOn } = options;
+  const { ledger, random, signal, goesOn, singleCallers = usualSingleCallers, restMs = 0 } = options;
   const failures: ConnectError[] = [];
   let slowestMs = 0;
   let begun = 0;
@@ -50,6 +54,7 @@ export async function runLoad(client: LearningLogClient, options: LoadOptions): 
     while (goesOnNow()) {
       try {
         await call();
+        if (restMs > 0) await sleep(restMs);
       } catch (error) {
         failures.push(ConnectError.from(error));
         if (!goesOn) return;
@@ -91,9 +96,10 @@ export async function runLoad(client: LearningLogClient, options: LoadOptions): 
   async function callStream() {
     const sent: ReturnType<typeof begin>[] = [];
     const caller = new AbortController();
+    const until = performance.now() + callTimeoutMs / 2;
     let proceed = Promise.withResolvers<void>();
     async function* batches() {
-      while (goesOnNow() && !caller.signal.aborted && sent.length < 500) {
+      while (goesOnNow() && !caller.signal.aborted && performance.now() < until && sent.length < 500) {
         const sending = begin("batch", random.integer(2, 200));
         sent.push(sending);
         yield { entries: sending.entries.map(createRequest) };
@@ -111,6 +117,7 @@ export async function runLoad(client: LearningLogClient, options: LoadOptions): 
         if (sending === undefined) throw new Error("a batch was acknowledged that was not sent");
         sending.acknowledged = true;
         acknowledgements += 1;
+        if (restMs > 0) await sleep(restMs);
         proceed.resolve();
         proceed = Promise.withResolvers<void>();
       }

@@ -19,6 +19,7 @@ export class RawHttp2 {
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.on("error", () => {});
+    socket.once("end", () => socket.destroy());
     socket.once("close", () => {
       this.#closed = true;
     });

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { expect } from "vitest";
 import { type Difference, findDifferences } from "../../src/entries/verify/find-differences.ts";
@@ -19,5 +20,16 @@ export async function withConnection(url: string, body: (client: pg.Client) => P
     await body(client);
   } finally {
     await client.end();
+  }
+}
+
+/** Resolves once another one waits for a lock of this connection. */
+export async function waitForBlocked(connection: pg.Client): Promise<void> {
+  for (;;) {
+    const { rowCount } = await connection.query(
+      "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))",
+    );
+    if (rowCount !== 0) return;
+    await sleep(10);
   }
 }

@@ -17,7 +17,8 @@ export interface ServiceChild extends AsyncDisposable {
   end(signal: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null; ms: number }>;
 }
 
-const main = path.join(import.meta.dirname, "../../src/main.ts");
+/** The script of the service. */
+export const main = path.join(import.meta.dirname, "../../src/main.ts");
 const endTimeoutMs = 15_000;
 
 /**

@@ -16,8 +16,10 @@ export function slowSummaryRequest(userId: string): MessageInitShape<typeof GetS
 /**
  * Makes summaries of 1999 take the database so long, for whoever connects from then on: functions of the name of
  * PostgreSQL's own, found before it, sleep before they answer.
+ *
+ * @param role the only one whose summaries are slow; by default, everybody's are
  */
-export async function makeSummariesSlow(pool: pg.Pool, seconds: number): Promise<void> {
+export async function makeSummariesSlow(pool: pg.Pool, seconds: number, role?: string): Promise<void> {
   await pool.query(`
     CREATE FUNCTION public.date_trunc(unit text, source timestamp) RETURNS timestamp
     STABLE LANGUAGE plpgsql AS $$
@@ -30,9 +32,10 @@ export async function makeSummariesSlow(pool: pg.Pool, seconds: number): Promise
     CREATE FUNCTION public.date_trunc(unit text, source timestamptz, zone text) RETURNS timestamptz
     STABLE LANGUAGE SQL
     RETURN public.date_trunc(unit, source AT TIME ZONE zone) AT TIME ZONE zone`);
+  const whose = role === undefined ? "DATABASE %1$I" : `ROLE ${role} IN DATABASE %1$I`;
   await pool.query(`
     DO $$ BEGIN
-      EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());
+      EXECUTE format('ALTER ${whose} SET search_path = public, pg_catalog', current_database());
     END $$`);
 }
 

@@ -1,0 +1,141 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { beforeAll, expect, test, vi } from "vitest";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { timestampFromMicros } from "../../src/database/timestamps.ts";
+import type { LearningLogClient } from "../support/clients.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { besideBystander } from "./beside-bystander.ts";
+import { isLongForm, seededRandom } from "./fault-run.ts";
+import { Ledger } from "./ledger.ts";
+import { runLoad } from "./load.ts";
+import { openOwnClient } from "./own-client.ts";
+import { expectRecountClean, withConnection } from "./recount.ts";
+import { startServiceChild } from "./service-child.ts";
+import { setClock, useShiftedClock } from "./shifted-clock.ts";
+
+// A summary of time that has passed is remembered, but never without an entry that was committed: however long the
+// commit took, and wherever the clock of the database went meanwhile.
+
+const database = useTestDatabase();
+const random = seededRandom("closed summaries");
+const hourMs = 3_600_000;
+const rounds = isLongForm ? 10 : 2;
+
+/** An hour whose end the service's own clock has just seen, too. */
+const hour = new Date(Math.floor(Date.now() / hourMs) * hourMs - hourMs);
+
+beforeAll(async () => {
+  await useShiftedClock(database.pool);
+  // A commit waits while its learner is in this table, as for a standby that is not there.
+  await database.pool.query(`
+    CREATE TABLE held_up (user_id text PRIMARY KEY);
+    CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      WHILE EXISTS (SELECT FROM public.held_up WHERE user_id = NEW.user_id) LOOP
+        PERFORM pg_sleep(0.02);
+      END LOOP;
+      RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER hold_up AFTER INSERT ON learning_log DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW EXECUTE FUNCTION hold_up()`);
+});
+
+interface Fault {
+  readonly name: string;
+  /** Records an entry of that hour. */
+  strike(userId: string, write: () => Promise<void>, summarize: () => Promise<bigint[]>): Promise<void>;
+}
+
+const faults: readonly Fault[] = [
+  {
+    name: "a commit that hangs until long after the end of its period",
+    async strike(userId, write, summarize) {
+      await setClock(database.pool, new Date(hour.getTime() + hourMs - 20_000));
+      await aFewHeartbeats();
+      await database.pool.query("INSERT INTO held_up VALUES ($1)", [userId]);
+      const writing = write();
+      await vi.waitFor(async () => {
+        const { rowCount } = await database.pool.query(
+          "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
+        );
+        expect(rowCount).toBeGreaterThan(0);
+      }, 10_000);
+      await setClock(database.pool, new Date(hour.getTime() + 3 * hourMs));
+      for (let times = 0; times < 5; times += 1) {
+        await aFewHeartbeats();
+        expect(new Set(await summarize())).toEqual(new Set([0n]));
+      }
+      await database.pool.query("DELETE FROM held_up");
+      await writing;
+    },
+  },
+  {
+    name: "a clock of the database that goes back by hours",
+    async strike(_, write, summarize) {
+      await setClock(database.pool, new Date(hour.getTime() + 3 * hourMs));
+      for (let times = 0; times < 5; times += 1) {
+        await aFewHeartbeats();
+        expect(new Set(await summarize())).toEqual(new Set([0n]));
+      }
+      await setClock(database.pool, new Date(hour.getTime() + hourMs - 20_000));
+      await write();
+    },
+  },
+];
+
+test.for(faults)("$name", { timeout: 120_000 }, async ({ strike }) => {
+  await using one = await startServiceChild({ DATABASE_URL: database.url });
+  await using other = await startServiceChild({ DATABASE_URL: database.url });
+  await besideBystander({ services: [one, other], databaseUrl: database.url }, async () => {
+    using writer = openOwnClient(one.url);
+    using reader = openOwnClient(other.url);
+    const clients = [writer.learningLog, reader.learningLog];
+    const stop = new AbortController();
+    const ledger = new Ledger(random);
+    const load = runLoad(reader.learningLog, {
+      ledger,
+      random,
+      signal: stop.signal,
+      goesOn: true,
+      singleCallers: 8,
+      restMs: 200,
+    });
+    for (let round = 0; round < rounds; round += 1) {
+      const userId = `closed ${randomUUID()}`;
+      const write = async () => {
+        const timestamp = timestampFromMicros(BigInt(hour.getTime() + hourMs - 15_000) * 1000n);
+        const entry = { requestId: randomUUID(), userId, wordCount: 1, timestamp };
+        await writer.learningLog.createEntry(entry, { timeoutMs: 60_000 });
+      };
+      const summarize = () => Promise.all(clients.map((client) => countInHour(client, userId)));
+      await strike(userId, write, summarize);
+      expect(await countInHour(writer.learningLog, userId), "at the instance that wrote").toBe(1n);
+      // The news takes as long as that to the others.
+      await sleep(500);
+      for (let times = 0; times < 3; times += 1) {
+        expect(await summarize()).toEqual([1n, 1n]);
+        await aFewHeartbeats();
+      }
+    }
+    stop.abort();
+    const { failures } = await load;
+    expect(failures.map(String)).toEqual([]);
+    await withConnection(database.url, async (connection) => {
+      await ledger.expectAcknowledgedThere(connection);
+      await expectRecountClean(connection);
+    });
+  });
+});
+
+async function countInHour(client: LearningLogClient, userId: string): Promise<bigint> {
+  const from = { seconds: BigInt(hour.getTime() / 1000) };
+  const request = { userId, granularity: Granularity.HOUR, from, to: from };
+  const { periods } = await client.getSummary(request, { timeoutMs: 20_000 });
+  return periods.reduce((sum, { entryCount }) => sum + entryCount, 0n);
+}
+
+/** So that every instance knows what time it is, and what of its own time is past. */
+async function aFewHeartbeats(): Promise<void> {
+  await sleep(600);
+}

@@ -1,0 +1,68 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { LearningLogClient } from "../support/clients.ts";
+
+const daySeconds = 86_400n;
+
+/** A watch of the days around now, and what it shows. */
+export class FollowedWatch {
+  readonly userId: string;
+  readonly #caller = new AbortController();
+  readonly #entries = new Map<bigint, number>();
+  readonly #ended: Promise<void>;
+  #answers = 0;
+  #failure: unknown;
+
+  /** Resolves once the whole summary has come. */
+  static async open(client: LearningLogClient, userId: string): Promise<FollowedWatch> {
+    const watch = new FollowedWatch(client, userId);
+    while (watch.#answers === 0 && watch.#failure === undefined) await sleep(10);
+    if (watch.#failure !== undefined) throw watch.#failure;
+    return watch;
+  }
+
+  private constructor(client: LearningLogClient, userId: string) {
+    this.userId = userId;
+    this.#ended = this.#follow(client, userId);
+  }
+
+  /** How many entries it shows. */
+  get entries(): number {
+    return [...this.#entries.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  /** @throws if it does not show so many entries in time, or ends before */
+  async waitFor(entries: number, timeoutMs: number): Promise<void> {
+    for (const start = performance.now(); this.entries < entries; await sleep(10)) {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (performance.now() - start > timeoutMs) {
+        throw new Error(`a watch shows ${this.entries} of ${entries} entries after ${timeoutMs} ms`);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#caller.abort();
+    await this.#ended;
+  }
+
+  async #follow(client: LearningLogClient, userId: string): Promise<void> {
+    const now = BigInt(Math.floor(Date.now() / 1000));
+    const request = {
+      userId,
+      granularity: Granularity.DAY,
+      from: { seconds: now - daySeconds },
+      to: { seconds: now + daySeconds },
+    };
+    try {
+      for await (const { periods } of client.watchSummary(request, { signal: this.#caller.signal })) {
+        for (const { period, entryCount } of periods)
+          this.#entries.set(period?.seconds ?? 0n, Number(entryCount));
+        this.#answers += 1;
+      }
+      this.#failure = new Error("a watch ended");
+    } catch (error) {
+      this.#failure = error;
+    }
+  }
+}

@@ -1,0 +1,203 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type pg from "pg";
+import { expect, test } from "vitest";
+import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { useTestDatabase } from "../support/test-database.ts";
+import { besideBystander } from "./beside-bystander.ts";
+import { isLongForm, report, seededRandom } from "./fault-run.ts";
+import { createRequest, Ledger, type SentEntry } from "./ledger.ts";
+import { runLoad } from "./load.ts";
+import { openOwnClient } from "./own-client.ts";
+import { expectRecountClean, waitForBlocked, withConnection } from "./recount.ts";
+import { startServiceChild } from "./service-child.ts";
+
+// Somebody begins a transaction that the entries of a learner have to wait for, and falls silent. Only who meets the
+// lock waits: a bystander, and other learners under load, are answered all the while.
+
+const database = useTestDatabase();
+const random = seededRandom("locks");
+
+/** From the first moment of the lock on. */
+const neighbourWaitMs = 2_000;
+
+const lockedMs = isLongForm ? 35_000 : 4_000;
+
+/** The locks and statements of a call that meets the lock have time limits; so has the call. */
+const stuckTimeoutMs = 60_000;
+
+const bucketMicros = 900_000_000n;
+
+interface Lock {
+  readonly name: string;
+  /** In a transaction. */
+  lock(client: pg.Client, first: SentEntry): Promise<unknown>;
+  /** @returns what has to wait for the lock */
+  meet(first: SentEntry): SentEntry;
+}
+
+const locks: readonly Lock[] = [
+  {
+    name: "an aggregate of a learner is locked",
+    lock: (client, { userId }) =>
+      client.query("UPDATE learning_log_aggregates SET entry_count = entry_count WHERE user_id = $1", [
+        userId,
+      ]),
+    meet: (first) => ({ ...first, requestId: randomUUID() }),
+  },
+  {
+    name: "the entries of a learner are being deleted",
+    lock: (client, { userId }) => client.query("DELETE FROM learning_log WHERE user_id = $1", [userId]),
+    meet: (first) => first,
+  },
+  {
+    name: "an entry with the same request_id is being recorded",
+    lock: (client, { requestId }) =>
+      client.query(
+        "INSERT INTO learning_log (request_id, user_id, word_count, timestamp) VALUES ($1, 'somebody', 1, now())",
+        [opposite(requestId)],
+      ),
+    meet: (first) => ({ ...first, requestId: opposite(first.requestId) }),
+  },
+  {
+    name: "the first entry of a learner in a quarter of an hour is being recorded",
+    lock: (client, { userId, timestamp }) =>
+      client.query(
+        `INSERT INTO learning_log_aggregates (user_id, bucket, total_word_count, entry_count)
+        VALUES ($1, date_bin('15 minutes', timestamptz 'epoch' + $2 * interval '1 microsecond', 'epoch'), 1, 1)`,
+        [userId, String(timestamp + bucketMicros)],
+      ),
+    meet: (first) => ({ ...first, requestId: randomUUID(), timestamp: first.timestamp + bucketMicros }),
+  },
+];
+
+test.for(locks)("$name", { timeout: 240_000 }, async ({ lock, meet }) => {
+  // Nothing is answered without the database.
+  await using service = await startServiceChild({ DATABASE_URL: database.url, RECENT_ENTRIES: "0" });
+  await database.pool.query("TRUNCATE learning_log, learning_log_aggregates");
+  const company = { services: [service], databaseUrl: database.url, waitMs: neighbourWaitMs };
+  await besideBystander(company, async () => {
+    using stuck = openOwnClient(service.url);
+    using others = openOwnClient(service.url);
+    const first = {
+      requestId: randomUUID(),
+      userId: `stuck ${randomUUID()}`,
+      wordCount: 1,
+      timestamp: BigInt(Date.now()) * 1000n,
+    };
+    await stuck.learningLog.createEntry(createRequest(first));
+    const ledger = new Ledger(random);
+    const stop = new AbortController();
+    const load = runLoad(others.learningLog, {
+      ledger,
+      random,
+      signal: stop.signal,
+      goesOn: true,
+      singleCallers: 8,
+      restMs: 100,
+    });
+
+    const outcomes = new Map<string, number>();
+    let slowestMs = 0;
+    const calls: Promise<void>[] = [];
+    const meetLock = async () => {
+      const began = performance.now();
+      const outcome = await stuck.learningLog
+        .createEntry(createRequest(meet(first)), { timeoutMs: stuckTimeoutMs })
+        .then(
+          () => "OK",
+          (error) => outcomeOf(ConnectError.from(error)),
+        );
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      slowestMs = Math.max(slowestMs, performance.now() - began);
+    };
+    await withConnection(database.url, async (connection) => {
+      await connection.query("BEGIN");
+      await lock(connection, first);
+      for (let ms = 0; ms < lockedMs; ms += 250) {
+        calls.push(meetLock());
+        await sleep(250);
+      }
+      await connection.query("ROLLBACK");
+    });
+    await Promise.all(calls);
+    stop.abort();
+    const { failures, slowestMs: neighboursMs } = await load;
+    report(
+      `  who met the lock: ${[...outcomes].map((pair) => pair.join(" ")).join(", ")}; ${Math.round(slowestMs)} ms ` +
+        `at most; other learners: ${ledger.acknowledgedEntries} entries, ${Math.round(neighboursMs)} ms at most`,
+    );
+    expect(failures.map(String)).toEqual([]);
+    expect([...outcomes.keys()].filter((outcome) => outcome.startsWith("!"))).toEqual([]);
+    expect(neighboursMs).toBeLessThan(neighbourWaitMs);
+    // Whoever tries again now is served.
+    await meetLock();
+    await withConnection(database.url, async (connection) => {
+      await ledger.expectAllThere(connection);
+      await expectRecountClean(connection);
+    });
+  });
+});
+
+test("an instance freezes while it deletes the entries of a learner", { timeout: 240_000 }, async () => {
+  await using frozen = await startServiceChild({ DATABASE_URL: database.url });
+  await using service = await startServiceChild({ DATABASE_URL: database.url });
+  const company = { services: [service], databaseUrl: database.url, waitMs: neighbourWaitMs };
+  await besideBystander(company, async () => {
+    using deleting = openOwnClient(frozen.url);
+    using others = openOwnClient(service.url);
+    const first = {
+      requestId: randomUUID(),
+      userId: `stuck ${randomUUID()}`,
+      wordCount: 1,
+      timestamp: BigInt(Date.now()) * 1000n,
+    };
+    await others.learningLog.createEntry(createRequest(first));
+    let deletion: Promise<unknown> = Promise.resolve();
+    await withConnection(database.url, async (connection) => {
+      await connection.query("BEGIN");
+      await connection.query("SELECT FROM learning_log_aggregates WHERE user_id = $1 FOR UPDATE", [
+        first.userId,
+      ]);
+      deletion = deleting.learningLog.deleteUserEntries({ userId: first.userId }).catch(() => {});
+      await waitForBlocked(connection);
+      frozen.process.kill("SIGSTOP");
+      // Its first statement gets through, and the next one never comes.
+      await connection.query("ROLLBACK");
+    });
+    const began = performance.now();
+    for (;;) {
+      const again = { ...first, requestId: randomUUID() };
+      const outcome = await others.learningLog
+        .createEntry(createRequest(again), { timeoutMs: stuckTimeoutMs })
+        .then(
+          () => "OK",
+          (error) => outcomeOf(ConnectError.from(error)),
+        );
+      expect(outcome.startsWith("!"), outcome).toBe(false);
+      if (outcome === "OK") break;
+      expect(performance.now() - began, "ms that a frozen transaction lasts").toBeLessThan(stuckTimeoutMs);
+      await sleep(100);
+    }
+    report(`  the frozen transaction ended within ${Math.round(performance.now() - began)} ms`);
+    frozen.process.kill("SIGCONT");
+    await deletion;
+    await withConnection(database.url, expectRecountClean);
+  });
+});
+
+/** With an exclamation mark unless it tells that the entry is there, or that it passes by itself and when. */
+function outcomeOf(error: ConnectError): string {
+  const { code } = error;
+  if (code === Code.AlreadyExists || code === Code.NotFound) return "OK";
+  const passes = code === Code.Unavailable || code === Code.ResourceExhausted || code === Code.Aborted;
+  const tellsWhen = error.findDetails(RetryInfoSchema).length === 1;
+  const isSaidAway = error.message.includes("away");
+  return `${passes && tellsWhen && !isSaidAway ? "" : "! "}${Code[code]}: ${error.rawMessage}`;
+}
+
+/** Another request_id, always the same one. */
+function opposite(requestId: string): string {
+  return requestId.replace(/[0-9a-f]/g, (digit) => (15 - Number.parseInt(digit, 16)).toString(16));
+}
