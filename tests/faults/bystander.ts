@@ -34,6 +34,9 @@ const usualWaitMs = 5_000;
 const callTimeoutMs = 40_000;
 
 const pauseMs = 40;
+
+/** The most connections that a bystander has at one instance. */
+export const bystanderSockets = 5;
 const daySeconds = 86_400;
 
 interface ActiveExcuse extends Excuse {
@@ -277,7 +280,8 @@ class Seat {
   /** Waits for others only where HTTP/2 makes it: a watch has a connection of its own. */
   readonly watch: OwnClient;
   readonly connect: LearningLogClient;
-  readonly #agent = new http.Agent({ keepAlive: true });
+  /** With two connections of HTTP/2 beside it, as many as a bystander has. */
+  readonly #agent = new http.Agent({ keepAlive: true, maxSockets: bystanderSockets - 2 });
 
   constructor(url: string) {
     this.url = url;

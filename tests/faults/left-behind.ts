@@ -2,6 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { expect, vi } from "vitest";
+import { bystanderSockets } from "./bystander.ts";
 import type { ServiceChild } from "./service-child.ts";
 
 // What callers can leave behind in the service and its database, counted from outside.
@@ -88,8 +89,17 @@ export async function expectNothingLeftBehind(
   }
 }
 
+/** Waits until every other client's connection is gone. */
+export async function expectOnlyBystander(url: string, timeoutMs: number): Promise<void> {
+  const port = Number(new URL(url).port);
+  await vi.waitFor(
+    async () => expect(await countSockets(port), "sockets").toBeLessThanOrEqual(bystanderSockets),
+    { timeout: timeoutMs, interval: 50 },
+  );
+}
+
 /** Sockets with this local port that belong to a process: https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html */
-export async function countSockets(port: number): Promise<number> {
+async function countSockets(port: number): Promise<number> {
   const tables = await Promise.all(
     ["/proc/net/tcp", "/proc/net/tcp6"].map((table) => readFile(table, "utf8").catch(() => "")),
   );

@@ -1,8 +1,11 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
+import { expect } from "vitest";
 import type { LearningLogClient } from "../support/clients.ts";
 import type { Random } from "../support/random.ts";
-import { createRequest, type Ledger } from "./ledger.ts";
+import { report } from "./fault-run.ts";
+import { createRequest, Ledger } from "./ledger.ts";
 
 interface LoadOptions {
   readonly ledger: Ledger;
@@ -127,4 +130,36 @@ export async function runLoad(client: LearningLogClient, options: LoadOptions): 
       proceed.resolve();
     }
   }
+}
+
+/** Other learners write meanwhile; all of it must be there in the end. */
+export async function underLoad(
+  client: LearningLogClient,
+  random: Random,
+  body: () => Promise<void>,
+): Promise<void> {
+  const ledger = new Ledger(random);
+  const stop = new AbortController();
+  const load = runLoad(client, {
+    ledger,
+    random,
+    signal: stop.signal,
+    goesOn: true,
+    singleCallers: 8,
+    restMs: 200,
+  });
+  try {
+    await body();
+  } finally {
+    stop.abort();
+  }
+  const { failures, slowestMs } = await load;
+  report(`  other learners: ${ledger.acknowledgedEntries} entries, ${Math.round(slowestMs)} ms at most`);
+  expect(failures.map(String)).toEqual([]);
+  expect(ledger.unacknowledgedEntries).toBe(0);
+}
+
+/** Records an entry of now. */
+export async function write(client: LearningLogClient, userId: string): Promise<void> {
+  await client.createEntry({ requestId: randomUUID(), userId, wordCount: 1 }, { timeoutMs: 60_000 });
 }

@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type pg from "pg";
 import { expect, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import type { LearningLogClient } from "../support/clients.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, seededRandom } from "./fault-run.ts";
@@ -154,13 +155,12 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
       timestamp: BigInt(Date.now()) * 1000n,
     };
     await others.learningLog.createEntry(createRequest(first));
-    let deletion: Promise<unknown> = Promise.resolve();
+    const deletion = deleteAll(deleting.learningLog, first.userId);
     await withConnection(database.url, async (connection) => {
       await connection.query("BEGIN");
       await connection.query("SELECT FROM learning_log_aggregates WHERE user_id = $1 FOR UPDATE", [
         first.userId,
       ]);
-      deletion = deleting.learningLog.deleteUserEntries({ userId: first.userId }).catch(() => {});
       await waitForBlocked(connection);
       frozen.process.kill("SIGSTOP");
       // Its first statement gets through, and the next one never comes.
@@ -186,6 +186,18 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
     await withConnection(database.url, expectRecountClean);
   });
 });
+
+/** Goes on until they are deleted. */
+async function deleteAll(client: LearningLogClient, userId: string): Promise<void> {
+  for (;;) {
+    const outcome = await client.deleteUserEntries({ userId }, { timeoutMs: stuckTimeoutMs }).then(
+      () => "OK",
+      (error) => outcomeOf(ConnectError.from(error)),
+    );
+    if (outcome === "OK") return;
+    await sleep(50);
+  }
+}
 
 /** With an exclamation mark unless it tells that the entry is there, or that it passes by itself and when. */
 function outcomeOf(error: ConnectError): string {

@@ -1,0 +1,131 @@
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { useTestDatabase } from "../support/test-database.ts";
+import { besideBystander } from "./beside-bystander.ts";
+import { report, seededRandom } from "./fault-run.ts";
+import { FollowedWatch } from "./followed-watch.ts";
+import { answerPings, leave } from "./leave.ts";
+import { expectOnlyBystander } from "./left-behind.ts";
+import { underLoad, write } from "./load.ts";
+import { openEverything } from "./open-everything.ts";
+import { openOwnClient } from "./own-client.ts";
+import { RawHttp2 } from "./raw-http2.ts";
+import { expectRecountClean, withConnection } from "./recount.ts";
+import { startServiceChild } from "./service-child.ts";
+import { makeSummariesSlow, slowSummaryRequest } from "./slow-summaries.ts";
+import { TcpProxy } from "./tcp-proxy.ts";
+
+// What shows only after half a minute or more, side by side, for they wait most of the time.
+
+const random = seededRandom("patience");
+
+/** From the commit on. */
+const noticeMs = 3_000;
+
+/** Others believe for half a minute what an instance says. */
+const forgottenMs = 36_000;
+
+/** A peer is asked for a sign of life before it counts as gone. */
+const silenceTimeoutMs = 90_000;
+
+describe("clients that fall silent", () => {
+  const database = useTestDatabase();
+
+  test.concurrent("clients whose network falls silent, and one whose process stands still", {
+    timeout: 240_000,
+  }, async () => {
+    await using service = await startServiceChild({ DATABASE_URL: database.url });
+    await besideBystander({ services: [service], databaseUrl: database.url }, async () => {
+      const { hostname, port } = new URL(service.url);
+      const network = await TcpProxy.start({ host: hostname, port: Number(port) });
+      const throughNetwork = `http://127.0.0.1:${network.port}`;
+      const clients = await Promise.all(Array.from({ length: 20 }, () => RawHttp2.open(throughNetwork)));
+      for (const client of clients) answerPings(client);
+      for (const [index, client] of clients.entries()) await openEverything(client, index);
+      const script = path.join(import.meta.dirname, "watching-client.ts");
+      const still = spawn(process.execPath, [script, service.url], { stdio: ["pipe", "pipe", "inherit"] });
+      await once(still.stdout, "data");
+      still.kill("SIGSTOP");
+      for (const client of clients) await leave(client, "in silence", network);
+      const start = performance.now();
+      await expectOnlyBystander(service.url, silenceTimeoutMs);
+      report(`  silence was noticed after ${Math.round((performance.now() - start) / 1000)} s`);
+      still.kill("SIGKILL");
+      await network.stop();
+    });
+  });
+});
+
+describe("instances that cannot say whom they watch", () => {
+  const database = useTestDatabase();
+  const role = `busy_${randomUUID().replaceAll("-", "_")}`;
+  const password = randomUUID();
+
+  beforeAll(async () => {
+    await database.pool.query(`CREATE ROLE ${role} SUPERUSER LOGIN PASSWORD '${password}'`);
+    await makeSummariesSlow(database.pool, 25, role);
+  });
+
+  afterAll(async () => {
+    await database.pool.query(
+      `ALTER ROLE ${role} IN DATABASE ${new URL(database.url).pathname.slice(1)} RESET ALL`,
+    );
+    await database.pool.query(`DROP ROLE ${role}`);
+  });
+
+  test.concurrent("one stands still and one is busy for so long that the others forget them", {
+    timeout: 240_000,
+  }, async () => {
+    const busyUrl = new URL(database.url);
+    busyUrl.username = role;
+    busyUrl.password = password;
+    await using busy = await startServiceChild({ DATABASE_URL: busyUrl.href });
+    await using still = await startServiceChild({ DATABASE_URL: database.url });
+    await using other = await startServiceChild({ DATABASE_URL: database.url });
+    // Neither of the two can serve a bystander in time, only those who watch.
+    await besideBystander({ services: [other], databaseUrl: database.url }, async () => {
+      using writing = openOwnClient(other.url);
+      using watchingStill = openOwnClient(still.url);
+      using watchingBusy = openOwnClient(busy.url);
+      using reading = openOwnClient(busy.url);
+      const watches: FollowedWatch[] = [];
+      for (const { learningLog } of [watchingStill, watchingBusy]) {
+        for (let watch = 0; watch < 10; watch += 1)
+          watches.push(await FollowedWatch.open(learningLog, `watched ${randomUUID()}`));
+      }
+      let written = 0;
+      const writeAll = async () => {
+        for (const { userId } of watches) await write(writing.learningLog, userId);
+        written += 1;
+      };
+      // What they read again at their beginning is over.
+      await sleep(2_000);
+      const readers = new AbortController();
+      const reads = Array.from({ length: 60 }, async (_, reader) => {
+        while (!readers.signal.aborted) {
+          const options = { timeoutMs: 30_000, signal: readers.signal };
+          await reading.learningLog.getSummary(slowSummaryRequest(`slow ${reader}`), options).catch(() => {});
+          await sleep(100);
+        }
+      });
+      await underLoad(writing.learningLog, random, async () => {
+        still.process.kill("SIGSTOP");
+        await sleep(forgottenMs);
+        await writeAll();
+        await sleep(1_000);
+        still.process.kill("SIGCONT");
+        readers.abort();
+      });
+      const resumed = performance.now();
+      for (const watch of watches) await watch.waitFor(written, noticeMs);
+      report(`  ${watches.length} watches were right after ${Math.round(performance.now() - resumed)} ms`);
+      await Promise.all(reads);
+      for (const watch of watches) await watch.close();
+      await withConnection(database.url, expectRecountClean);
+    });
+  });
+});
