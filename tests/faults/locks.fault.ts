@@ -155,12 +155,13 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
       timestamp: BigInt(Date.now()) * 1000n,
     };
     await others.learningLog.createEntry(createRequest(first));
-    const deletion = deleteAll(deleting.learningLog, first.userId);
+    let deletion: Promise<void> | undefined;
     await withConnection(database.url, async (connection) => {
       await connection.query("BEGIN");
       await connection.query("SELECT FROM learning_log_aggregates WHERE user_id = $1 FOR UPDATE", [
         first.userId,
       ]);
+      deletion = deleteAll(deleting.learningLog, first.userId);
       await waitForBlocked(connection);
       frozen.process.kill("SIGSTOP");
       // Its first statement gets through, and the next one never comes.
