@@ -1,13 +1,12 @@
 import pino from "pino";
 import { expect, test } from "vitest";
 import { warnOfOtherRules } from "../../src/database/compare-time-zone-rules.ts";
-import { createPool } from "../../src/database/pool.ts";
-import { createLog } from "../../src/telemetry/log.ts";
 import { createEmptyDatabase } from "../support/empty-database.ts";
+import { createTestPool } from "../support/test-pool.ts";
 
 test("a database with other time zone rules is told of in the log, with the zones that differ", async () => {
   const url = await createEmptyDatabase();
-  const pool = createPool(url, 1, createLog("silent"));
+  const pool = createTestPool(url);
   // The rules of a server cannot be changed from here; but one that lacks a zone differs, too.
   await pool.query(`
     CREATE SCHEMA other;

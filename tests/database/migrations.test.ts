@@ -79,7 +79,7 @@ test("an instance that is older than the database serves, for a newer one may ha
 
 test("a search path in the URL decides where the tables are, and leaves alone what others have elsewhere", async () => {
   const url = await createEmptyDatabase();
-  const others = createPool(url, 1, log);
+  const others = createTestPool(url);
   await others.query("CREATE SCHEMA learning; CREATE TABLE schema_migrations (version text)");
   const inLearning = `${url}?options=-c%20search_path=learning,public`;
   const service = await startOwnService(inLearning);
@@ -108,7 +108,7 @@ test("a search path of schemas that are not there is told in one line", async ()
 test("a role that may write the tables, and no more, starts the service when nothing is pending", async () => {
   const url = await createEmptyDatabase();
   await migrate(url, log);
-  const owner = createPool(url, 1, log);
+  const owner = createTestPool(url);
   const role = `writer_${randomUUID().replaceAll("-", "_")}`;
   await owner.query(`
     CREATE ROLE ${role} LOGIN PASSWORD 'secret';

@@ -106,7 +106,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     const outcome = await load;
     expectUnavailable(outcome.failures);
     // The data stay this service's, and it brings its PostgreSQL back.
-    await expect(startServiceChild(dataDir)).rejects.toThrow("the service ended with 1");
+    await expect(startServiceChild({ DATA_DIR: dataDir })).rejects.toThrow("the service ended with 1");
     const readiness = async () => (await fetch(`${service.url}/readyz`)).status;
     await expect.poll(readiness, { timeout: 30_000, interval: 100 }).toBe(200);
     expect(service.process.exitCode, service.lastWords()).toBeNull();
