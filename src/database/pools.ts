@@ -31,8 +31,11 @@ export interface PoolSizes {
   readonly reads: number;
 }
 
-/** How many deletions are under way at once, and how many writes for learners whose rows are locked. */
-const fewConnections = 4;
+/** How many deletions are under way at once. */
+const deletionConnections = 8;
+
+/** How many statements are under way at once for learners whose rows are locked, and for those whose rows may be. */
+export const blockedConnections = 4;
 
 /** How many callers may wait for each connection. */
 const waitingPerConnection = 100;
@@ -92,10 +95,10 @@ export function createPools(connectionString: string, sizes: PoolSizes, maxGroup
   return {
     writes: {
       groups: writes("writes", maxGroups, sharedLockTimeoutMs),
-      suspects: writes("suspects", fewConnections + maxGroups, suspectLockTimeoutMs),
-      blocked: writes("blocked writes", fewConnections, blockedLockTimeoutMs),
+      suspects: writes("suspects", blockedConnections + maxGroups, suspectLockTimeoutMs),
+      blocked: writes("blocked writes", blockedConnections, blockedLockTimeoutMs),
       batches: writes("batches", sizes.writes, sharedLockTimeoutMs),
-      deletions: writes("deletions", fewConnections, sharedLockTimeoutMs),
+      deletions: writes("deletions", deletionConnections, sharedLockTimeoutMs),
     },
     reads: createPool(connectionString, reads, log, troubles),
     probes: createPool(connectionString, probes, log, troubles),

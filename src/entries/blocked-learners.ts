@@ -1,11 +1,8 @@
 import { lockedTooLong, lockPatienceMs } from "../database/lock-patience.ts";
 import type { ConnectionPool } from "../database/pool.ts";
-import type { WritePools } from "../database/pools.ts";
+import { blockedConnections, type WritePools } from "../database/pools.ts";
 import { overloaded } from "../errors/retryable.ts";
 import type { GroupOutcome, WaitingEntry } from "./write-group.ts";
-
-/** How many statements are under way at once for learners whose rows are locked, and for those whose rows may be. */
-const maxStatements = 4;
 
 /** How many learners who may be blocked are tried in one statement at first. */
 const suspectsAtOnce = 16;
@@ -127,14 +124,14 @@ export class BlockedLearners {
   /** Starts as many statements as may be under way. */
   #run(): void {
     const { blocked, suspects } = this.#options.pools;
-    while (this.#blockedStatements < maxStatements && this.#blocked.size > 0) {
+    while (this.#blockedStatements < blockedConnections && this.#blocked.size > 0) {
       this.#blockedStatements += 1;
       void this.#try(take(this.#blocked, 1), blocked).then(() => {
         this.#blockedStatements -= 1;
         this.#run();
       });
     }
-    while (this.#suspectStatements < maxStatements && this.#suspects.size + this.#blocked.size > 0) {
+    while (this.#suspectStatements < blockedConnections && this.#suspects.size + this.#blocked.size > 0) {
       this.#suspectStatements += 1;
       const learners = this.#suspects.size > 0 ? this.#takeSuspects() : take(this.#blocked, 1);
       void this.#try(learners, suspects).then(() => {

@@ -28,7 +28,7 @@ export interface DeletionParts {
 
 /** For deletions that meet a lock: those of one learner must not take the connections of all the others. */
 export function deletionPatience(): LockPatience {
-  return new LockPatience({ maxRetrying: 2, maxWaiting: 1000, pauseMs: 50 });
+  return new LockPatience({ maxRetrying: 4, maxWaiting: 1000, pauseMs: 50 });
 }
 
 /**
