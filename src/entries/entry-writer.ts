@@ -3,6 +3,7 @@ import type { LearnerChanges } from "../database/learner-changes.ts";
 import { LockPatience, lockedTooLong, lockPatienceMs } from "../database/lock-patience.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import type { WritePools } from "../database/pools.ts";
+import { isUnanswered } from "../database/query.ts";
 import { isLocked } from "../database/sqlstate.ts";
 import { overloaded, unavailable } from "../errors/retryable.ts";
 import { BlockedLearners } from "./blocked-learners.ts";
@@ -200,27 +201,28 @@ export class EntryWriter {
     const { groups, suspects } = this.#parts.pools;
     const endsAt = performance.now() + lockPatienceMs;
     let { locked } = await this.#write(groups, group);
-    // While nobody can write, it makes no difference whom the group holds up.
-    while (locked.length > 0 && (await this.#areTablesLocked())) {
-      if (performance.now() > endsAt) {
-        for (const { reject } of locked) reject(lockedTooLong());
-        this.#rejectWaiting(lockedTooLong());
-        return;
+    try {
+      // While nobody can write, it makes no difference whom the group holds up.
+      while (locked.length > 0 && (await this.#areTablesLocked())) {
+        if (performance.now() > endsAt) throw lockedTooLong();
+        ({ locked } = await this.#write(groups, locked));
       }
-      ({ locked } = await this.#write(groups, locked));
+      if (locked.length === 0) return;
+      const learners = await this.#findLocked(
+        groups,
+        locked.map(({ entry }) => entry),
+      );
+      this.#blocked.addBlocked(locked.filter(({ entry }) => learners.has(entry.userId)));
+      locked = locked.filter(({ entry }) => !learners.has(entry.userId));
+    } catch (error) {
+      for (const { reject } of locked) reject(error);
+      this.#rejectWaiting(error);
+      return;
     }
     if (locked.length === 0) return;
-
-    const learners = await this.#findLocked(
-      groups,
-      locked.map(({ entry }) => entry),
-    );
-    this.#blocked.addBlocked(locked.filter(({ entry }) => learners.has(entry.userId)));
-    const rest = locked.filter(({ entry }) => !learners.has(entry.userId));
-    if (rest.length === 0) return;
-    // Most can pass now. If not, a lock is in the way that cannot be seen: each learner is tried by itself.
-    const { locked: stillLocked } = await this.#write(suspects, rest);
-    this.#blocked.addSuspects(stillLocked);
+    // Most can pass now. If not, a lock is in the way that cannot be seen.
+    const outcome = await this.#write(suspects, locked);
+    this.#blocked.addSuspects(outcome.locked);
   }
 
   /** Never throws. If the database does not answer, those who wait are told so now, not after a time limit each. */
@@ -236,12 +238,23 @@ export class EntryWriter {
     this.#blocked.rejectAll(error);
   }
 
+  /** @throws if the database does not answer */
   async #areTablesLocked(): Promise<boolean> {
-    return areTablesLocked(this.#parts.pools.groups).catch(() => false);
+    return areTablesLocked(this.#parts.pools.groups).catch((error) => {
+      if (isUnanswered(error)) throw error;
+      return false;
+    });
   }
 
-  /** Nobody, if that cannot be found out: a statement of its own per learner tells it as well. */
+  /**
+   * Nobody, if that cannot be found out: then those who are not locked pass when they are tried.
+   *
+   * @throws if the database does not answer
+   */
   async #findLocked(pool: ConnectionPool, entries: readonly NewEntry[]): Promise<ReadonlySet<string>> {
-    return findLockedLearners(pool, entries).catch(() => new Set<string>());
+    return findLockedLearners(pool, entries).catch((error) => {
+      if (isUnanswered(error)) throw error;
+      return new Set<string>();
+    });
   }
 }
