@@ -55,6 +55,12 @@ interface Notice {
   readonly punctualUntil: bigint | undefined;
 }
 
+/** The clocks n after the first message of which writes may have been missed, and after the latest one. */
+interface Unsettled {
+  readonly clock: bigint;
+  readonly latest: bigint;
+}
+
 /**
  * Knows which learners are watched at any instance, so that only writes of theirs are announced.
  *
@@ -94,8 +100,8 @@ export class WatchedLearners {
   #askedAt: bigint | undefined;
   /** What was sent since the last heartbeat. */
   #notices: Notice[] = [];
-  /** Own learners who may have missed a write, and the clock n of each, in ascending order. */
-  readonly #unsettled = new Map<string, bigint>();
+  /** Own learners of whom a write may have been missed. */
+  readonly #unsettled = new Map<string, Unsettled>();
   /** The clock by which all answers to this instance's question must have arrived. */
   #completeAt: bigint | undefined;
 
@@ -261,9 +267,10 @@ export class WatchedLearners {
     this.#notices = this.#notices.filter(({ committedBy }) => committedBy > began);
 
     const { settledAt = 0n } = this.#notifications;
-    for (const [learner, noticed] of this.#unsettled) {
-      if (settledAt < noticed + settlingMicros) break;
-      this.#unsettled.delete(learner);
+    for (const [learner, { clock, latest }] of this.#unsettled) {
+      if (settledAt < clock + settlingMicros) continue;
+      if (latest > clock) this.#unsettled.set(learner, { clock: latest, latest });
+      else this.#unsettled.delete(learner);
       this.#gap(learner);
     }
     void this.#tell();
@@ -271,8 +278,9 @@ export class WatchedLearners {
 
   #unsettle(learner: string, clock: bigint): void {
     if (!this.#own.has(learner)) return;
-    this.#unsettled.delete(learner);
-    this.#unsettled.set(learner, clock);
+    // The first one keeps its time, or messages that follow each other fast would put it off for ever.
+    const first = this.#unsettled.get(learner)?.clock ?? clock;
+    this.#unsettled.set(learner, { clock: first, latest: clock });
   }
 
   /** While nothing is heard, watchers read again and again: some learners at a time, in turn. */

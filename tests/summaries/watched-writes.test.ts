@@ -1,0 +1,176 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { watchSummary } from "../../src/summaries/watch-summary.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { linkTo } from "../support/paused-link.ts";
+import { lockWrites } from "../support/table-locks.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { createWritePath } from "../support/write-path.ts";
+import { summaryRequestOf } from "./ask.ts";
+
+// Whoever watches learns of every write, even if the instance that wrote could not know of the watch. All writes here are
+// of the present, so that they are announced for the sake of watches only.
+
+const database = useTestDatabase();
+const { connections: pool } = database;
+const never = new AbortController();
+const repeatMs = 200;
+const othersBelieveMs = 3 * repeatMs;
+
+const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
+
+/** An instance without the port in front of it. @param databaseUrl where its notifications come from */
+function startInstance(databaseUrl = database.url) {
+  const { writer, changes, notifications } = createWritePath({
+    pool,
+    databaseUrl,
+    limits: { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 10_000 },
+    recentEntries: 0,
+    repeatWatchesMs: repeatMs,
+    log: createLog("silent"),
+  });
+  onTestFinished(async () => {
+    changes.watched.close();
+    await notifications.close();
+  });
+  const isWatched = (userId: string) => {
+    const { userIds, asOf } = changes.watched.among([userId]);
+    return asOf === undefined || userIds.length > 0;
+  };
+  return {
+    changes,
+    notifications,
+    isWatched,
+    async start() {
+      notifications.start();
+      await eventually(() => expect(isWatched(randomUUID())).toBe(false));
+    },
+    async record(userId: string): Promise<void> {
+      const timestamp = BigInt(Date.now()) * 1000n;
+      const entry = { requestId: randomUUID(), userId, wordCount: 1, timestamp, hasTimestamp: true };
+      await writer.record(entry, never);
+    },
+  };
+}
+
+type Instance = ReturnType<typeof startInstance>;
+
+/** Begins to watch today and tomorrow, and resolves when the first answer is there, which has no entries. */
+async function watch({ changes }: Instance, userId: string) {
+  const controller = new AbortController();
+  onTestFinished(() => controller.abort());
+  const now = BigInt(Date.now()) * 1000n;
+  const days = { timeZone: "UTC", granularity: Granularity.DAY, from: now, to: now + 86_400_000_000n };
+  const message = create(GetSummaryRequestSchema, summaryRequestOf(userId, days));
+  const answers = watchSummary(pool, changes, message, controller.signal, never.signal, 60_000);
+  const first = await answers[Symbol.asyncIterator]().next();
+  expect(first.value?.periods.map(({ entryCount }: { entryCount: bigint }) => entryCount)).toEqual([0n, 0n]);
+  return {
+    /** Resolves when an answer with so many entries has come. */
+    async told(entries: bigint): Promise<void> {
+      for (;;) {
+        const { value } = await answers[Symbol.asyncIterator]().next();
+        if (value?.periods[0]?.entryCount === entries) return;
+      }
+    },
+  };
+}
+
+test("a write that has waited for a lock since before the watch began arrives", async () => {
+  const [reader, writer] = [startInstance(), startInstance()];
+  await Promise.all([reader.start(), writer.start()]);
+  const userId = randomUUID();
+  const lock = await lockWrites(database);
+  onTestFinished(() => lock.release());
+  const written = writer.record(userId);
+  await lock.waitForBlocked(1);
+  const watching = await watch(reader, userId);
+  await eventually(() => expect(writer.isWatched(userId)).toBe(true));
+  await sleep(2_000);
+  await lock.release();
+  await written;
+  await watching.told(1n);
+});
+
+test("a write that had begun before the watch, and commits seconds later, arrives", async () => {
+  const reader = startInstance();
+  await reader.start();
+  const userId = randomUUID();
+  // As an instance writes that has not heard of the watch: it announces nothing.
+  const slow = await database.pool.connect();
+  onTestFinished(() => slow.release());
+  await slow.query("BEGIN");
+  await slow.query(
+    `WITH created AS (
+      INSERT INTO learning_log (request_id, user_id, word_count, timestamp)
+      VALUES ($1, $2, 1, now())
+      RETURNING user_id, date_bin('15 minutes', timestamp, 'epoch') AS bucket
+    )
+    INSERT INTO learning_log_aggregates (user_id, bucket, total_word_count, entry_count)
+    SELECT user_id, bucket, 1, 1 FROM created`,
+    [randomUUID(), userId],
+  );
+  const watching = await watch(reader, userId);
+  await sleep(3_000);
+  await slow.query("COMMIT");
+  await watching.told(1n);
+});
+
+test("a write arrives that was made while the instance could not repeat whom it watches", async () => {
+  const link = await linkTo(database.url);
+  const [reader, writer] = [startInstance(link.url), startInstance()];
+  await Promise.all([reader.start(), writer.start()]);
+  const userId = randomUUID();
+  const watching = await watch(reader, userId);
+  await eventually(() => expect(writer.isWatched(userId)).toBe(true));
+  link.pause();
+  await eventually(() => expect(writer.isWatched(userId)).toBe(false));
+  await writer.record(userId);
+  link.resume();
+  await watching.told(1n);
+});
+
+test("a write arrives that was made while the instance could not tell that it begins to watch", async () => {
+  const link = await linkTo(database.url);
+  const [reader, writer] = [startInstance(link.url), startInstance()];
+  await Promise.all([reader.start(), writer.start()]);
+  const userId = randomUUID();
+  link.pause();
+  const watching = await watch(reader, userId);
+  expect(writer.isWatched(userId)).toBe(false);
+  await writer.record(userId);
+  link.resume();
+  await watching.told(1n);
+});
+
+test("a write of a new instance arrives, to which the instance that watches answers too late", async () => {
+  const link = await linkTo(database.url);
+  const reader = startInstance(link.url);
+  await reader.start();
+  const userId = randomUUID();
+  const watching = await watch(reader, userId);
+  // Until nothing more is read again for the sake of the beginning.
+  await sleep(2_000);
+  link.pause();
+  const writer = startInstance();
+  await writer.start();
+  await sleep(othersBelieveMs);
+  expect(writer.isWatched(userId)).toBe(false);
+  await writer.record(userId);
+  link.resume();
+  await watching.told(1n);
+});
+
+test("a write arrives at an instance that hears nothing from the database", async () => {
+  const [reader, writer] = [startInstance(), startInstance()];
+  await writer.start();
+  const userId = randomUUID();
+  const watching = await watch(reader, userId);
+  await writer.record(userId);
+  await watching.told(1n);
+  await writer.record(userId);
+  await watching.told(2n);
+});
