@@ -23,6 +23,9 @@ export interface Heartbeat {
 /** How long the knowledge of what was committed stays good; see {@link Notifications.isCurrent}. */
 export const leaseMs = 500;
 
+/** Timers may fire a little early, and no two clocks run at quite the same speed. */
+const toleranceMs = 20;
+
 const heartbeatMs = 150;
 
 /** How long things take that tests have no time for; in milliseconds. */
@@ -84,10 +87,11 @@ export class Notifications {
 
   /**
    * Whether every message that was committed half a second ago or earlier has been delivered. So who commits a
-   * message, and then waits for half a second, knows that no instance acts as if it had not been sent.
+   * message, and then waits for half a second, knows that no instance acts as if it had not been sent. The clock that
+   * this goes by goes on while the process is stopped.
    */
   isCurrent(): boolean {
-    return this.#latest !== undefined && performance.now() - this.#latest.began < leaseMs;
+    return this.#latest !== undefined && performance.now() - this.#latest.began < leaseMs - toleranceMs;
   }
 
   /**
