@@ -1,0 +1,90 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
+import { startService } from "../../src/service.ts";
+import { createLog } from "../../src/telemetry/log.ts";
+import { grpcClient } from "../support/clients.ts";
+import { testConfig } from "../support/test-config.ts";
+
+// A standby that commits must wait for is away: transactions hang in their commit, some of them with the lock that
+// orders notifications.
+
+const log = createLog("silent");
+
+/** How long the standby is away. Heartbeats give up after four seconds and try again, several times in this time. */
+const awayMs = 15_000;
+
+test("reads go on while commits hang, and have what was committed in the end", async () => {
+  const dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-hung-"));
+  onTestFinished(() => rm(dataDir, { recursive: true }));
+  const server = await startEmbeddedServer({ dataDir, settings: { max_connections: "60" }, log });
+  onTestFinished(() => server.stop());
+  const service = await startService(testConfig(server.url), log);
+  onTestFinished(() => service.stop());
+  const client = grpcClient(service.url);
+  const admin = new pg.Client({ connectionString: server.url, options: "-c synchronous_commit=off" });
+  await admin.connect();
+  onTestFinished(() => admin.end());
+
+  const [late, present] = [randomUUID(), randomUUID()];
+  const seconds = BigInt(Math.floor(Date.now() / 1000));
+  const longAgo = { seconds: seconds - 40n * 86_400n, nanos: 0 };
+  const now = { seconds, nanos: 0 };
+  const count = async (userId: string, time: typeof now) => {
+    const range = { from: time, to: time, granularity: Granularity.DAY };
+    const { periods } = await client.getSummary({ userId, ...range }, { timeoutMs: 5_000 });
+    return periods[0]?.entryCount;
+  };
+  const watched: (bigint | undefined)[] = [];
+  const watching = new AbortController();
+  onTestFinished(() => watching.abort());
+  const follow = async () => {
+    const request = { userId: present, from: now, to: now, granularity: Granularity.DAY };
+    for await (const { periods } of client.watchSummary(request, { signal: watching.signal })) {
+      watched.push(...periods.map(({ entryCount }) => entryCount));
+    }
+  };
+  expect(await count(late, longAgo)).toBe(0n);
+
+  await requireStandby(admin, "nobody");
+  const written = [
+    client.createEntry({ requestId: randomUUID(), userId: late, wordCount: 1, timestamp: longAgo }),
+    client.createEntry({ requestId: randomUUID(), userId: present, wordCount: 1, timestamp: now }),
+  ];
+  const settled = Promise.allSettled(written);
+  const followed = follow().catch(() => {});
+  const back = performance.now() + awayMs;
+  while (performance.now() < back) {
+    expect(await count(late, longAgo)).toBe(0n);
+    await sleep(100);
+    const { rows } = await admin.query(
+      "SELECT count(*)::integer AS links FROM pg_stat_activity WHERE application_name = 'daily-aggregator heartbeats'",
+    );
+    // One that waits for the lock of a commit ends after its time limit.
+    expect(rows[0].links).toBeLessThanOrEqual(2);
+  }
+  await requireStandby(admin, "");
+
+  expect((await settled).map(({ status }) => status)).toEqual(["fulfilled", "fulfilled"]);
+  expect(await count(late, longAgo)).toBe(1n);
+  expect(await count(present, now)).toBe(1n);
+  await vi.waitFor(() => expect(watched.at(-1)).toBe(1n), { timeout: 20_000 });
+  watching.abort();
+  await followed;
+});
+
+/** @param name of the standby, or "" for none */
+async function requireStandby(admin: pg.Client, name: string): Promise<void> {
+  await admin.query(`ALTER SYSTEM SET synchronous_standby_names = '${name}'`);
+  await admin.query("SELECT pg_reload_conf()");
+  await vi.waitFor(async () => {
+    const { rows } = await admin.query("SHOW synchronous_standby_names");
+    expect(rows[0].synchronous_standby_names).toBe(name);
+  });
+}
