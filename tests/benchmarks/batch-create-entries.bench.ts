@@ -5,7 +5,7 @@ import {
   BatchCreateEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { changesChannel, lateSeconds } from "../../src/database/learner-changes.ts";
-import { lookAtWatchesSeconds } from "../../src/database/watched-learners.ts";
+import { lookAtWatchesSeconds } from "../../src/database/watch-notices.ts";
 import { insertEntriesStatement } from "../../src/entries/sql/insert-entries.ts";
 import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { learnerKey } from "../../src/database/learner-key.ts";
 import { watchSummary } from "../../src/summaries/watch-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { linkTo } from "../support/paused-link.ts";
@@ -17,13 +18,18 @@ import { summaryRequestOf } from "./ask.ts";
 const database = useTestDatabase();
 const { connections: pool } = database;
 const never = new AbortController();
-const repeatMs = 200;
-const othersBelieveMs = 3 * repeatMs;
+/** For tests of what happens when instances do not repeat whom they watch. */
+const fastRepeatMs = 200;
 
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
 
-/** An instance without the port in front of it. @param databaseUrl where its notifications come from */
-function startInstance(databaseUrl = database.url) {
+/**
+ * An instance without the port in front of it.
+ *
+ * @param databaseUrl where its notifications come from
+ * @param repeatMs so long that no test sees it, by default
+ */
+function startInstance({ databaseUrl = database.url, repeatMs = 60_000 } = {}) {
   const { writer, changes, notifications } = createWritePath({
     pool,
     databaseUrl,
@@ -72,8 +78,12 @@ async function watch({ changes }: Instance, userId: string) {
     for await (const { periods } of answers) counts.push(...periods.map(({ entryCount }) => entryCount));
   })();
   following.catch(() => {});
+  const settled = Promise.withResolvers<void>();
+  changes.watched.add(learnerKey(userId), { onGap: settled.resolve });
   await eventually(() => expect(counts).toEqual([0n, 0n]));
   return {
+    /** Resolves when the watch has been told, and reads again because of that. */
+    settled: settled.promise,
     /** Resolves when an answer with so many entries has come. */
     told: (entries: bigint) => eventually(() => expect(counts.at(-1)).toBe(entries)),
   };
@@ -88,8 +98,7 @@ test("a write that has waited for a lock since before the watch began arrives", 
   const written = writer.record(userId);
   await lock.waitForBlocked(1);
   const watching = await watch(reader, userId);
-  await eventually(() => expect(writer.isWatched(userId)).toBe(true));
-  await sleep(2_000);
+  await watching.settled;
   await lock.release();
   await written;
   await watching.told(1n);
@@ -121,11 +130,13 @@ test("a write that had begun before the watch, and commits seconds later, arrive
 
 test("a write arrives that was made while the instance could not repeat whom it watches", async () => {
   const link = await linkTo(database.url);
-  const [reader, writer] = [startInstance(link.url), startInstance()];
+  const reader = startInstance({ databaseUrl: link.url, repeatMs: fastRepeatMs });
+  const writer = startInstance({ repeatMs: fastRepeatMs });
   await Promise.all([reader.start(), writer.start()]);
   const userId = randomUUID();
   const watching = await watch(reader, userId);
-  await eventually(() => expect(writer.isWatched(userId)).toBe(true));
+  await watching.settled;
+  expect(writer.isWatched(userId)).toBe(true);
   link.pause();
   await eventually(() => expect(writer.isWatched(userId)).toBe(false));
   await writer.record(userId);
@@ -135,12 +146,11 @@ test("a write arrives that was made while the instance could not repeat whom it 
 
 test("a write arrives that was made while the instance could not tell that it begins to watch", async () => {
   const link = await linkTo(database.url);
-  const [reader, writer] = [startInstance(link.url), startInstance()];
+  const [reader, writer] = [startInstance({ databaseUrl: link.url }), startInstance()];
   await Promise.all([reader.start(), writer.start()]);
   const userId = randomUUID();
   link.pause();
   const watching = await watch(reader, userId);
-  expect(writer.isWatched(userId)).toBe(false);
   await writer.record(userId);
   link.resume();
   await watching.told(1n);
@@ -148,16 +158,14 @@ test("a write arrives that was made while the instance could not tell that it be
 
 test("a write of a new instance arrives, to which the instance that watches answers too late", async () => {
   const link = await linkTo(database.url);
-  const reader = startInstance(link.url);
+  const reader = startInstance({ databaseUrl: link.url });
   await reader.start();
   const userId = randomUUID();
   const watching = await watch(reader, userId);
-  // Until nothing more is read again for the sake of the beginning.
-  await sleep(2_000);
+  await watching.settled;
   link.pause();
   const writer = startInstance();
   await writer.start();
-  await sleep(othersBelieveMs);
   expect(writer.isWatched(userId)).toBe(false);
   await writer.record(userId);
   link.resume();

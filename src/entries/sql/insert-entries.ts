@@ -1,7 +1,8 @@
 import { changesChannel, lateSeconds } from "../../database/learner-changes.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
-import { type KnownWatches, lookAtWatchesSeconds } from "../../database/watched-learners.ts";
+import { lookAtWatchesSeconds } from "../../database/watch-notices.ts";
+import type { KnownWatches } from "../../database/watched-learners.ts";
 import type { EntryPayload, StoredEntry } from "../entry.ts";
 
 /**
@@ -11,7 +12,7 @@ import type { EntryPayload, StoredEntry } from "../entry.ts";
  *
  * An entry is announced to every instance if it is late, if its learner is watched, or if it is too long ago that this
  * instance looked who is watched. This is decided once the transaction has its id, and by the clock at that moment:
- * `learner-changes.ts` and `watched-learners.ts` say why.
+ * `learner-changes.ts` and `watch-notices.ts` say why.
  *
  * As a rule all entries are new; then their request_ids need not come back. A notification can have 8000 bytes, so it
  * names 250 learners at most.
