@@ -99,6 +99,8 @@ test("a write that has waited for a lock since before the watch began arrives", 
   await lock.waitForBlocked(1);
   const watching = await watch(reader, userId);
   await watching.settled;
+  // By then it has read again, and nothing makes it do so but news of the write.
+  await sleep(1_000);
   await lock.release();
   await written;
   await watching.told(1n);
