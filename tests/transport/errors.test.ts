@@ -16,6 +16,7 @@ import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { startService } from "../../src/service.ts";
+import { TcpProxy } from "../faults/tcp-proxy.ts";
 import { transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
 import { lockTables } from "../support/table-locks.ts";
@@ -86,10 +87,22 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
     await using lock = await lockTables(service.database);
     const caller = new AbortController();
     const call = failureOf(connect().getSummary(newRequest(), { signal: caller.signal }));
-    await lock.waitForBlocked(1);
+    await lock.waitForBlocked(1, "reads");
     caller.abort();
     expect(await call).toMatchObject({ code: Code.Canceled });
-    await lock.waitForBlocked(0);
+    await lock.waitForBlocked(0, "reads");
+  });
+
+  test("a summary whose caller closes the connection is cancelled in the database, too", async () => {
+    await using lock = await lockTables(service.database);
+    const proxy = await TcpProxy.start({ host: "127.0.0.1", port: Number(new URL(service.url).port) });
+    onTestFinished(() => proxy.stop());
+    const client = createClient(LearningLogService, createTransport(`http://127.0.0.1:${proxy.port}`));
+    const call = failureOf(client.getSummary(newRequest()));
+    await lock.waitForBlocked(1, "reads");
+    proxy.finish();
+    await lock.waitForBlocked(0, "reads");
+    await call;
   });
 
   test("an unexpected failure is INTERNAL with an id for the log, and tells nothing else", async () => {
@@ -145,14 +158,16 @@ test("a caller who goes on sending after the answer is asked to stop", async () 
 
 describe("the server keeps to a deadline by itself", () => {
   test.for([
-    ["CreateEntry", () => newEntry()],
-    ["BatchCreateEntries", () => ({ entries: [newEntry()] })],
-    ["GetSummary", () => summaryJson()],
-    ["ListEntries", () => ({ userId: "mia" })],
-  ] as const)("of %s", async ([method, request]) => {
-    await using _lock = await lockTables(service.database);
+    ["CreateEntry", () => newEntry(), 1],
+    ["BatchCreateEntries", () => ({ entries: [newEntry()] }), 1],
+    ["GetSummary", () => summaryJson(), 0],
+    ["ListEntries", () => ({ userId: "mia" }), 0],
+  ] as const)("of %s", async ([method, request, writes]) => {
+    await using lock = await lockTables(service.database);
     const answer = await post(method, request(), { "connect-timeout-ms": "200" });
     expect(answer).toMatchObject({ status: 504, body: { code: "deadline_exceeded" } });
+    // A write goes on without its caller; it must not meet the lock of the next test.
+    await lock.waitForBlocked(writes, "writes");
   });
 
   test("and says so if it is longer than it can be", async () => {
