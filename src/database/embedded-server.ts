@@ -28,6 +28,12 @@ interface EmbeddedServerOptions {
   readonly log: Log;
 }
 
+/** The connection that has the lock on the server, and its end. */
+interface Claim {
+  readonly client: pg.Client;
+  readonly lost: Promise<void>;
+}
+
 /** A service that was killed: the server notices almost at once. */
 const claimPatienceMs = 1_000;
 
@@ -60,16 +66,18 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     const port = await cluster.readPort();
     const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
     try {
-      return { url, port, claim: await claim(url) };
+      return { url, port, claimed: await claim(url) };
     } catch (error) {
       if (!wasRunning && !(error instanceof PassingError)) await cluster.stop();
       throw error;
     }
   });
+  failedStart.defer(() => endClient(started.claimed.client));
+  failedStart.defer(() => cluster.stop());
   await record.write();
   failedStart.move();
 
-  let claimed = started.claim;
+  let { claimed } = started;
   let isStopping = false;
   let recovering: Promise<void> | undefined;
   const { promise: failed, resolve: fail } = Promise.withResolvers<StartupError>();
@@ -78,7 +86,7 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
 
   /** Follows the connection with the lock: the server closes it when one of its processes is killed. */
   function watch() {
-    claimed.once("end", () => {
+    claimed.lost.then(() => {
       if (isStopping) return;
       log.error("the embedded PostgreSQL went away");
       recovering = recover().catch((error: unknown) => {
@@ -103,13 +111,14 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     await recovering;
     // The lock and the record go last: nobody takes over a server that is about to stop.
     if (await cluster.isRunning()) await cluster.stop();
-    await endClient(claimed);
+    await endClient(claimed.client);
     await record.close();
   }
 
   /** Holds a connection with a lock, which decides between processes that start together. */
-  async function claim(url: string): Promise<pg.Client> {
+  async function claim(url: string): Promise<Claim> {
     const client = newClient(url);
+    const lost = new Promise<void>((resolve) => client.once("end", resolve));
     let isClaimed = false;
     try {
       await client.connect();
@@ -128,7 +137,7 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
       // The lock alone is not enough: a service that lives may have lost it a moment ago.
       if (!isClaimed) throw inUse();
       await requireFree();
-      return client;
+      return { client, lost };
     } catch (error) {
       await endClient(client);
       throw error;

@@ -32,7 +32,7 @@ export interface ServerPrograms {
  * Copies the programs of the optional dependency for this platform, once for each version: PostgreSQL reads its time
  * zone rules from files beside them, and may run as an account that cannot enter this project's folder.
  *
- * @param dataDir where they go if this user has no folder for caches
+ * @param dataDir where they go if nothing can be written at the usual place
  * @throws StartupError that says what is wrong
  */
 export async function installServerPrograms(dataDir: string): Promise<ServerPrograms> {
@@ -64,13 +64,12 @@ async function loadPackage(): Promise<{ readonly postgres: string }> {
 }
 
 function placesFor(dataDir: string): string[] {
-  if (process.getuid?.() === 0) return [systemFolder];
   const caches = process.env.XDG_CACHE_HOME || path.join(homedir(), ".cache");
-  const places = [path.join(caches, "daily-aggregator"), dataDir];
+  const usual = process.getuid?.() === 0 ? systemFolder : path.join(caches, "daily-aggregator");
   // initdb runs the server through a shell, within double quotes.
   const isSafe = (place: string) => process.platform === "win32" || !/["$`\\\r\n]/.test(place);
-  const safe = places.filter(isSafe);
-  if (safe.length > 0) return safe;
+  const places = [usual, dataDir].filter(isSafe);
+  if (places.length > 0) return places;
   throw new StartupError(`set XDG_CACHE_HOME to a folder whose path has none of the characters " $ \` \\`);
 }
 

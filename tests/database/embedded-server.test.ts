@@ -37,7 +37,7 @@ test.runIf((await newestRelease()) === process.versions.tz)(
   "has the time zone rules of this process, now and in years that only a rule covers",
   async () => {
     const server = await startServer(await makeDataDir(template.path));
-    for (const year of ["1975", "2026", "2037", "2039", "2050", "2096"]) {
+    for (const year of ["1975", "2026", "2039", "2096"]) {
       await expect(compareTimeZoneRules(server.url, new Date(year)), year).resolves.toEqual([]);
     }
   },
