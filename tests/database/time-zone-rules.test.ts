@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { newestRelease, renewTimeZoneRules } from "../../src/database/time-zone-rules.ts";
+import packageJson from "../../package.json" with { type: "json" };
+import { bundled, newestRelease, renewTimeZoneRules } from "../../src/database/time-zone-rules.ts";
 import { removeFolder } from "../support/remove-folder.ts";
 
 const berlin = "Europe/Berlin";
@@ -39,6 +40,12 @@ test("a zone that only Node knows is added", async () => {
   const zones = await makeZones({});
   await renewTimeZoneRules(zones, await makeZones({}));
   await expect(read(zones, "America/Argentina/Ushuaia")).resolves.toMatch(/^TZif2/);
+});
+
+test("the release of the rules that come with PostgreSQL is the one of its pinned version", () => {
+  const versions = new Set(Object.values(packageJson.optionalDependencies));
+  // With another version comes another release: look into src/timezone of its source, and set both.
+  expect(versions).toEqual(new Set([bundled.version]));
 });
 
 /** A folder with files, until the test finishes. */

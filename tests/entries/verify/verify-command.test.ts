@@ -1,12 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { TcpProxy } from "../../faults/tcp-proxy.ts";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../../support/aggregates.ts";
 import { grpcClient } from "../../support/clients.ts";
 import { runCommand } from "../../support/command.ts";
 import { useTestService } from "../../support/test-service.ts";
 import { recordLearner } from "../learner.ts";
+
+// Whole processes start here, and machines can be busy.
+vi.setConfig({ testTimeout: 120_000 });
 
 // Each test that makes the aggregates wrong leaves them right.
 
