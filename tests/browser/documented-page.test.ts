@@ -1,0 +1,47 @@
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { aggregatesOf } from "../support/aggregates.ts";
+import { startOwnService } from "../support/own-service.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+import { bundle, findChromium, launchChromium, servePage } from "./chromium.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const database = useTestDatabase();
+const root = path.join(import.meta.dirname, "../..");
+
+test.skipIf(findChromium() === undefined)(
+  "the page of docs/idempotency.md records its entry if CORS_ORIGINS names the page's origin",
+  async () => {
+    // The page asks the service for its address, and the service must know the page's origin.
+    const script = Promise.withResolvers<string>();
+    const page = await servePage(script.promise);
+    onTestFinished(() => page[Symbol.asyncDispose]());
+    const service = await startOwnService(database.url, { corsOrigins: [page.origin] });
+    script.resolve(await bundleExample(service.url));
+
+    const browser = await launchChromium();
+    onTestFinished(() => browser.close());
+    const tab = await browser.newPage();
+    const failure = new Promise<never>((_, reject) => tab.on("pageerror", reject));
+    await tab.goto(page.origin);
+    await Promise.race([failure, tab.waitForFunction('document.title === "recorded"')]);
+    expect(await aggregatesOf(database.pool, "ada")).toEqual({ words: 120, entries: 1, rows: 1 });
+  },
+);
+
+/** The example as it stands there, with the address of the service; at its end, the page says so. */
+async function bundleExample(serviceUrl: string): Promise<string> {
+  const text = await readFile(path.join(root, "docs/idempotency.md"), "utf8");
+  const example = /^```ts\n(.*?)^```$/ms.exec(text)?.[1] ?? "";
+  const code = `${example.replace("http://127.0.0.1:8080", serviceUrl)}\ndocument.title = "recorded";`;
+  const file = path.join(root, "example.ts");
+  return bundle(file, [
+    {
+      name: "example",
+      resolveId: (id) => (id === file ? file : undefined),
+      load: (id) => (id === file ? code : undefined),
+    },
+  ]);
+}
