@@ -50,12 +50,12 @@ export async function importRows(
   };
   const batches = new UnacknowledgedBatches(toBatches(rows, reject));
   let wasReached = false;
-  let lastProgress = performance.now();
+  let failingSince: number | undefined;
   const acknowledge = (response: ImportEntriesResponse) => {
     count(batches.first, response, tally, reject);
     batches.acknowledge();
     wasReached = true;
-    lastProgress = performance.now();
+    failingSince = undefined;
   };
   for (;;) {
     try {
@@ -64,12 +64,14 @@ export async function importRows(
     } catch (cause) {
       if (!(cause instanceof ConnectError)) throw cause;
       const refused = refusedEntries(cause, batches.first);
-      for (const [line, reason] of refused) reject(line, reason);
-      batches.drop(new Set(refused.keys()));
-      if (refused.size > 0) continue;
-
+      if (refused.size > 0) {
+        for (const [{ line }, reason] of refused) reject(line, reason);
+        batches.drop(new Set(refused.keys()));
+        continue;
+      }
+      failingSince ??= performance.now();
       const delayMs = retryDelayMs(cause, wasReached);
-      if (delayMs === undefined || performance.now() + delayMs > lastProgress + patienceMs) throw cause;
+      if (delayMs === undefined || performance.now() + delayMs > failingSince + patienceMs) throw cause;
       onRetry?.(cause.message);
       await sleep(delayMs);
     }
@@ -91,9 +93,9 @@ async function sendBatches(
   const stream = new AbortController();
   const timer = setTimeout(() => {
     // While the file has nothing to send, as standard input may, there is nothing to answer.
-    if (batches.isAnswerDue)
+    if (!batches.isAnswerDue) timer.refresh();
+    else
       stream.abort(new ConnectError(`no answer within ${patienceMs / 1000} seconds`, Code.DeadlineExceeded));
-    else timer.refresh();
   }, patienceMs);
   try {
     const requests = batches.send(stream.signal, () => timer.refresh());

@@ -3,12 +3,15 @@ import { ViolationsSchema } from "#gen/buf/validate/validate_pb.js";
 import type { EntryOfLine } from "./to-batches.ts";
 
 /**
- * Finds the lines of the entries for which the service refused a batch: its clock may be another, or its rules newer.
+ * Finds the entries for which the service refused a batch: its clock may be another, or its rules newer.
  *
- * @returns the reason by line; nothing if the error has another cause
+ * @returns the reason for each; nothing if the error has another cause
  */
-export function refusedEntries(error: ConnectError, batch: readonly EntryOfLine[] = []): Map<number, string> {
-  const reasons = new Map<number, string>();
+export function refusedEntries(
+  error: ConnectError,
+  batch: readonly EntryOfLine[] = [],
+): Map<EntryOfLine, string> {
+  const reasons = new Map<EntryOfLine, string>();
   if (error.code !== Code.InvalidArgument) return reasons;
   const violations = error.findDetails(ViolationsSchema).flatMap((detail) => detail.violations);
   for (const { field, message, ruleId } of violations) {
@@ -16,9 +19,9 @@ export function refusedEntries(error: ConnectError, batch: readonly EntryOfLine[
     const [entries, ...path] = field?.elements ?? [];
     if (entries?.fieldName !== "entries" || entries.subscript.case !== "index") continue;
     const refused = batch[Number(entries.subscript.value)];
-    if (!refused || reasons.has(refused.line)) continue;
+    if (!refused || reasons.has(refused)) continue;
     const name = path.map(({ fieldName }) => fieldName).join(".");
-    reasons.set(refused.line, `${name}: ${message} [${ruleId}]`);
+    reasons.set(refused, `${name}: ${message} [${ruleId}]`);
   }
   return reasons;
 }

@@ -66,9 +66,9 @@ export class UnacknowledgedBatches {
     this.#acknowledged = Promise.withResolvers();
   }
 
-  /** Leaves out of the first batch what its line says no good of. */
-  drop(lines: ReadonlySet<number>): void {
-    const kept = this.#batches.shift()?.filter(({ line }) => !lines.has(line)) ?? [];
+  /** Takes entries out of the first batch. */
+  drop(entries: ReadonlySet<EntryOfLine>): void {
+    const kept = this.#batches.shift()?.filter((entry) => !entries.has(entry)) ?? [];
     if (kept.length > 0) this.#batches.unshift(kept);
   }
 
