@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { importRows } from "../../../src/entries/import/import-rows.ts";
 import type { Row } from "../../../src/entries/import/read-rows.ts";
@@ -32,7 +33,7 @@ test("goes on when a service that is busy has room again", async () => {
 test("ends with the reason when the service stays busy", async () => {
   const writing = { maxStatements: 2, maxStatementRows: 10, maxPendingRows: 10 };
   const { url } = await startOwnService(database.url, { writing });
-  const importing = importEntries(url, rowsOf(randomUUID(), 11), () => {}, 1000);
+  const importing = importEntries(url, rowsOf(randomUUID(), 11), () => {}, 5000);
   await expect(importing).rejects.toThrow("[resource_exhausted] too many entries are waiting to be written");
 });
 
@@ -56,6 +57,23 @@ test("goes on when the connection broke, and loses and repeats nothing", async (
   expect(tally.rejected).toBe(0);
   expect(retries.length).toBeGreaterThanOrEqual(2);
   expect(await aggregatesOf(database.pool, userId)).toMatchObject({ entries: 6001 });
+});
+
+test("waits for rows that come late, and goes on when the connection broke meanwhile", async () => {
+  const userId = randomUUID();
+  const { hostname, port } = new URL((await startOwnService(database.url)).url);
+  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) });
+  onTestFinished(() => proxy.stop());
+  async function* rows() {
+    yield* rowsOf(userId, 500);
+    // For longer than the service may take.
+    await sleep(5500);
+    proxy.cut();
+    yield* rowsOf(userId, 500);
+  }
+  const url = `http://127.0.0.1:${proxy.port}`;
+  const { tally } = await importEntries(url, rows(), () => proxy.heal(), 5000);
+  expect(tally).toEqual({ created: 1000, duplicates: 0, rejected: 0 });
 });
 
 /** @param onRetry is called before the import waits and goes on */
