@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { importRows } from "../../../src/entries/import/import-rows.ts";
 import type { Row } from "../../../src/entries/import/read-rows.ts";
 import { TcpProxy } from "../../faults/tcp-proxy.ts";
@@ -9,6 +9,9 @@ import { grpcClient } from "../../support/clients.ts";
 import { startOwnService } from "../../support/own-service.ts";
 import { lockWrites } from "../../support/table-locks.ts";
 import { useTestDatabase } from "../../support/test-database.ts";
+
+// The clients wait before they try again.
+vi.setConfig({ testTimeout: 60_000 });
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);
