@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { firstViolations } from "../errors/first-violations.ts";
 import type { Log } from "../telemetry/log.ts";
 
 /**
@@ -8,18 +9,47 @@ import type { Log } from "../telemetry/log.ts";
  */
 export function createErrorInterceptor(log: Log): Interceptor {
   return (next) => async (request) => {
+    const { signal, url } = request;
+    // What is wrong with the messages of a stream is not this server's failure, whatever its code.
+    const ofRequest = new WeakSet<object>();
+    const publish = (error: unknown): unknown => {
+      if (error instanceof ConnectError && ofRequest.has(error)) return error;
+      if (signal.aborted && isOfAbort(error, signal.reason)) return ConnectError.from(signal.reason);
+      return publicError(error, log, url);
+    };
+    const note = (error: unknown): unknown => {
+      if (error instanceof ConnectError) ofRequest.add(error);
+      return error;
+    };
     try {
-      return await next(request);
+      const passed = request.stream ? { ...request, message: mapErrors(request.message, note) } : request;
+      const response = await next(passed);
+      return response.stream ? { ...response, message: mapErrors(response.message, publish) } : response;
     } catch (error) {
-      if (request.signal.aborted && error === request.signal.reason) throw ConnectError.from(error);
-      throw publicError(error, log, request.url);
+      throw publish(error);
     }
   };
 }
 
+/** Whether a call failed only because it was aborted. */
+function isOfAbort(error: unknown, reason: unknown): boolean {
+  return error === reason || (error instanceof Error && error.name === "AbortError");
+}
+
+async function* mapErrors<Message>(
+  messages: AsyncIterable<Message>,
+  map: (error: unknown) => unknown,
+): AsyncIterable<Message> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw map(error);
+  }
+}
+
 function publicError(error: unknown, log: Log, url: string): ConnectError {
   if (error instanceof ConnectError && error.code !== Code.Internal && error.code !== Code.Unknown) {
-    return error;
+    return firstViolations(error);
   }
   const correlationId = randomUUID();
   // Without the query: that of a GET is the whole request, with the learner's name.

@@ -6,6 +6,7 @@ import {
   HealthListResponseSchema,
   HealthCheckResponse_ServingStatus as ServingStatus,
 } from "#gen/health/v1/health_pb.js";
+import { shorten } from "../errors/shorten.ts";
 import type { Readiness } from "./readiness.ts";
 
 /**
@@ -21,7 +22,7 @@ export function createHealthService(
 
   return {
     check({ service }) {
-      if (!known.has(service)) throw new ConnectError(`unknown service ${service}`, Code.NotFound);
+      if (!known.has(service)) throw new ConnectError(`unknown service ${shorten(service)}`, Code.NotFound);
       return statusOf(readiness);
     },
 

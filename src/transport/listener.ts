@@ -13,9 +13,6 @@ import { unbufferedStreams } from "./unbuffered-streams.ts";
 /** The largest message that is read, in bytes: gRPC's usual limit. */
 const maxMessageBytes = 4 * 1024 * 1024;
 
-/** The longest deadline that a call may set: no timer of Node runs for longer than these 24 days. */
-const maxTimeoutMs = 2 ** 31 - 1;
-
 type Request = Parameters<Listener>[0];
 type Response = Parameters<Listener>[1];
 
@@ -42,7 +39,6 @@ export function createListeners(options: ListenerOptions): Listeners {
     },
     interceptors: [unbufferedStreams, ...interceptors],
     readMaxBytes: maxMessageBytes,
-    maxTimeoutMs,
     fallback: answerPlainRequest(readiness, about),
   };
   const answer = unaryPath === "lean" ? unaryNodeAdapter(adapterOptions) : onlyConnectNode(adapterOptions);

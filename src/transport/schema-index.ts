@@ -15,6 +15,7 @@ import type {
   ServerReflectionRequest,
   ServerReflectionResponseSchema,
 } from "#gen/grpc/reflection/v1/reflection_pb.js";
+import { shorten } from "../errors/shorten.ts";
 
 type Question = ServerReflectionRequest["messageRequest"];
 type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"]>;
@@ -117,7 +118,7 @@ function fileAnswer(file: DescFile | undefined, name: string): Answer {
 }
 
 function notFound(name: string): Answer {
-  return errorAnswer(Code.NotFound, `not found: ${name}`);
+  return errorAnswer(Code.NotFound, `not found: ${shorten(name)}`);
 }
 
 function errorAnswer(errorCode: Code, errorMessage: string): Answer {

@@ -21,6 +21,7 @@ import {
   protocolVersion,
   trailerMux,
 } from "@connectrpc/connect/protocol-connect";
+import { notBase64 } from "./corrected-answer.ts";
 import type { Answer, Exchange } from "./exchange.ts";
 import { headerOf, toNodeHeaders } from "./node-headers.ts";
 import type { ProtocolCall } from "./serve-unary.ts";
@@ -125,7 +126,12 @@ function readBody(exchange: Exchange, maxBytes: number): Promise<Uint8Array> {
 
 function messageOf(query: URLSearchParams): Uint8Array {
   const message = query.get("message") ?? "";
-  return query.get("base64") === "1" ? base64Decode(message) : new TextEncoder().encode(message);
+  if (query.get("base64") !== "1") return new TextEncoder().encode(message);
+  try {
+    return base64Decode(message);
+  } catch {
+    throw notBase64();
+  }
 }
 
 function findVersionError(

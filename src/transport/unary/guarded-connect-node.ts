@@ -1,17 +1,25 @@
+import type { ConnectRouter } from "@connectrpc/connect";
 import { validateReadWriteMaxBytes } from "@connectrpc/connect/protocol";
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
 import { answerAtDeadline } from "./answer-at-deadline.ts";
 import { boundAnswer } from "./bounded-answer.ts";
 import { readMessages } from "./bounded-body.ts";
 import { ConnectionMemory } from "./connection-memory.ts";
+import { correctUnaryAnswers } from "./corrected-answer.ts";
+import { forgetEndlessDeadline } from "./endless-deadline.ts";
+import { guardErrors } from "./guard-errors.ts";
 import { discardUnreadBody } from "./unread-body.ts";
 
 /** connect-node's adapter, with guards that keep one request from harming others. */
 export function guardedConnectNodeAdapter(
   options: ConnectNodeAdapterOptions,
 ): ReturnType<typeof connectNodeAdapter> {
-  const interceptors = [answerAtDeadline, ...(options.interceptors ?? [])];
-  const answer = connectNodeAdapter({ ...options, interceptors });
+  const interceptors = [answerAtDeadline, guardErrors, ...(options.interceptors ?? [])];
+  const routes = (router: ConnectRouter) => {
+    options.routes(router);
+    correctUnaryAnswers(router);
+  };
+  const answer = connectNodeAdapter({ ...options, interceptors, routes });
   const { readMaxBytes } = validateReadWriteMaxBytes(options.readMaxBytes, undefined, undefined);
   return (request, response) => {
     const connection = "stream" in request ? request.stream.session : request.socket;
@@ -22,6 +30,7 @@ export function guardedConnectNodeAdapter(
     });
     request[Symbol.asyncIterator] = () => readMessages(request, received, readMaxBytes);
     boundAnswer(response, sent);
+    forgetEndlessDeadline(request, options.maxTimeoutMs);
     discardUnreadBody(request, response);
     try {
       answer(request, response);

@@ -1,5 +1,6 @@
 import { create, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { boundError } from "./bounded-error.ts";
 import type { Answer } from "./exchange.ts";
 import { UnaryHandlerContext } from "./handler-context.ts";
 import { invoke } from "./invoke.ts";
@@ -44,7 +45,7 @@ async function fail(protocol: ProtocolCall, reason: unknown): Promise<void> {
       ? reason
       : new ConnectError("internal error", Code.Internal, undefined, undefined, reason);
   try {
-    exchange.respond(await protocol.failure(error));
+    exchange.respond(await protocol.failure(boundError(error)));
   } catch {
     // The error's details are no messages, for example.
     exchange.abort();

@@ -1,5 +1,6 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
+import { maxTimerMs } from "./endless-deadline.ts";
 import type { Exchange } from "./exchange.ts";
 import { toNodeHeaders, toWebHeaders } from "./node-headers.ts";
 import type { UnaryMethod } from "./unary-methods.ts";
@@ -132,9 +133,6 @@ export class UnaryCall {
 
 /** The same for all calls, for to make one is dear. */
 const completed = new DOMException("This operation was aborted", "AbortError");
-
-/** No timer of Node runs for longer than these 24 days; one that should, runs for a millisecond. */
-const maxTimerMs = 2 ** 31 - 1;
 
 function noTimeout(): undefined {}
 

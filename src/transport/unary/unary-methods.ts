@@ -1,5 +1,6 @@
-import type { DescMessage } from "@bufbuild/protobuf";
+import type { DescMessage, Message } from "@bufbuild/protobuf";
 import {
+  ConnectError,
   type ConnectRouter,
   createMethodImplSpec,
   createServiceImplSpec,
@@ -9,11 +10,13 @@ import {
   createMethodSerializationLookup,
   limitSerialization,
   type MethodSerializationLookup,
+  type Serialization,
   type UniversalHandler,
   type UniversalHandlerOptions,
   validateUniversalHandlerOptions,
 } from "@connectrpc/connect/protocol";
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
+import { blameSender } from "./bounded-error.ts";
 import { reuseEncoding } from "./encoded-message.ts";
 import { MethodUrl } from "./method-url.ts";
 
@@ -77,7 +80,10 @@ export function collectUnaryMethods(options: ConnectNodeAdapterOptions): {
   return { routes, methods };
 }
 
-/** As connect has it, but that an answer which is encoded already is not encoded again. */
+/**
+ * As connect has it, but that an answer which is encoded already is not encoded again, and that a message that cannot be
+ * decoded is its sender's fault.
+ */
 function createSerialization(
   { method }: UnarySpec,
   options: UniversalHandlerOptions,
@@ -85,8 +91,22 @@ function createSerialization(
   const { binaryOptions, jsonOptions } = options;
   const lookup = createMethodSerializationLookup(method, binaryOptions, jsonOptions, options);
   const binaryOutput = limitSerialization(reuseEncoding(lookup.getO(true)), options);
+  const binaryInput = blaming(lookup.getI(true));
   return {
-    getI: (isBinary) => lookup.getI(isBinary),
+    getI: (isBinary) => (isBinary ? binaryInput : lookup.getI(false)),
     getO: (isBinary) => (isBinary ? binaryOutput : lookup.getO(false)),
+  };
+}
+
+function blaming({ parse, serialize }: Serialization<Message>): Serialization<Message> {
+  return {
+    parse(bytes) {
+      try {
+        return parse(bytes);
+      } catch (error) {
+        throw error instanceof ConnectError ? blameSender(error) : error;
+      }
+    },
+    serialize,
   };
 }

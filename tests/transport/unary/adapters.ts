@@ -1,21 +1,10 @@
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
-import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
+import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { onTestFinished } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { type Listeners, listen } from "../../../src/transport/port.ts";
-import { streamListenerOf } from "../../../src/transport/unary/stream-listener.ts";
-import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
 
 type Adapter = (options: ConnectNodeAdapterOptions) => Listeners;
-
-/** Whatever a test expects of one of them, it expects of the other. */
-export const adapters: Readonly<Record<string, Adapter>> = {
-  "connect-node": (options) => {
-    const request = connectNodeAdapter(options);
-    return { request, stream: streamListenerOf(request) };
-  },
-  lean: unaryNodeAdapter,
-};
 
 /** What answers the methods of a test; the types of the requests are those of the service. */
 export type Methods = Partial<ServiceImpl<typeof LearningLogService>>;

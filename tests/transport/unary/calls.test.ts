@@ -22,8 +22,9 @@ import { describe, expect, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { adapters } from "../../support/adapters.ts";
 import { failureOf } from "../../support/failures.ts";
-import { adapters, type Methods, pathOf, serve } from "./adapters.ts";
+import { type Methods, pathOf, serve } from "./adapters.ts";
 
 // What handlers, interceptors and clients see of a unary call, on both adapters and over every protocol.
 

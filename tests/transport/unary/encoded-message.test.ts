@@ -11,7 +11,8 @@ import { CreateEntryResponseSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { EncodedMessage } from "../../../src/transport/unary/encoded-message.ts";
 import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
-import { adapters, pathOf, serve } from "./adapters.ts";
+import { adapters } from "../../support/adapters.ts";
+import { pathOf, serve } from "./adapters.ts";
 
 const response = create(CreateEntryResponseSchema, {
   entry: { requestId: "id", userId: "mia", wordCount: 7, timestamp: { seconds: 1n } },

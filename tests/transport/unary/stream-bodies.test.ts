@@ -33,7 +33,7 @@ describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adap
     }
     stream.end();
     await expect(status).resolves.toBe("0");
-    // The client's part included, it takes one or two seconds; it were fifteen if each byte went through all before it.
+    // One or two seconds, with the client; about fifteen if the server goes through all that has come for each byte.
     expect(process.cpuUsage(before).user / 1e6).toBeLessThan(8);
   });
 

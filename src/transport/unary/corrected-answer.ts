@@ -1,0 +1,120 @@
+import { base64Decode } from "@bufbuild/protobuf/wire";
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import {
+  encodeEnvelope,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import {
+  codeToHttpStatus,
+  contentTypeUnaryJson,
+  errorFromJsonBytes,
+  errorToJsonBytes,
+  headerUnaryContentLength,
+  headerUnaryEncoding,
+} from "@connectrpc/connect/protocol-connect";
+import {
+  findTrailerError,
+  headerStatusDetailsBin,
+  setTrailerStatus,
+} from "@connectrpc/connect/protocol-grpc";
+import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
+import { blameSender, boundError } from "./bounded-error.ts";
+import { prefixBytes } from "./envelope.ts";
+
+/**
+ * Lets connect-node's unary calls answer the errors that interceptors do not see as those that they do: what is wrong
+ * with headers and messages is found before.
+ */
+export function correctUnaryAnswers({ handlers }: ConnectRouter): void {
+  for (const [index, handler] of handlers.entries()) {
+    if (handler.method.methodKind !== "unary") continue;
+    const corrected = async (request: UniversalServerRequest) => correct(request, await handler(request));
+    const { allowedMethods, method, protocolNames, requestPath, service, supportedContentType } = handler;
+    const description = { allowedMethods, method, protocolNames, requestPath, service, supportedContentType };
+    handlers[index] = Object.assign(corrected, description);
+  }
+}
+
+export function notBase64(): ConnectError {
+  return new ConnectError("the message in the URL is no base64", Code.InvalidArgument);
+}
+
+function isUndecodableGet({ method, url }: UniversalServerRequest): boolean {
+  if (method !== "GET") return false;
+  const query = new URL(url).searchParams;
+  if (query.get("base64") !== "1" || !/^(proto|json)$/.test(query.get("encoding") ?? "")) return false;
+  try {
+    base64Decode(query.get("message") ?? "");
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+async function correct(
+  request: UniversalServerRequest,
+  response: UniversalServerResponse,
+): Promise<UniversalServerResponse> {
+  const { status, header, trailer, body } = response;
+  if (body === undefined || header === undefined) return response;
+  if (trailer !== undefined) return { ...response, body: thenCorrect(body, trailer) };
+  const type = header.get("content-type") ?? "";
+  if (type.startsWith("application/grpc-web")) return { ...response, body: correctEnvelopes(body) };
+  // connect-node takes the failure for its own.
+  if (status === 500 && isUndecodableGet(request)) return answerOf(notBase64(), header);
+  // An error that is worth compressing has been through the interceptors.
+  if (status === 200 || header.has(headerUnaryEncoding)) return response;
+  const bytes = await readAll(body);
+  const unreadable = new ConnectError("", Code.Unknown);
+  const error = errorFromJsonBytes(bytes, undefined, unreadable);
+  const corrected = boundError(blameSender(error));
+  return corrected === error ? { ...response, body: only(bytes) } : answerOf(corrected, header);
+}
+
+/** Over Connect. */
+function answerOf(error: ConnectError, header: Headers): UniversalServerResponse {
+  const body = errorToJsonBytes(error, undefined);
+  header.set("content-type", contentTypeUnaryJson);
+  header.set(headerUnaryContentLength, String(body.byteLength));
+  return { status: codeToHttpStatus(error.code), header, body: only(body) };
+}
+
+/** Over gRPC, the trailers are complete when the body has ended. */
+async function* thenCorrect(body: AsyncIterable<Uint8Array>, trailer: Headers): AsyncIterable<Uint8Array> {
+  yield* body;
+  correctTrailer(trailer);
+}
+
+/** Over gRPC-Web, the trailers are in the last envelope. */
+async function* correctEnvelopes(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  for await (const envelope of body) {
+    if (envelope[0] !== trailerFlag) {
+      yield envelope;
+    } else {
+      const trailer = trailerParse(envelope.subarray(prefixBytes));
+      yield correctTrailer(trailer) ? encodeEnvelope(trailerFlag, trailerSerialize(trailer)) : envelope;
+    }
+  }
+}
+
+/** @returns whether anything had to be */
+function correctTrailer(trailer: Headers): boolean {
+  const error = findTrailerError(trailer);
+  if (error === undefined) return false;
+  const corrected = boundError(blameSender(error));
+  if (corrected === error) return false;
+  trailer.delete(headerStatusDetailsBin);
+  setTrailerStatus(trailer, corrected);
+  return true;
+}
+
+async function readAll(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function* only(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}

@@ -1,0 +1,32 @@
+import {
+  headerTimeout as headerConnectTimeout,
+  parseTimeout as parseConnect,
+} from "@connectrpc/connect/protocol-connect";
+import {
+  headerTimeout as headerGrpcTimeout,
+  parseTimeout as parseGrpc,
+} from "@connectrpc/connect/protocol-grpc";
+import type { connectNodeAdapter } from "@connectrpc/connect-node";
+
+type Request = Parameters<ReturnType<typeof connectNodeAdapter>>[0];
+
+/** No timer of Node runs for longer than these 24 days; one that should, runs for a millisecond. */
+export const maxTimerMs = 2 ** 31 - 1;
+
+const timeouts = [
+  [headerGrpcTimeout.toLowerCase(), parseGrpc],
+  [headerConnectTimeout.toLowerCase(), parseConnect],
+] as const;
+
+/** Takes a deadline out of the headers that no timer runs for: connect-node would end the call at once. */
+export function forgetEndlessDeadline(
+  { headers }: Request,
+  maxTimeoutMs: number = Number.MAX_SAFE_INTEGER,
+): void {
+  for (const [name, parse] of timeouts) {
+    const value = headers[name];
+    if (typeof value !== "string") continue;
+    const { timeoutMs = 0, error } = parse(value.trim(), maxTimeoutMs);
+    if (error === undefined && timeoutMs > maxTimerMs) delete headers[name];
+  }
+}

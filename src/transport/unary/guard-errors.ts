@@ -1,0 +1,32 @@
+import { ConnectError, type Interceptor } from "@connectrpc/connect";
+import { blameSender, boundError } from "./bounded-error.ts";
+
+/** Bounds the errors of what connect-node serves, and blames the sender for messages that cannot be read. */
+export const guardErrors: Interceptor = (next) => async (request) => {
+  try {
+    const passed = request.stream ? { ...request, message: mapErrors(request.message, blame) } : request;
+    const response = await next(passed);
+    return response.stream ? { ...response, message: mapErrors(response.message, bound) } : response;
+  } catch (error) {
+    throw bound(error);
+  }
+};
+
+async function* mapErrors<Message>(
+  messages: AsyncIterable<Message>,
+  map: (error: unknown) => unknown,
+): AsyncIterable<Message> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw map(error);
+  }
+}
+
+function blame(error: unknown): unknown {
+  return error instanceof ConnectError ? blameSender(error) : error;
+}
+
+function bound(error: unknown): unknown {
+  return error instanceof ConnectError ? boundError(error) : error;
+}

@@ -1,0 +1,152 @@
+import { randomUUID } from "node:crypto";
+import { create, toBinary, toJson } from "@bufbuild/protobuf";
+import { Code, createClient } from "@connectrpc/connect";
+import { encodeEnvelope } from "@connectrpc/connect/protocol";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { describe, expect, test } from "vitest";
+import { BatchCreateEntriesRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
+import { Health } from "#gen/health/v1/health_pb.js";
+import { transports } from "../support/clients.ts";
+import { failureOf, violatedFields } from "../support/failures.ts";
+import { useTestService } from "../support/test-service.ts";
+import { askHttp1, askHttp2, type PlainAnswer } from "./unary/plain-requests.ts";
+
+// Many clients take 8 KiB of headers, and gRPC sends errors in them. Beyond that, the call or the whole connection breaks.
+
+const service = useTestService();
+const maxHeaderBytes = 8 * 1024;
+
+const invalid = Array.from({ length: 1000 }, () => ({ requestId: "none", userId: "", wordCount: -1 }));
+
+describe.for(Object.entries(transports))("over %s", ([name, createTransport]) => {
+  test("a batch of a thousand invalid entries is told what is wrong with the first ones, and how many there are", async () => {
+    const client = createClient(LearningLogService, createTransport(service.url));
+    expectFirst(await failureOf(client.batchCreateEntries({ entries: invalid })));
+    // An import needs both directions at once.
+    if (!name.includes("HTTP/1.1")) {
+      const batches = (async function* () {
+        yield { entries: invalid };
+      })();
+      expectFirst(await failureOf(firstOf(client.importEntries(batches))));
+    }
+    // The connection takes further calls.
+    await client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 1 });
+  });
+
+  test("a long name of a service that is not known is cut", async () => {
+    const health = createClient(Health, createTransport(service.url));
+    const error = await failureOf(health.check({ service: "x".repeat(70_000) }));
+    expect(error.code).toBe(Code.NotFound);
+    expect(error.rawMessage.length).toBeLessThan(200);
+    await health.check({ service: "" });
+  });
+});
+
+test("a long name that reflection does not know is cut", async () => {
+  const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: service.url }));
+  const value = "x".repeat(70_000);
+  const questions = (async function* () {
+    yield { messageRequest: { case: "fileContainingSymbol" as const, value } };
+  })();
+  const answer = await firstOf(client.serverReflectionInfo(questions));
+  expect(answer?.messageResponse).toMatchObject({
+    value: { errorMessage: expect.stringMatching(/^not found: x{100}…$/) },
+  });
+});
+
+describe("the headers of an error over gRPC stay below 8 KiB:", () => {
+  const createEntry = "/dailyaggregator.v1.LearningLogService/CreateEntry";
+  const importEntries = "/dailyaggregator.v1.LearningLogService/ImportEntries";
+  const batch = create(BatchCreateEntriesRequestSchema, { entries: invalid });
+  const long = "ä".repeat(50_000);
+  const proto = "application/grpc+proto";
+  const json = "application/grpc+json";
+  test.for([
+    [
+      "of a batch",
+      "/dailyaggregator.v1.LearningLogService/BatchCreateEntries",
+      proto,
+      {},
+      toBinary(BatchCreateEntriesRequestSchema, batch),
+    ],
+    ["of a batch in an import", importEntries, proto, {}, toBinary(BatchCreateEntriesRequestSchema, batch)],
+    [
+      "of a batch in JSON",
+      "/dailyaggregator.v1.LearningLogService/BatchCreateEntries",
+      json,
+      {},
+      text(toJson(BatchCreateEntriesRequestSchema, batch)),
+    ],
+    ["of an unknown service", "/grpc.health.v1.Health/Check", json, {}, text({ service: long })],
+    ["of half a character", "/grpc.health.v1.Health/Check", json, {}, Buffer.from('{"service":"\\ud800"}')],
+    ["of a value of another type", createEntry, json, {}, text({ wordCount: long })],
+    [
+      "of a value of another type in an import",
+      importEntries,
+      json,
+      {},
+      text({ entries: [{ wordCount: long }] }),
+    ],
+    ["of what is no JSON", createEntry, json, {}, Buffer.from(long)],
+    ["of an unknown encoding", createEntry, proto, { "grpc-encoding": "%".repeat(7_000) }, Buffer.alloc(0)],
+    [
+      "of an unknown encoding in an import",
+      importEntries,
+      proto,
+      { "grpc-encoding": "%".repeat(7_000) },
+      Buffer.alloc(0),
+    ],
+    [
+      "of a deadline that is none",
+      createEntry,
+      proto,
+      { "grpc-timeout": "%".repeat(7_000) },
+      Buffer.alloc(0),
+    ],
+  ] as const)("%s", async ([, path, type, headers, message]) => {
+    const request = {
+      path,
+      headers: { "content-type": type, te: "trailers", ...headers },
+      body: [encodeEnvelope(0, message)],
+    };
+    for (const ask of path === importEntries ? [askHttp2] : [askHttp1, askHttp2]) {
+      const answer = await ask(service.url, request);
+      expect(Number(answer.trailers["grpc-status"])).toBeGreaterThan(0);
+      expect(headerBytes(answer)).toBeLessThan(maxHeaderBytes);
+    }
+  });
+});
+
+function expectFirst(error: Awaited<ReturnType<typeof failureOf>>): void {
+  expect(error.code).toBe(Code.InvalidArgument);
+  expect(error.rawMessage).toMatch(
+    /^entries\[0\].*, and 2999 more violations; the details have the first \d+$/,
+  );
+  const fields = violatedFields(error);
+  expect(fields.slice(0, 4)).toEqual([
+    "entries[0].request_id",
+    "entries[0].user_id",
+    "entries[0].word_count",
+    "entries[1].request_id",
+  ]);
+  expect(fields.length).toBeGreaterThan(10);
+}
+
+/** As RFC 9113, section 6.5.2, counts them. */
+function headerBytes({ headers, trailers }: PlainAnswer): number {
+  return [...Object.entries(headers), ...Object.entries(trailers)].reduce(
+    (sum, [name, value]) => sum + 32 + name.length + String(value).length,
+    0,
+  );
+}
+
+function text(json: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(json));
+}
+
+async function firstOf<Message>(stream: AsyncIterable<Message>): Promise<Message | undefined> {
+  for await (const message of stream) return message;
+  return undefined;
+}
