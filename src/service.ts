@@ -19,6 +19,7 @@ import { StartupError } from "./errors/startup-error.ts";
 import { createRoutes, type EncodedSummary } from "./routes.ts";
 import { SummaryMemo } from "./summaries/summary-memo.ts";
 import type { Log } from "./telemetry/log.ts";
+import { withCheckedJson } from "./transport/checked-json.ts";
 import { createErrorInterceptor } from "./transport/error-interceptor.ts";
 import { createListeners } from "./transport/listener.ts";
 import { type Listeners, listen, type Port } from "./transport/port.ts";
@@ -76,7 +77,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   started.defer(() => readiness.drain());
 
   const listeners = createListeners({
-    routes: createRoutes({ pools, changes, recent, writer, memo, readiness }),
+    routes: withCheckedJson(createRoutes({ pools, changes, recent, writer, memo, readiness }), log),
     interceptors: [
       createErrorInterceptor(log),
       createValidateInterceptor({ validator: createRequestValidator() }),
