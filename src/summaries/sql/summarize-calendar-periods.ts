@@ -21,7 +21,9 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * a bucket (Monrovia until 1972).
  *
  * The periods gone through begin early enough for the first one's moving average (one more than its window has, since
- * a day may be missing), and end with the page, and one more for the same reason, unless empty ones are to be left out.
+ * a day may be missing), and end with the page, and one more for the same reason. If empty ones are to be left out, they
+ * go from the learner's first bucket within the range to the last one, and one period more on either side, because a
+ * period may be odd: whoever has no entries there costs nothing, however long the range is.
  */
 export async function summarizeCalendarPeriods(
   pool: ConnectionPool,
@@ -45,18 +47,35 @@ export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange
         FROM date_trunc($4, (timestamptz 'epoch' + $2::interval) AT TIME ZONE $6) AS from_label
         CROSS JOIN date_trunc($4, (timestamptz 'epoch' + $3::interval) AT TIME ZONE $6) AS to_label
       ),
+      last_asked AS (
+        SELECT CASE WHEN $7 THEN last_label ELSE least(last_label, first_label + ($9::integer + 1) * $5::interval) END AS label
+        FROM asked
+      ),
+      filled AS (
+        SELECT
+          date_trunc($4, min(bucket) AT TIME ZONE $6) - $5::interval AS first_label,
+          coalesce(date_trunc($4, max(bucket) AT TIME ZONE $6) + $5::interval, '-infinity') AS last_label
+        FROM learning_log_aggregates
+        WHERE $7
+          AND user_id = $1
+          AND bucket >= (SELECT first_label AT TIME ZONE $6 - interval '26 hours' FROM asked)
+          AND bucket < (SELECT (last_label + $5::interval) AT TIME ZONE $6 + interval '26 hours' FROM asked)
+      ),
       range AS (
         SELECT
           earliest_label,
           latest_label,
           earliest_label AT TIME ZONE $6 AS begins,
           (latest_label + $5::interval) AT TIME ZONE $6 AS ends,
-          extract(epoch FROM (latest_label + $5::interval) AT TIME ZONE $6)::bigint AS range_end
+          extract(epoch FROM (last_asked.label + $5::interval) AT TIME ZONE $6)::bigint AS range_end
         FROM asked
+        CROSS JOIN last_asked
+        CROSS JOIN filled
         CROSS JOIN LATERAL (
           SELECT
-            first_label - $8::integer * $5::interval AS earliest_label,
-            CASE WHEN $7 THEN last_label ELSE least(last_label, first_label + ($9::integer + 1) * $5::interval) END AS latest_label
+            CASE WHEN $7 THEN greatest(asked.first_label, filled.first_label) ELSE asked.first_label END
+              - $8::integer * $5::interval AS earliest_label,
+            CASE WHEN $7 THEN least(last_asked.label, filled.last_label) ELSE last_asked.label END AS latest_label
         ) AS labels
       ),
       calendar AS MATERIALIZED (

@@ -17,8 +17,9 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * last instant lie in different hours, its `only_hour` is NULL, by which PostgreSQL expects few of them, and looks each
  * one's entries up in the log.
  *
- * The hours gone through begin early enough for the first one's moving average, and end with the page unless empty
- * ones are to be left out.
+ * The hours gone through begin early enough for the first one's moving average, and end with the page. If empty ones are
+ * to be left out, they go from the learner's first bucket within the range to the last one, and one hour more on either
+ * side, because hours may be odd: whoever has no entries there costs nothing, however long the range is.
  */
 export async function summarizeHours(
   pool: ConnectionPool,
@@ -38,13 +39,33 @@ function hoursStatement(range: SummaryRange): pg.QueryConfig {
           date_trunc('hour', timestamptz 'epoch' + $2::interval, $4) AS first_hour,
           date_trunc('hour', timestamptz 'epoch' + $3::interval, $4) AS last_hour
       ),
-      range AS (
-        SELECT earliest_hour, latest_hour, extract(epoch FROM latest_hour + interval '1 hour')::bigint AS range_end
+      last_asked AS (
+        SELECT CASE WHEN $5 THEN last_hour ELSE least(last_hour, first_hour + $7::integer * interval '1 hour') END AS hour
         FROM asked
+      ),
+      filled AS (
+        SELECT
+          date_trunc('hour', min(bucket), $4) - interval '1 hour' AS first_hour,
+          coalesce(date_trunc('hour', max(bucket), $4) + interval '1 hour', '-infinity') AS last_hour
+        FROM learning_log_aggregates
+        WHERE $5
+          AND user_id = $1
+          AND bucket >= (SELECT first_hour - interval '1 hour' FROM asked)
+          AND bucket < (SELECT last_hour + interval '2 hours' FROM asked)
+      ),
+      range AS (
+        SELECT
+          earliest_hour,
+          latest_hour,
+          extract(epoch FROM last_asked.hour + interval '1 hour')::bigint AS range_end
+        FROM asked
+        CROSS JOIN last_asked
+        CROSS JOIN filled
         CROSS JOIN LATERAL (
           SELECT
-            first_hour - $6::integer * interval '1 hour' AS earliest_hour,
-            CASE WHEN $5 THEN last_hour ELSE least(last_hour, first_hour + $7::integer * interval '1 hour') END AS latest_hour
+            CASE WHEN $5 THEN greatest(asked.first_hour, filled.first_hour) ELSE asked.first_hour END
+              - $6::integer * interval '1 hour' AS earliest_hour,
+            CASE WHEN $5 THEN least(last_asked.hour, filled.last_hour) ELSE last_asked.hour END AS latest_hour
         ) AS hours
       ),
       clock AS (
