@@ -71,9 +71,8 @@ function startOf({ to }: ListRange): ListPosition | undefined {
 
 function readToken(range: ListRange, token: string): ListPosition {
   const [timestamp = "", requestId = ""] = decodePageToken(tokenBinding(range), token) ?? [];
-  // Somebody may have made it up.
   const isPosition = /^\d{1,16}$/.test(timestamp) && uuid.test(requestId);
-  if (!isPosition || (range.to !== undefined && BigInt(timestamp) >= range.to)) {
+  if (!isPosition || !isWithin(range, BigInt(timestamp))) {
     throw invalidArgument(
       ListEntriesRequestSchema,
       "page_token",
@@ -82,6 +81,11 @@ function readToken(range: ListRange, token: string): ListPosition {
     );
   }
   return { timestamp: BigInt(timestamp), requestId };
+}
+
+/** Somebody may have made a token up: it must not lead out of the range. */
+function isWithin({ from, to }: ListRange, timestamp: bigint): boolean {
+  return (from === undefined || timestamp >= from) && (to === undefined || timestamp < to);
 }
 
 function tokenBinding({ userId, from, to }: ListRange): unknown[] {

@@ -15,6 +15,8 @@ import { databaseTimeZone } from "./time-zone.ts";
 export const maxPageSize = 10_000;
 const maxPeriods = 1_000_000;
 
+const dayMicros = 86_400_000_000n;
+
 /** A request with every default filled in: equal requests, however they are written, give equal ones. */
 export interface SummaryRequest {
   readonly granularity: Granularity;
@@ -65,7 +67,7 @@ export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
     granularity,
     range: {
       ...whole,
-      from: isFirstPage ? whole.from : pageStart(paging, pageToken),
+      from: isFirstPage ? whole.from : pageStart(paging, pageToken, granularity, whole),
       isFirstPage,
       pageSize: Math.min(request.pageSize || maxPageSize, maxPageSize),
     },
@@ -93,10 +95,24 @@ export function unknownTimeZone() {
   );
 }
 
-/** @returns microseconds since 1970 */
-function pageStart(paging: readonly unknown[], pageToken: string): bigint {
+/**
+ * Where a page begins. Somebody may have made the token up: it must not lead out of the range, whose length is limited.
+ *
+ * @returns microseconds since 1970
+ */
+function pageStart(
+  paging: readonly unknown[],
+  pageToken: string,
+  granularity: Granularity,
+  { from, to }: Pick<SummaryRange, "from" | "to">,
+): bigint {
   const [seconds] = decodePageToken(paging, pageToken) ?? [];
-  if (seconds === undefined || !/^-?\d{1,12}$/.test(seconds)) {
+  const start =
+    seconds !== undefined && /^-?\d{1,12}$/.test(seconds) ? BigInt(seconds) * 1_000_000n : undefined;
+  // Where the clock is put back across midnight, the day that begins there may be left again, and `from` lie in the day
+  // before, a little later than that beginning. An hour that begins earlier than `from` is on the first page.
+  const earliest = granularity === Granularity.HOUR ? from : from - dayMicros;
+  if (start === undefined || start < earliest || start > to) {
     throw invalidArgument(
       GetSummaryRequestSchema,
       "page_token",
@@ -104,5 +120,5 @@ function pageStart(paging: readonly unknown[], pageToken: string): bigint {
       "must be the next_page_token of an answer to the same request",
     );
   }
-  return BigInt(seconds) * 1_000_000n;
+  return start;
 }

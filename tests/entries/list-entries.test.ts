@@ -219,6 +219,14 @@ describe("refuses a page_token, and names it,", () => {
     const pageToken = encodePageToken(binding, [String(to * 2_000_000n), randomUUID()]);
     await refuse({ userId, to: { seconds: to }, pageToken });
   });
+
+  test("that somebody made up to see what comes before `from`", async () => {
+    const userId = await recordLearner(pool, 3);
+    const from = 1_704_067_200n;
+    const binding = ["ListEntries", userId, from * 1_000_000n, undefined];
+    const pageToken = encodePageToken(binding, [String(from * 1_000_000n - 1n), randomUUID()]);
+    await refuse({ userId, from: { seconds: from }, pageToken });
+  });
 });
 
 test("answers a plain HTTP GET, as caches and browsers send it", async () => {

@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { nextPageToken, summaryRequest } from "../../src/summaries/summary-request.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
 import { useTestService } from "../support/test-service.ts";
@@ -130,6 +132,17 @@ describe("page_token", () => {
     ]) {
       await expectRefused({ ...other, pageToken });
     }
+  });
+
+  test.for([
+    ["after `to`", { granularity: Granularity.DAY, seconds: 1_709_208_000n }],
+    ["at the end of all time", { granularity: Granularity.DAY, seconds: 253_370_764_799n }],
+    ["long before `from`", { granularity: Granularity.DAY, seconds: 0n }],
+    ["an hour before `from`", { granularity: Granularity.HOUR, seconds: 1_707_562_800n }],
+  ] as const)("one that somebody made up for a page %s is refused", async ([, { granularity, seconds }]) => {
+    const asked = { ...request, granularity };
+    const message = create(GetSummaryRequestSchema, asked);
+    await expectRefused({ granularity, pageToken: nextPageToken(summaryRequest(message), seconds) });
   });
 
   test("one of ListEntries is refused", async () => {

@@ -70,9 +70,12 @@ const pairs = fc
     return [inOrder(one), inOrder({ ...one, ...Object.fromEntries(taken) })] as const;
   });
 
-function inOrder(meaning: Meaning): Meaning {
-  const { from, to } = meaning;
-  return from <= to ? { ...meaning } : { ...meaning, from: to, to: from };
+/** With a range that is one, and a page that begins within it. */
+function inOrder({ from, to, page, ...same }: Meaning): Meaning {
+  const [first, last] = from <= to ? [from, to] : [to, from];
+  const [least, most] = [first / 1_000_000n, last / 1_000_000n];
+  const within = page === undefined ? page : page < least ? least : page > most ? most : page;
+  return { ...same, from: first, to: last, page: within };
 }
 
 /** Which of the ways to write something is taken. */
