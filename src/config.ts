@@ -47,7 +47,7 @@ const environment = z.object({
     .refine(isPostgresUrl, "must be a URL such as postgres://user:password@host:5432/database")
     .optional(),
   DATA_DIR: z.string().default(".data"),
-  DATABASE_READ_CONNECTIONS: wholeNumber(1, 1000).default(8),
+  DATABASE_READ_CONNECTIONS: wholeNumber(2, 1000).default(8),
   DATABASE_WRITE_CONNECTIONS: wholeNumber(1, 1000).default(8),
   WRITE_STATEMENTS: wholeNumber(1, 100).default(2),
   WRITE_STATEMENT_ROWS: wholeNumber(1, 10_000).default(500),

@@ -14,8 +14,8 @@ import { importEntries } from "./entries/import-entries.ts";
 import { listEntries } from "./entries/list-entries.ts";
 import type { RecentEntries } from "./entries/recent-entries.ts";
 import { getSummary } from "./summaries/get-summary.ts";
+import type { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import type { SummaryMemo } from "./summaries/summary-memo.ts";
-import { watchSummary } from "./summaries/watch-summary.ts";
 import { createHealthService } from "./transport/health.ts";
 import type { Readiness } from "./transport/readiness.ts";
 import { serveReflection } from "./transport/reflection.ts";
@@ -31,6 +31,7 @@ interface Parts {
   readonly recent: RecentEntries;
   readonly writer: EntryWriter;
   readonly memo: SummaryMemo<EncodedSummary>;
+  readonly feeds: SummaryFeeds;
   readonly readiness: Readiness;
 }
 
@@ -41,9 +42,11 @@ export function createRoutes({
   recent,
   writer,
   memo,
+  feeds,
   readiness,
 }: Parts): (router: ConnectRouter) => void {
   const deletion = { pool: pools.writes.deletions, patience: deletionPatience(), recent, changes };
+  const summaryPools = { small: pools.reads, large: pools.largeReads };
   return (router) => {
     router.service(LearningLogService, {
       createEntry: (request, caller) => createEntry(writer, request, caller),
@@ -53,9 +56,8 @@ export function createRoutes({
       deleteEntry: (request) => deleteEntry(deletion, request),
       deleteUserEntries: (request) => deleteUserEntries(deletion, request),
       getSummary: async (request, caller) =>
-        (await getSummary({ pool: pools.reads, memo, encode: encodeSummary }, request, caller)).toMessage(),
-      watchSummary: (request, { signal }) =>
-        watchSummary(pools.reads, changes, request, signal, readiness.draining),
+        (await getSummary({ pools: summaryPools, memo, encode: encodeSummary }, request, caller)).toMessage(),
+      watchSummary: (request, { signal }) => feeds.watch(request, signal),
     });
     router.service(Health, createHealthService(readiness, [LearningLogService.typeName]));
     serveReflection(router, [LearningLogService, Health], [file_google_rpc_error_details]);

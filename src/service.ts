@@ -17,6 +17,7 @@ import { RecentEntries } from "./entries/recent-entries.ts";
 import { createRequestValidator } from "./entries/request-validator.ts";
 import { StartupError } from "./errors/startup-error.ts";
 import { createRoutes, type EncodedSummary } from "./routes.ts";
+import { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import { SummaryMemo } from "./summaries/summary-memo.ts";
 import type { Log } from "./telemetry/log.ts";
 import { withCheckedJson } from "./transport/checked-json.ts";
@@ -37,6 +38,9 @@ export interface Service {
 
 /** How long calls in flight may take to finish at a stop; with the rest, a stop stays under 10 seconds. */
 const drainMs = 7_000;
+
+/** After this long without news, a watcher gets an answer without periods. */
+const watchHeartbeatMs = 15_000;
 
 /** How long each part below the calls is waited for after that: by then only a database that is stuck holds one up. */
 const closingMs = 500;
@@ -76,8 +80,14 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   await readiness.start();
   started.defer(() => readiness.drain());
 
+  const feeds = new SummaryFeeds({
+    pools: { small: pools.watches, large: pools.largeReads },
+    changes,
+    draining: readiness.draining,
+    heartbeatMs: watchHeartbeatMs,
+  });
   const listeners = createListeners({
-    routes: withCheckedJson(createRoutes({ pools, changes, recent, writer, memo, readiness }), log),
+    routes: withCheckedJson(createRoutes({ pools, changes, recent, writer, memo, feeds, readiness }), log),
     interceptors: [
       createErrorInterceptor(log),
       createValidateInterceptor({ validator: createRequestValidator() }),

@@ -62,7 +62,7 @@ test.for([
     { databaseUrl: "postgres://u:p@/learning?host=/run/postgresql" },
   ],
   [{ DATA_DIR: "/var/lib/daily" }, { dataDir: "/var/lib/daily" }],
-  [{ DATABASE_READ_CONNECTIONS: "1" }, { databasePools: { reads: 1, writes: 8 } }],
+  [{ DATABASE_READ_CONNECTIONS: "2" }, { databasePools: { reads: 2, writes: 8 } }],
   [{ DATABASE_WRITE_CONNECTIONS: "1000" }, { databasePools: { reads: 8, writes: 1000 } }],
   [
     { WRITE_STATEMENTS: "4", WRITE_STATEMENT_ROWS: "1", WRITE_PENDING_ROWS: "10" },
@@ -87,7 +87,7 @@ test.for([
 
 const aUrl = "DATABASE_URL must be a URL such as postgres://user:password@host:5432/database";
 const aPort = "PORT must be a whole number from 0 to 65535";
-const aSize = "DATABASE_READ_CONNECTIONS must be a whole number from 1 to 1000";
+const aSize = "DATABASE_READ_CONNECTIONS must be a whole number from 2 to 1000";
 const anOrigin = "CORS_ORIGINS must be origins such as https://app.example.com, separated by commas, or *";
 const aLevel = "LOG_LEVEL must be one of trace, debug, info, warn, error, fatal, silent";
 
@@ -104,7 +104,7 @@ test.for([
   [{ DATABASE_URL: "mysql://u:secret@db/x" }, aUrl],
   [{ DATABASE_URL: "postgres://u:sec#ret@db/x" }, aUrl],
   [{ DATABASE_URL: "postgres://u:secret@db:x/x" }, aUrl],
-  [{ DATABASE_READ_CONNECTIONS: "0" }, aSize],
+  [{ DATABASE_READ_CONNECTIONS: "1" }, aSize],
   [{ DATABASE_READ_CONNECTIONS: "1001" }, aSize],
   [{ WRITE_STATEMENTS: "0" }, "WRITE_STATEMENTS must be a whole number from 1 to 100"],
   [{ WRITE_STATEMENT_ROWS: "many" }, "WRITE_STATEMENT_ROWS must be a whole number from 1 to 10000"],

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { parse, parseIntoClientConfig } from "pg-connection-string";
+import { overloaded } from "../errors/retryable.ts";
 import type { Log } from "../telemetry/log.ts";
 import { codeOf, TroubleLog } from "./trouble-log.ts";
 import { WaitingLine } from "./waiting-line.ts";
@@ -24,6 +25,12 @@ export interface PoolSettings {
 
 /** How long a new connection may take before the database counts as away. */
 const connectTimeoutMs = 5_000;
+
+/**
+ * A process that had this part of the time something else to do may have missed the answer of a database that is there:
+ * then it is this process that is busy.
+ */
+const busyUtilization = 0.9;
 
 /** How long a caller waits for another one to give a connection back. */
 const maxWaitMs = 5_000;
@@ -67,11 +74,13 @@ export class ConnectionPool {
   /**
    * @returns a connection; give it back with {@link release}
    * @throws the signal's reason if it aborts while the caller waits
-   * @throws ConnectError RESOURCE_EXHAUSTED if no connection becomes free in time
+   * @throws ConnectError RESOURCE_EXHAUSTED if no connection becomes free in time, or this process is too busy to connect
    * @throws Error if the database cannot be reached
    */
   async connect(signal?: AbortSignal): Promise<pg.PoolClient> {
     await this.#line.enter(signal);
+    const before = performance.eventLoopUtilization();
+    const beganAt = performance.now();
     try {
       for (;;) {
         const client = await this.#pool.connect();
@@ -80,6 +89,10 @@ export class ConnectionPool {
       }
     } catch (error) {
       this.#line.leave();
+      const isTimeout = performance.now() - beganAt >= connectTimeoutMs;
+      if (isTimeout && performance.eventLoopUtilization(before).utilization > busyUtilization) {
+        throw overloaded("the server is busy");
+      }
       throw error;
     }
   }

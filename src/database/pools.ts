@@ -1,13 +1,17 @@
 import type { Log } from "../telemetry/log.ts";
-import { type ConnectionPool, createPool } from "./pool.ts";
+import { type ConnectionPool, createPool, type PoolSettings } from "./pool.ts";
 import { TroubleLog } from "./trouble-log.ts";
 
 /** The connections of the service. Each kind of work has its own, so that none can take those of another. */
 export interface Pools {
   /** For what adds, changes or deletes entries. */
   readonly writes: WritePools;
-  /** For summaries and lists. */
+  /** For lists, and for summaries that take milliseconds. */
   readonly reads: ConnectionPool;
+  /** For summaries that may take seconds. */
+  readonly largeReads: ConnectionPool;
+  /** For what watchers are told. */
+  readonly watches: ConnectionPool;
   /** For finding out whether the database can be used. */
   readonly probes: ConnectionPool;
 }
@@ -28,6 +32,7 @@ export interface WritePools {
 export interface PoolSizes {
   /** For batches. */
   readonly writes: number;
+  /** For {@link Pools.reads} and {@link Pools.largeReads} together; at least 2. */
   readonly reads: number;
 }
 
@@ -39,6 +44,15 @@ export const blockedConnections = 4;
 
 /** How many callers may wait for each connection. */
 const waitingPerConnection = 100;
+
+/** One of so many connections for reads is for large ones. */
+const readsPerLargeRead = 4;
+
+/** Two statements for watchers at a time leave a database on two processors room for those who write. */
+const watchConnections = 2;
+
+/** Who watches has a stream open all the while, beside which a place in a line takes no memory. */
+const waitingWatches = 10_000;
 
 /** A database that does not answer a probe for this long is as good as away. */
 const probeTimeoutMs = 5_000;
@@ -64,34 +78,19 @@ const idleInTransactionTimeoutMs = 5_000;
 /** @param maxGroups how many statements for single entries may be under way at once */
 export function createPools(connectionString: string, sizes: PoolSizes, maxGroups: number, log: Log): Pools {
   const troubles = new TroubleLog(log);
+  const create = (settings: PoolSettings) => createPool(connectionString, settings, log, troubles);
   const writes = (purpose: string, size: number, lockTimeoutMs: number) =>
-    createPool(
-      connectionString,
-      {
-        purpose,
-        size,
-        maxWaiting: waitingPerConnection * size,
-        refusal: "too many writes are under way",
-        statementTimeoutMs: writeTimeoutMs,
-        lockTimeoutMs,
-        idleInTransactionTimeoutMs,
-      },
-      log,
-      troubles,
-    );
-  const reads = {
-    purpose: "reads",
-    size: sizes.reads,
-    maxWaiting: waitingPerConnection * sizes.reads,
-    refusal: "too many reads are under way",
-  };
-  const probes = {
-    purpose: "probes",
-    size: 1,
-    maxWaiting: 1,
-    refusal: "another probe is under way",
-    statementTimeoutMs: probeTimeoutMs,
-  };
+    create({
+      purpose,
+      size,
+      maxWaiting: waitingPerConnection * size,
+      refusal: "too many writes are under way",
+      statementTimeoutMs: writeTimeoutMs,
+      lockTimeoutMs,
+      idleInTransactionTimeoutMs,
+    });
+  const largeReads = Math.max(1, Math.floor(sizes.reads / readsPerLargeRead));
+  const smallReads = sizes.reads - largeReads;
   return {
     writes: {
       groups: writes("writes", maxGroups, sharedLockTimeoutMs),
@@ -100,11 +99,35 @@ export function createPools(connectionString: string, sizes: PoolSizes, maxGroup
       batches: writes("batches", sizes.writes, sharedLockTimeoutMs),
       deletions: writes("deletions", deletionConnections, sharedLockTimeoutMs),
     },
-    reads: createPool(connectionString, reads, log, troubles),
-    probes: createPool(connectionString, probes, log, troubles),
+    reads: create({
+      purpose: "reads",
+      size: smallReads,
+      maxWaiting: waitingPerConnection * smallReads,
+      refusal: "too many reads are under way",
+    }),
+    largeReads: create({
+      purpose: "large reads",
+      size: largeReads,
+      maxWaiting: waitingPerConnection * largeReads,
+      refusal: "too many summaries of long ranges are under way",
+    }),
+    watches: create({
+      purpose: "watches",
+      size: watchConnections,
+      maxWaiting: waitingWatches,
+      refusal: "too many summaries are being watched",
+    }),
+    probes: create({
+      purpose: "probes",
+      size: 1,
+      maxWaiting: 1,
+      refusal: "another probe is under way",
+      statementTimeoutMs: probeTimeoutMs,
+    }),
   };
 }
 
-export async function endPools({ writes, reads, probes }: Pools): Promise<void> {
-  await Promise.all([...Object.values(writes), reads, probes].map((pool) => pool.end()));
+export async function endPools({ writes, ...others }: Pools): Promise<void> {
+  const pools: ConnectionPool[] = [...Object.values(writes), ...Object.values(others)];
+  await Promise.all(pools.map((pool) => pool.end()));
 }

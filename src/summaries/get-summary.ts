@@ -5,14 +5,13 @@ import {
   GetSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { Caller } from "../caller.ts";
-import type { ConnectionPool } from "../database/pool.ts";
-import { periodSummary, summarize } from "./summarize.ts";
+import { periodSummary, type SummaryPools, summarize } from "./summarize.ts";
 import type { SummaryMemo } from "./summary-memo.ts";
 import { canonicalKey, nextPageToken, summaryRequest } from "./summary-request.ts";
 
 /** What summaries are made of, and memoized in. */
 export interface SummaryParts<Encoded> {
-  readonly pool: ConnectionPool;
+  readonly pools: SummaryPools;
   readonly memo: SummaryMemo<Encoded>;
   /** What is memoized of an answer: its binary form takes a sixteenth of the message's memory. */
   encode(answer: GetSummaryResponse): Encoded;
@@ -26,7 +25,7 @@ export interface SummaryParts<Encoded> {
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does
  */
 export function getSummary<Encoded>(
-  { pool, memo, encode }: SummaryParts<Encoded>,
+  { pools, memo, encode }: SummaryParts<Encoded>,
   message: GetSummaryRequest,
   caller: Caller,
 ): Promise<Encoded> {
@@ -35,7 +34,7 @@ export function getSummary<Encoded>(
     userId: message.userId,
     key: canonicalKey(request),
     async compute(signal: AbortSignal) {
-      const { periods, next, end } = await summarize(pool, request, signal);
+      const { periods, next, end } = await summarize(pools, request, signal);
       const answer = create(GetSummaryResponseSchema, {
         periods: periods.map(periodSummary),
         nextPageToken: nextPageToken(request, next),

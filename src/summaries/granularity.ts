@@ -17,7 +17,8 @@ export const calendarUnits: ReadonlyMap<Granularity, CalendarUnit> = new Map([
   [Granularity.YEAR, { name: "year", step: "1 year" }],
 ]);
 
-const hoursPerPeriod: Readonly<Record<Granularity, number>> = {
+/** On average. */
+export const hoursPerPeriod: Readonly<Record<Granularity, number>> = {
   [Granularity.UNSPECIFIED]: Number.NaN,
   [Granularity.HOUR]: 1,
   [Granularity.DAY]: 24,

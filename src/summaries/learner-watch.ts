@@ -23,6 +23,11 @@ export class LearnerWatch {
     return this.#wake.promise;
   }
 
+  /** Whether {@link take} has something to give. */
+  get hasChanged(): boolean {
+    return this.#changed !== undefined;
+  }
+
   /** The time that changed since the last call; undefined if none did. */
   take(): ChangedRange | undefined {
     const changed = this.#changed;

@@ -1,3 +1,5 @@
+import { orAborted } from "./or-aborted.ts";
+
 /** A computation that one or several callers wait for; it is aborted when all of them have given up. */
 export class SharedComputation<Result> {
   readonly #result: Promise<Result>;
@@ -36,18 +38,5 @@ export class SharedComputation<Result> {
       ),
       signal,
     );
-  }
-}
-
-/** @throws the signal's reason if it is aborted first */
-async function orAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }

@@ -6,19 +6,28 @@ import { calendarUnits } from "./granularity.ts";
 import { summarizeCalendarPeriods } from "./sql/summarize-calendar-periods.ts";
 import { summarizeHours } from "./sql/summarize-hours.ts";
 import type { PeriodRow, SummaryPage } from "./sql/summary-page.ts";
+import { isLarge } from "./summary-cost.ts";
 import { type SummaryRequest, unknownTimeZone } from "./summary-request.ts";
+
+/** The connections for summaries. Those for large ones are of their own, so that small ones always find a free one soon. */
+export interface SummaryPools {
+  readonly small: ConnectionPool;
+  readonly large: ConnectionPool;
+}
 
 /**
  * Asks the database for a page of a summary.
  *
  * @param signal aborting it cancels the statement
- * @throws ConnectError INVALID_ARGUMENT if the database server does not know the time zone
+ * @throws ConnectError INVALID_ARGUMENT if the database server does not know the time zone, and as `query` does
  */
 export async function summarize(
-  pool: ConnectionPool,
-  { granularity, range }: SummaryRequest,
+  pools: SummaryPools,
+  request: SummaryRequest,
   signal: AbortSignal,
 ): Promise<SummaryPage> {
+  const { granularity, range } = request;
+  const pool = isLarge(request) ? pools.large : pools.small;
   const unit = calendarUnits.get(granularity);
   try {
     return unit

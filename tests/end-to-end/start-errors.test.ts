@@ -24,7 +24,7 @@ test.for([
     "nonsense",
     "CORS_ORIGINS must be origins such as https://app.example.com, separated by commas, or *",
   ],
-  ["DATABASE_READ_CONNECTIONS", "0", "DATABASE_READ_CONNECTIONS must be a whole number from 1 to 1000"],
+  ["DATABASE_READ_CONNECTIONS", "1", "DATABASE_READ_CONNECTIONS must be a whole number from 2 to 1000"],
   [
     "DATABASE_URL",
     "host=db password=secret",

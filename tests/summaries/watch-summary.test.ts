@@ -13,13 +13,14 @@ import {
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { changesChannel } from "../../src/database/learner-changes.ts";
 import { learnerKey } from "../../src/database/learner-key.ts";
-import { watchSummary } from "../../src/summaries/watch-summary.ts";
+import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { type LearningLogClient, transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
 import { listenTo } from "../support/listen.ts";
 import { cutNotifications, waitForNotifications } from "../support/notification-links.ts";
 import { startOwnService } from "../support/own-service.ts";
+import { lockTables } from "../support/table-locks.ts";
 import { useTwoServices } from "../support/two-services.ts";
 import { createWritePath } from "../support/write-path.ts";
 import { answeredPeriod, askService, micros, summaryRequestOf } from "./ask.ts";
@@ -217,18 +218,22 @@ describe("inside", () => {
     writer.record({ requestId: randomUUID(), userId, wordCount: 1, timestamp, hasTimestamp: true }, never);
   const nowMicros = () => BigInt(Date.now()) * 1000n;
 
+  const pools = { small: pool, large: pool };
   /** @param heartbeatMs so long that the test does not see one, by default */
-  function watchInside(userId: string, heartbeatMs = 60_000) {
+  const newFeeds = (heartbeatMs = 60_000) =>
+    new SummaryFeeds({ pools, changes, draining: never.signal, heartbeatMs });
+
+  function watchInside(userId: string, feeds = newFeeds(), question: OracleQuestion = threeDays) {
     const controller = new AbortController();
     onTestFinished(() => controller.abort());
-    const message = create(GetSummaryRequestSchema, summaryRequestOf(userId, threeDays));
-    const answers = watchSummary(pool, changes, message, controller.signal, never.signal, heartbeatMs);
+    const message = create(GetSummaryRequestSchema, summaryRequestOf(userId, question));
+    const answers = feeds.watch(message, controller.signal);
     return { controller, ...follow(answers[Symbol.asyncIterator]()) };
   }
 
   test("a caller who reads slowly gets the newest state at once, and no queue of older ones", async () => {
     const userId = randomUUID();
-    const watching = watchInside(userId, 500);
+    const watching = watchInside(userId, newFeeds(500));
     await watching.next();
     for (let day = 0; day < 3; day += 1) {
       for (let round = 0; round < 2; round += 1) {
@@ -257,7 +262,7 @@ describe("inside", () => {
 
   test("an answer without periods comes when there was none for long, even if others' days change all the time", async () => {
     const userId = randomUUID();
-    const watching = watchInside(userId, 300);
+    const watching = watchInside(userId, newFeeds(300));
     await watching.next();
     expect(await watching.next()).toEqual([]);
     const writing = new AbortController();
@@ -281,7 +286,8 @@ describe("inside", () => {
     const isWatched = () => changes.watched.among([userId]).userIds.length > 0;
     await vi.waitFor(() => expect(isWatched()).toBe(false), { timeout: 20_000 });
 
-    const [one, other] = [watchInside(userId), watchInside(userId)];
+    const feeds = newFeeds();
+    const [one, other] = [watchInside(userId, feeds), watchInside(userId, feeds)];
     await Promise.all([one.next(), other.next()]);
     expect(isWatched()).toBe(true);
     await record(userId, nowMicros());
@@ -294,11 +300,134 @@ describe("inside", () => {
     other.controller.abort();
     await expect(other.next()).rejects.toThrow();
     await vi.waitFor(() => expect(isWatched()).toBe(false), { timeout: 20_000 });
+    expect(feeds.size).toBe(0);
 
     payloads.length = 0;
     await record(userId, nowMicros());
     await record(late, nowMicros() - 60_000_000n);
     await vi.waitFor(() => expect(payloads.join()).toContain(learnerKey(late)), { timeout: 20_000 });
     expect(payloads.join()).not.toContain(learnerKey(userId));
+  });
+
+  test("all who watch the same days are served by one statement a change, at whatever instants their ranges begin", async () => {
+    const userId = randomUUID();
+    const feeds = newFeeds();
+    let statements = 0;
+    const count = () => {
+      statements += 1;
+    };
+    database.pool.on("acquire", count);
+    onTestFinished(() => void database.pool.off("acquire", count));
+    const watchers = Array.from({ length: 50 }, (_, index) => {
+      const later = BigInt(index) * 7_000_000n;
+      const question = { ...threeDays, from: threeDays.from + later, to: threeDays.to - later };
+      return watchInside(userId, feeds, question);
+    });
+    await Promise.all(watchers.map((watching) => watching.next()));
+    expect(feeds.size).toBe(1);
+    await record(userId, threeDays.from);
+    await Promise.all(watchers.map((watching) => watching.total(1n)));
+    // The whole once or twice, the change, the write, whom this instance watches, and a few to find out what is the same.
+    expect(statements).toBeLessThan(20);
+  });
+
+  test("those who watch other periods, zones or averages of the same learner have a summary of their own", async () => {
+    const userId = randomUUID();
+    const feeds = newFeeds();
+    const questions = [
+      threeDays,
+      { ...threeDays, from: threeDays.from - 86_400_000_000n },
+      { ...threeDays, to: threeDays.to + 86_400_000_000n },
+      { ...threeDays, timeZone: "Europe/Berlin" },
+      { ...threeDays, granularity: Granularity.HOUR },
+      { ...threeDays, movingAverageWindow: 7 },
+      { ...threeDays, omitEmptyPeriods: true },
+    ];
+    const watchers = questions.map((question) => watchInside(userId, feeds, question));
+    const lengths = await Promise.all(watchers.map(async (watching) => (await watching.next()).length));
+    expect({ lengths, feeds: feeds.size }).toEqual({ lengths: [3, 4, 4, 3, 49, 3, 0], feeds: 7 });
+  });
+
+  test("whoever joins a watched summary is answered all that was written here before", async () => {
+    const userId = randomUUID();
+    const feeds = newFeeds();
+    const first = watchInside(userId, feeds);
+    await first.next();
+    for (let written = 1n; written <= 5n; written += 1n) {
+      await record(userId, threeDays.from);
+      expect(await watchInside(userId, feeds).next()).toMatchObject([{ entryCount: written }, {}, {}]);
+    }
+    expect(feeds.size).toBe(1);
+    await first.total(5n);
+  });
+
+  test("one who reads slowly misses nothing that the others of the same summary were told of", async () => {
+    const userId = randomUUID();
+    const feeds = newFeeds();
+    const [slow, quick] = [watchInside(userId, feeds), watchInside(userId, feeds)];
+    await Promise.all([slow.next(), quick.next()]);
+    for (let day = 0n; day < 3n; day += 1n) {
+      await record(userId, threeDays.from + day * 86_400_000_000n);
+      await quick.total(day + 1n);
+    }
+    expect(await slow.next()).toMatchObject(Array(3).fill({ entryCount: 1n }));
+  });
+
+  test("a statement that nobody waits for any more is cancelled", async () => {
+    await using lock = await lockTables(database);
+    const watching = watchInside(randomUUID());
+    const answer = watching.next();
+    await lock.waitForBlocked(1);
+    watching.controller.abort();
+    await expect(answer).rejects.toThrow();
+    await lock.waitForBlocked(0);
+  });
+
+  test("a watch goes on when the connection of its statement breaks", async () => {
+    const userId = randomUUID();
+    const watching = watchInside(userId);
+    await watching.next();
+    await record(userId, threeDays.from);
+    await watching.total(1n);
+    const news = watching.total(2n);
+    {
+      await using lock = await lockTables(database);
+      changes.announce(userId, threeDays);
+      await lock.waitForBlocked(1);
+      await database.pool.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      await lock.waitForBlocked(1);
+    }
+    await record(userId, threeDays.from);
+    await news;
+  });
+
+  const oddDays = (timeZone: string, from: string, to: string) => ({
+    ...threeDays,
+    timeZone,
+    from: micros(from),
+    to: micros(to),
+  });
+  test.for([
+    oddDays("America/St_Johns", "2010-11-07T00:00:30-02:30", "2010-11-06T23:30-03:30"),
+    oddDays("America/Havana", "2026-10-29T12:00-04:00", "2026-11-01T00:30-05:00"),
+    oddDays("Pacific/Apia", "2011-12-29T12:00-10:00", "2011-12-31T12:00+14:00"),
+    oddDays("Africa/Monrovia", "1972-01-06T23:59:59-00:44:30", "1972-01-07T12:00Z"),
+    {
+      ...oddDays("Australia/Lord_Howe", "2026-04-04T14:50Z", "2026-04-04T15:10Z"),
+      granularity: Granularity.HOUR,
+    },
+    {
+      ...oddDays("America/St_Johns", "2010-11-01T12:00Z", "2010-12-24T12:00Z"),
+      granularity: Granularity.MONTH,
+    },
+  ])("the odd periods of $timeZone are watched as they are answered", async (question) => {
+    const userId = randomUUID();
+    await record(userId, question.from);
+    await record(userId, question.to);
+    const answered = (await watchInside(userId, newFeeds(), question).next()).map(answeredPeriod);
+    expect(answered).toEqual(await askService(services.a, userId, question));
   });
 });

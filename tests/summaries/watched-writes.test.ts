@@ -4,7 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { learnerKey } from "../../src/database/learner-key.ts";
-import { watchSummary } from "../../src/summaries/watch-summary.ts";
+import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { linkTo } from "../support/paused-link.ts";
 import { lockWrites } from "../support/table-locks.ts";
@@ -74,8 +74,10 @@ async function watch({ changes }: Instance, userId: string) {
   const counts: bigint[] = [];
   // A caller takes each answer as it comes; else a later reading could make up for an earlier one.
   const following = (async () => {
-    const answers = watchSummary(pool, changes, message, controller.signal, never.signal, 60_000);
-    for await (const { periods } of answers) counts.push(...periods.map(({ entryCount }) => entryCount));
+    const pools = { small: pool, large: pool };
+    const feeds = new SummaryFeeds({ pools, changes, draining: never.signal, heartbeatMs: 60_000 });
+    for await (const { periods } of feeds.watch(message, controller.signal))
+      counts.push(...periods.map(({ entryCount }) => entryCount));
   })();
   following.catch(() => {});
   const settled = Promise.withResolvers<void>();

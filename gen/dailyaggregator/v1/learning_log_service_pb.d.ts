@@ -18,8 +18,8 @@ export declare const file_dailyaggregator_v1_learning_log_service: GenFile;
  *
  * Errors of every method, beside those that a method names:
  * - INVALID_ARGUMENT with a buf.validate.Violations detail: a field is missing or invalid.
- * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB; or, with a google.rpc.RetryInfo detail, too many entries
- *   wait to be written.
+ * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB; or, with a google.rpc.RetryInfo detail, too much is to be
+ *   written or read at the moment.
  * - UNAVAILABLE with a google.rpc.RetryInfo detail: the database is away, or the server is shutting down.
  * - DEADLINE_EXCEEDED, CANCELED: the deadline passed, or the caller gave up.
  * - INTERNAL: anything else; the message carries an id that the server's log knows, too.
@@ -126,7 +126,9 @@ export declare const LearningLogService: GenService<{
    * The request is one of GetSummary, without page_size and page_token, whose range has at most 10,000 periods.
    *
    * Errors:
-   * - UNAVAILABLE also when the server shuts down: call again, and another instance answers.
+   * - UNAVAILABLE with a google.rpc.RetryInfo detail when the server shuts down, or the database is away for 30
+   *   seconds: wait for retry_delay, then call again, and another instance may answer.
+   * - RESOURCE_EXHAUSTED with a google.rpc.RetryInfo detail when the database is busy for 30 seconds: the same.
    *
    * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
    * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE

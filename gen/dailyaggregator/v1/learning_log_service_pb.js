@@ -19,8 +19,8 @@ export const file_dailyaggregator_v1_learning_log_service = /*@__PURE__*/
  *
  * Errors of every method, beside those that a method names:
  * - INVALID_ARGUMENT with a buf.validate.Violations detail: a field is missing or invalid.
- * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB; or, with a google.rpc.RetryInfo detail, too many entries
- *   wait to be written.
+ * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB; or, with a google.rpc.RetryInfo detail, too much is to be
+ *   written or read at the moment.
  * - UNAVAILABLE with a google.rpc.RetryInfo detail: the database is away, or the server is shutting down.
  * - DEADLINE_EXCEEDED, CANCELED: the deadline passed, or the caller gave up.
  * - INTERNAL: anything else; the message carries an id that the server's log knows, too.

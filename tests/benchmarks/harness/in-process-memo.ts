@@ -26,12 +26,13 @@ export async function createInProcessMemo(database: BenchmarkDatabase): Promise<
   const watched = new WatchedLearners(notifications);
   const changes = new LearnerChanges(notifications, watched);
   const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
+  const summaryPools = { small: pools.reads, large: pools.largeReads };
   notifications.start();
   while (!notifications.isCurrent()) await sleep(10);
   return {
     memo,
     ask: (request) =>
-      getSummary({ pool: pools.reads, memo, encode: encodeSummary }, request, new AbortController()),
+      getSummary({ pools: summaryPools, memo, encode: encodeSummary }, request, new AbortController()),
     async [Symbol.asyncDispose]() {
       watched.close();
       await notifications.close();

@@ -1,0 +1,176 @@
+import { randomUUID } from "node:crypto";
+import { Code, type ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from "#gen/health/v1/health_pb.js";
+import { grpcClient } from "../support/clients.ts";
+import { failureOf } from "../support/failures.ts";
+import { lockTables } from "../support/table-locks.ts";
+import { useTestService } from "../support/test-service.ts";
+import { micros, recordLearner, summaryRequestOf } from "./ask.ts";
+
+const service = useTestService({ databasePools: { reads: 4, writes: 2 } });
+const client = () => grpcClient(service.url);
+
+/** The most that anybody waits for something small, however slow the machine: it shows starvation, not speed. */
+const bystanderMs = 10_000;
+
+const centuryOfHours = {
+  timeZone: "Australia/Lord_Howe",
+  granularity: Granularity.HOUR,
+  from: micros("1970-01-01T00:00Z"),
+  to: micros("2083-12-31T00:00Z"),
+  omitEmptyPeriods: true,
+};
+const millionDays = {
+  timeZone: "Europe/Berlin",
+  granularity: Granularity.DAY,
+  from: micros("1970-01-01T00:00Z"),
+  to: micros("4700-01-01T00:00Z"),
+  omitEmptyPeriods: true,
+};
+const today = () => {
+  const now = BigInt(Date.now()) * 1000n;
+  return { timeZone: "UTC", granularity: Granularity.DAY, from: now, to: now };
+};
+
+test.for([
+  ["a century of hours", centuryOfHours],
+  ["a million days", millionDays],
+] as const)("%s cost nothing where a learner has no entries", async ([, question]) => {
+  const asked = Array.from({ length: 10 }, () =>
+    client().getSummary(summaryRequestOf(randomUUID(), question), { timeoutMs: 15_000 }),
+  );
+  for (const { periods } of await Promise.all(asked)) expect(periods).toEqual([]);
+});
+
+test("the whole of a long range is answered from a learner's first entry to the last one", async () => {
+  const entries = ["2024-02-10T12:00Z", "2024-02-11T12:00Z", "2024-03-01T12:00Z"].map((time) => ({
+    timestamp: micros(time),
+    wordCount: 3,
+  }));
+  const userId = await recordLearner(service.database.connections, entries);
+  const asked = { ...summaryRequestOf(userId, millionDays), movingAverageWindow: 2, timeZone: "UTC" };
+  const { periods } = await client().getSummary(asked);
+  expect(periods).toMatchObject([
+    { period: { seconds: 1_707_523_200n }, movingAverage: 1.5 },
+    { period: { seconds: 1_707_609_600n }, movingAverage: 3 },
+    { period: { seconds: 1_709_251_200n }, movingAverage: 1.5 },
+  ]);
+});
+
+test("whoever asks for centuries again and again holds up nobody who writes, reads, watches or asks for health", async () => {
+  const ends = ["1970-01-01T12:00Z", "2026-01-01T12:00Z"].map((time) => ({
+    timestamp: micros(time),
+    wordCount: 1,
+  }));
+  const expensive = await Promise.all(
+    Array.from({ length: 10 }, () => recordLearner(service.database.connections, ends)),
+  );
+  const over = new AbortController();
+  const outcomes: ConnectError[] = [];
+  const readers = expensive.map(async (userId) => {
+    while (!over.signal.aborted) {
+      const call = client().getSummary(summaryRequestOf(userId, centuryOfHours), { signal: over.signal });
+      await call.catch((error: ConnectError) => outcomes.push(error));
+    }
+  });
+  onTestFinished(async () => {
+    over.abort();
+    await Promise.all(readers);
+  });
+  await vi.waitFor(async () => expect(await largeReads()).toBe(1), { timeout: 20_000 });
+
+  const bystander = grpcClient(service.url);
+  const health = createClient(Health, createGrpcTransport({ baseUrl: service.url }));
+  const userId = randomUUID();
+  const watching = bystander
+    .watchSummary(summaryRequestOf(userId, today()), { signal: over.signal })
+    [Symbol.asyncIterator]();
+  await watching.next();
+  for (let written = 1; written <= 3; written += 1) {
+    const options = { timeoutMs: bystanderMs };
+    await bystander.createEntry({ requestId: randomUUID(), userId, wordCount: 1 }, options);
+    const { periods } = await bystander.getSummary(summaryRequestOf(userId, today()), options);
+    expect(periods[0]?.entryCount).toBe(BigInt(written));
+    expect((await bystander.listEntries({ userId }, options)).entries).toHaveLength(written);
+    expect((await health.check({}, options)).status).toBe(ServingStatus.SERVING);
+    const { value } = await watching.next();
+    expect(value.periods).toMatchObject([{ entryCount: BigInt(written) }]);
+  }
+  // They are still under way, and those of them that were refused know why.
+  await vi.waitFor(async () => expect(await largeReads()).toBe(1), { timeout: 20_000 });
+  for (const error of outcomes) {
+    expect(error.code).toBe(Code.ResourceExhausted);
+    expect(error.rawMessage).not.toContain("away");
+    expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+  }
+});
+
+test("health is answered, and found out anew, while every connection for reads and for writes is in use", async () => {
+  await using _lock = await lockTables(service.database);
+  const over = new AbortController();
+  onTestFinished(() => over.abort());
+  const options = { signal: over.signal };
+  const quiet = (call: Promise<unknown>) => void call.catch(() => {});
+  for (let call = 0; call < 20; call += 1) {
+    quiet(client().getSummary(summaryRequestOf(randomUUID(), today()), options));
+    quiet(client().getSummary(summaryRequestOf(randomUUID(), millionDays), options));
+    quiet(client().createEntry({ requestId: randomUUID(), userId: randomUUID(), wordCount: 1 }, options));
+    const entries = [{ requestId: randomUUID(), userId: randomUUID(), wordCount: 1 }];
+    quiet(client().batchCreateEntries({ entries }, options));
+  }
+  // Three for small reads, one for large ones, two for writes.
+  await vi.waitFor(async () => expect(await blocked()).toBeGreaterThanOrEqual(6), { timeout: 20_000 });
+  const { rows } = await service.database.pool.query("SELECT clock_timestamp() AS now");
+  const health = createClient(Health, createGrpcTransport({ baseUrl: service.url }));
+  await vi.waitFor(async () => expect(await probedSince(rows[0].now)).toBe(true), { timeout: 20_000 });
+  expect((await health.check({}, { timeoutMs: bystanderMs })).status).toBe(ServingStatus.SERVING);
+  expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
+});
+
+const refusedLater = 3 * 200 + 20;
+
+test("whoever comes when too many wait is told that the service is busy, and when to try again", async () => {
+  await using _lock = await lockTables(service.database);
+  const over = new AbortController();
+  onTestFinished(() => over.abort());
+  const calls = Array.from({ length: refusedLater }, () =>
+    failureOf(client().getSummary(summaryRequestOf(randomUUID(), today()), { signal: over.signal })),
+  );
+  const error = await Promise.race(calls);
+  expect({ code: error.code, message: error.rawMessage }).toEqual({
+    code: Code.ResourceExhausted,
+    message: "too many reads are under way",
+  });
+  expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+  over.abort();
+  await Promise.all(calls);
+});
+
+function largeReads(): Promise<number> {
+  return count("application_name LIKE '%large reads' AND state = 'active'");
+}
+
+function blocked(): Promise<number> {
+  return count("wait_event_type = 'Lock' AND application_name LIKE 'daily-aggregator %'");
+}
+
+async function count(condition: string): Promise<number> {
+  const { rows } = await service.database.pool.query(
+    `SELECT count(*)::integer AS count FROM pg_stat_activity WHERE datname = current_database() AND ${condition}`,
+  );
+  return rows[0].count;
+}
+
+/** Whether the service has asked the database for its readiness since then. */
+async function probedSince(time: Date): Promise<boolean> {
+  const { rows } = await service.database.pool.query(
+    `SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE '%probes' AND state = 'idle' AND query_start > $1`,
+    [time],
+  );
+  return rows.length > 0;
+}
