@@ -412,6 +412,7 @@ describe("inside", () => {
   });
   test.for([
     oddDays("America/St_Johns", "2010-11-07T00:00:30-02:30", "2010-11-06T23:30-03:30"),
+    oddDays("America/St_Johns", "2010-11-06T23:10-03:30", "2010-11-06T23:30-03:30"),
     oddDays("America/Havana", "2026-10-29T12:00-04:00", "2026-11-01T00:30-05:00"),
     oddDays("Pacific/Apia", "2011-12-29T12:00-10:00", "2011-12-31T12:00+14:00"),
     oddDays("Africa/Monrovia", "1972-01-06T23:59:59-00:44:30", "1972-01-07T12:00Z"),
