@@ -404,6 +404,30 @@ describe("inside", () => {
     await news;
   });
 
+  test("an answer without periods is never sent for a summary that is not current, even while nothing is heard", async () => {
+    const deaf = createWritePath({
+      pool,
+      databaseUrl: database.url,
+      limits: { maxStatements: 1, maxStatementRows: 1, maxPendingRows: 1 },
+      recentEntries: 0,
+      log: createLog("silent"),
+    });
+    onTestFinished(() => deaf.changes.watched.close());
+    const userId = randomUUID();
+    const feeds = new SummaryFeeds({
+      pools,
+      changes: deaf.changes,
+      draining: never.signal,
+      heartbeatMs: 300,
+    });
+    const watching = watchInside(userId, feeds);
+    await watching.next();
+    for (let written = 1n; written <= 3n; written += 1n) {
+      await record(userId, threeDays.from);
+      await watching.total(written);
+    }
+  });
+
   const oddDays = (timeZone: string, from: string, to: string) => ({
     ...threeDays,
     timeZone,
