@@ -148,6 +148,12 @@ export class Bystander implements AsyncDisposable {
     ).toEqual([]);
   }
 
+  /** The service is gone for good, and nobody waits for what its watches have yet to show. */
+  async giveUp(): Promise<void> {
+    await this[Symbol.asyncDispose]();
+    this.#unseen.length = 0;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#acting = false;
     await this.#activities;

@@ -1,15 +1,21 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
-import { startService } from "../../src/service.ts";
+import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { createLog } from "../../src/telemetry/log.ts";
-import { grpcClient } from "../support/clients.ts";
+import type { LearningLogClient } from "../support/clients.ts";
 import { testConfig } from "../support/test-config.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { createWritePath } from "../support/write-path.ts";
+import { besideBystander } from "./beside-bystander.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
+import { leave, visibleWaysToLeave } from "./leave.ts";
 import { createRequest, Ledger } from "./ledger.ts";
+import { openOwnClient } from "./own-client.ts";
+import { RawHttp2 } from "./raw-http2.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
+import { startServiceChild } from "./service-child.ts";
 
 // Callers give up at any stage, by a deadline or without a word, among others that do not: those get their answer,
 // and nothing of the ones that went is left behind.
@@ -20,46 +26,74 @@ const log = createLog("silent");
 const config = testConfig(database.url);
 const ledger = new Ledger(random);
 const callsPerRound = 300;
+const leaversPerRound = 40;
 const patient = { timeoutMs: 20_000 };
 
 test("callers of the service that give up", { timeout: 120_000 }, async () => {
-  const service = await startService(config, log);
-  const client = grpcClient(service.url);
+  await using service = await startServiceChild({ DATABASE_URL: database.url });
   const codes = new Map<string, number>();
-
-  for (let round = 0; round < rounds; round += 1) {
-    await Promise.all(Array.from({ length: callsPerRound }, (_, index) => callAfterPause(index)));
-  }
-  report(`  those who gave up got: ${[...codes].map((pair) => pair.join(" ")).join(", ")}`);
-  const usual = ["Canceled", "DeadlineExceeded", "OK"];
-  expect([...codes.keys()].filter((code) => !usual.includes(code))).toEqual([]);
-  expect(codes.get("Canceled")).toBeGreaterThan(0);
-  expect(codes.get("DeadlineExceeded")).toBeGreaterThan(0);
-
-  await withConnection(database.url, async (connection) => {
-    await ledger.expectAcknowledgedThere(connection);
-    await ledger.retryUnacknowledged(client);
-    await ledger.expectAllThere(connection);
-    await expectRecountClean(connection);
+  await besideBystander({ services: [service], databaseUrl: database.url }, async () => {
+    using connection = openOwnClient(service.url);
+    await letCallersGiveUp(connection.learningLog);
   });
-  await expect(inTime(service.stop()), "a stop of an idle service").resolves.toBe("done");
+  const ended = await service.end("SIGTERM");
+  expect(ended.code, service.lastWords()).toBe(0);
+  expect(ended.ms, "a stop of an idle service").toBeLessThan(5_000);
+
+  async function letCallersGiveUp(client: LearningLogClient): Promise<void> {
+    for (let round = 0; round < rounds; round += 1) {
+      await Promise.all([
+        ...Array.from({ length: callsPerRound }, (_, index) => callAfterPause(client, index)),
+        ...Array.from({ length: leaversPerRound }, (_, index) => callAndLeave(index)),
+      ]);
+    }
+    report(`  those who gave up got: ${[...codes].map((pair) => pair.join(" ")).join(", ")}`);
+    const usual = ["Canceled", "DeadlineExceeded", "OK"];
+    expect([...codes.keys()].filter((code) => !usual.includes(code))).toEqual([]);
+    expect(codes.get("Canceled")).toBeGreaterThan(0);
+    expect(codes.get("DeadlineExceeded")).toBeGreaterThan(0);
+
+    await withConnection(database.url, async (connection) => {
+      await ledger.expectAcknowledgedThere(connection);
+      await ledger.retryUnacknowledged(client);
+      await ledger.expectAllThere(connection);
+      await expectRecountClean(connection);
+    });
+  }
+
+  /** The connection goes with whoever gives up. */
+  async function callAndLeave(index: number): Promise<void> {
+    await sleep(random.integer(0, 30));
+    const connection = await RawHttp2.open(service.url);
+    const [entry] = ledger.begin("single", 1).entries;
+    if (entry === undefined) throw new Error("there is no entry");
+    const request = create(CreateEntryRequestSchema, createRequest(entry));
+    await connection.call("CreateEntry", toBinary(CreateEntryRequestSchema, request));
+    await sleep(random.integer(0, 20));
+    const way = visibleWaysToLeave[index % visibleWaysToLeave.length] ?? "by FIN";
+    await leave(connection, way);
+    if (way === "by RST_STREAM") connection.close();
+  }
 
   /** Two of three give up. */
-  async function callAfterPause(index: number): Promise<void> {
+  async function callAfterPause(client: LearningLogClient, index: number): Promise<void> {
     await sleep(random.integer(0, 30));
-    if (index % 3 === 0) return send(patient);
+    if (index % 3 === 0) return send(client, patient);
     const options =
       index % 3 === 1
         ? { timeoutMs: random.integer(1, 20) }
         : { ...patient, signal: AbortSignal.timeout(random.integer(0, 20)) };
-    const outcome = await send(options).then(
+    const outcome = await send(client, options).then(
       () => "OK",
       (error) => Code[ConnectError.from(error).code] ?? "unknown",
     );
     codes.set(outcome, (codes.get(outcome) ?? 0) + 1);
   }
 
-  async function send(options: { timeoutMs: number; signal?: AbortSignal }): Promise<void> {
+  async function send(
+    client: LearningLogClient,
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<void> {
     const kind = random.pick(["single", "single", "single", "batch", "stream"]);
     const sending = ledger.begin(
       kind === "single" ? "single" : "batch",

@@ -3,14 +3,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { readConfig } from "../../src/config.ts";
-import { type Service, startService } from "../../src/service.ts";
-import { createLog } from "../../src/telemetry/log.ts";
-import { grpcClient, type LearningLogClient } from "../support/clients.ts";
+import type { LearningLogClient } from "../support/clients.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { createRequest, type SentEntry } from "./ledger.ts";
+import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
+import { type ServiceChild, startServiceChild } from "./service-child.ts";
 
 // Two instances write and delete the same few entries in opposite order, while somebody else locks the aggregates
 // backwards. The database settles that with waits and deadlocks; no caller may notice.
@@ -34,90 +34,94 @@ const entries: readonly SentEntry[] = Array.from({ length: 480 }, (_, index) => 
 const allowed: ReadonlySet<Code> = new Set([Code.AlreadyExists, Code.NotFound]);
 
 const database = useTestDatabase();
-const services: Service[] = [];
+const services: ServiceChild[] = [];
 
 beforeAll(async () => {
   for (let instance = 0; instance < 2; instance += 1) {
     const url = new URL(database.url);
     // Deadlocks are found soon, and so more of them happen.
     url.searchParams.set("options", "-c deadlock_timeout=10ms");
-    const config = readConfig({ PORT: "0", DATABASE_URL: url.href, WRITE_STATEMENTS: "4" });
-    services.push(await startService(config, createLog("silent")));
+    services.push(await startServiceChild({ DATABASE_URL: url.href, WRITE_STATEMENTS: "4" }));
   }
 });
 
 afterAll(async () => {
-  await Promise.all(services.map((service) => service.stop()));
+  await Promise.all(services.map((service) => service[Symbol.asyncDispose]()));
 });
 
-test("two instances that write the same in opposite order", { timeout: durationMs + 60_000 }, async () => {
-  const answers = new Map<string, number>();
-  const until = performance.now() + durationMs;
-  const rival = withConnection(database.url, lockBackwards);
-  await Promise.all(
-    services.flatMap(({ url }, instance) => {
-      const client = grpcClient(url);
-      const ordered = instance === 0 ? entries : entries.toReversed();
-      return [
-        ...Array.from({ length: 2 }, () => repeat("CreateEntry", () => createGroup(client, ordered))),
-        ...Array.from({ length: 3 }, () => repeat("BatchCreateEntries", () => createBatch(client, ordered))),
-        ...Array.from({ length: 6 }, () =>
-          repeat("DeleteEntry", () => client.deleteEntry({ requestId: anyEntry().requestId }, deadline)),
-        ),
-        ...[...userIds, ...userIds, ...userIds].map((userId) =>
-          repeat("DeleteUserEntries", () => client.deleteUserEntries({ userId }, deadline)),
-        ),
-        repeat("ListEntries", () => client.listEntries({ userId: anyEntry().userId }, deadline)),
-      ];
-    }),
-  );
-  await rival;
-  report(`  answers: ${[...answers].map((pair) => pair.join(" ")).join(", ")}`);
-  const surprises = [...answers.keys()].filter((answer) => answer.includes("!"));
-  expect(surprises).toEqual([]);
-  await withConnection(database.url, async (connection) => {
-    const { rows } = await connection.query(`
+test("two instances that write the same in opposite order", { timeout: durationMs + 60_000 }, () =>
+  besideBystander({ services, databaseUrl: database.url }, async () => {
+    using connections = new DisposableStack();
+    const answers = new Map<string, number>();
+    const until = performance.now() + durationMs;
+    const rival = withConnection(database.url, lockBackwards);
+    await Promise.all(
+      services.flatMap(({ url }, instance) => {
+        const client = connections.use(openOwnClient(url)).learningLog;
+        const ordered = instance === 0 ? entries : entries.toReversed();
+        return [
+          ...Array.from({ length: 2 }, () => repeat("CreateEntry", () => createGroup(client, ordered))),
+          ...Array.from({ length: 3 }, () =>
+            repeat("BatchCreateEntries", () => createBatch(client, ordered)),
+          ),
+          ...Array.from({ length: 6 }, () =>
+            repeat("DeleteEntry", () => client.deleteEntry({ requestId: anyEntry().requestId }, deadline)),
+          ),
+          ...[...userIds, ...userIds, ...userIds].map((userId) =>
+            repeat("DeleteUserEntries", () => client.deleteUserEntries({ userId }, deadline)),
+          ),
+          repeat("ListEntries", () => client.listEntries({ userId: anyEntry().userId }, deadline)),
+        ];
+      }),
+    );
+    await rival;
+    report(`  answers: ${[...answers].map((pair) => pair.join(" ")).join(", ")}`);
+    const surprises = [...answers.keys()].filter((answer) => answer.includes("!"));
+    expect(surprises).toEqual([]);
+    await withConnection(database.url, async (connection) => {
+      const { rows } = await connection.query(`
       SELECT application_name, state, query
       FROM pg_stat_activity
       WHERE datname = current_database() AND state LIKE 'idle in transaction%'`);
-    expect(rows).toEqual([]);
-    await expectRecountClean(connection);
-  });
-  if (isLongForm) {
-    // The database counts with a delay.
-    const deadlocks = await vi.waitUntil(countDeadlocks, 15_000);
-    report(`  the database settled ${deadlocks} deadlocks`);
-  }
+      expect(rows).toEqual([]);
+      await expectRecountClean(connection);
+    });
+    if (isLongForm) {
+      // The database counts with a delay.
+      const deadlocks = await vi.waitUntil(countDeadlocks, 15_000);
+      report(`  the database settled ${deadlocks} deadlocks`);
+    }
 
-  /** What the service never does. It is the service that meets the deadlocks, for this connection waits for longer. */
-  async function lockBackwards(connection: pg.Client): Promise<void> {
-    await connection.query("SET deadlock_timeout = '5s'");
-    while (performance.now() < until) {
-      await connection.query("BEGIN");
-      for (let bucket = buckets - 1; bucket >= 0; bucket -= 1) {
-        await connection.query(
-          "SELECT FROM learning_log_aggregates WHERE bucket = timestamptz 'epoch' + $1 * interval '1 microsecond' FOR UPDATE",
-          [earliest + BigInt(bucket) * bucketMicros],
-        );
-        await sleep(5);
+    /** What the service never does. It is the service that meets the deadlocks, for this connection waits for longer. */
+    async function lockBackwards(connection: pg.Client): Promise<void> {
+      await connection.query("SET deadlock_timeout = '5s'");
+      while (performance.now() < until) {
+        await connection.query("BEGIN");
+        for (let bucket = buckets - 1; bucket >= 0; bucket -= 1) {
+          await connection.query(
+            "SELECT FROM learning_log_aggregates WHERE bucket = timestamptz 'epoch' + $1 * interval '1 microsecond' FOR UPDATE",
+            [earliest + BigInt(bucket) * bucketMicros],
+          );
+          await sleep(5);
+        }
+        await connection.query("COMMIT");
+        await sleep(random.integer(0, 100));
       }
-      await connection.query("COMMIT");
-      await sleep(random.integer(0, 100));
     }
-  }
 
-  /** Until the time is over; counts what callers met. */
-  async function repeat(method: string, call: () => Promise<unknown>): Promise<void> {
-    while (performance.now() < until) {
-      const answer = await call().then(
-        () => "OK",
-        (error) => nameOf(ConnectError.from(error)),
-      );
-      const key = `${method} ${answer}`;
-      answers.set(key, (answers.get(key) ?? 0) + 1);
+    /** Until the time is over; counts what callers met. */
+    async function repeat(method: string, call: () => Promise<unknown>): Promise<void> {
+      while (performance.now() < until) {
+        const answer = await call().then(
+          () => "OK",
+          (error) => nameOf(ConnectError.from(error)),
+        );
+        const key = `${method} ${answer}`;
+        answers.set(key, (answers.get(key) ?? 0) + 1);
+      }
     }
-  }
-});
+  }),
+);
 
 const deadline = { timeoutMs: 30_000 };
 

@@ -8,6 +8,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { grpcClient } from "../support/clients.ts";
+import { Bystander, isUnavailable } from "./bystander.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { type LoadOutcome, runLoad } from "./load.ts";
@@ -54,13 +55,17 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
 
   test.each(plan)("round $round: $fault after $afterMs ms", async ({ round, fault, afterMs }) => {
     const client = grpcClient(service.url);
+    await using bystander = await Bystander.start([service.url]);
     const before = ledger.acknowledgedEntries;
     const stop = new AbortController();
     const load = runLoad(client, { ledger, random, signal: stop.signal, goesOn: false });
     await vi.waitFor(() => expect(ledger.acknowledgedEntries).toBeGreaterThan(before), 20_000);
     await sleep(afterMs);
     // The calls under way run into the fault.
-    const outcome = await strike(fault, load, stop);
+    const excuse =
+      fault === "PostgreSQL stops at once" ? { errors: isUnavailable } : { errors: isServiceGone };
+    using _ = bystander.excuse(excuse);
+    const outcome = await strike(fault, load, stop, bystander);
 
     service = await startServiceChild({ DATA_DIR: dataDir });
     const url = await embeddedServerUrl(dataDir);
@@ -71,6 +76,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
         `${unacknowledged} not, slowest call ${Math.round(outcome.slowestMs)} ms`,
     );
     await withConnection(url, async (connection) => {
+      await bystander.expectUnharmed(connection);
       await ledger.expectAcknowledgedThere(connection);
       await ledger.retryUnacknowledged(grpcClient(service.url));
       await ledger.expectAllThere(connection);
@@ -83,6 +89,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     fault: (typeof faults)[number],
     load: Promise<LoadOutcome>,
     stop: AbortController,
+    bystander: Bystander,
   ): Promise<LoadOutcome> {
     const pid = await postmasterPid(dataDir);
     if (pid === undefined) throw new Error("PostgreSQL does not run");
@@ -94,6 +101,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
       }
       await service.end("SIGKILL");
       stop.abort();
+      await bystander.giveUp();
       return load;
     }
     if (fault === "PostgreSQL stops at once") kill(pid, "SIGQUIT");
@@ -110,12 +118,20 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     const readiness = async () => (await fetch(`${service.url}/readyz`)).status;
     await expect.poll(readiness, { timeout: 30_000, interval: 100 }).toBe(200);
     expect(service.process.exitCode, service.lastWords()).toBeNull();
+    await bystander.giveUp();
     const ended = await service.end("SIGTERM");
     report(`  a stop after that took ${Math.round(ended.ms)} ms`);
     expect(ended).toMatchObject({ code: 0 });
     return outcome;
   }
 });
+
+/** A process that was killed says nothing; its connections break. */
+function isServiceGone({ code, rawMessage }: ConnectError): boolean {
+  return (
+    code === Code.Unavailable || code === Code.Aborted || /ECONN|socket|hang up|closed/i.test(rawMessage)
+  );
+}
 
 /** They name the code, and when to try again. */
 function expectUnavailable(failures: readonly ConnectError[]): void {

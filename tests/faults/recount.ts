@@ -26,8 +26,9 @@ export async function withConnection(url: string, body: (client: pg.Client) => P
 /** Resolves once another one waits for a lock of this connection. */
 export async function waitForBlocked(connection: pg.Client): Promise<void> {
   for (const start = performance.now(); performance.now() - start < 20_000; ) {
+    // Not pg_stat_activity, which stays as it was when a transaction first looked at it.
     const { rowCount } = await connection.query(
-      "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))",
+      "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))",
     );
     if (rowCount !== 0) return;
     await sleep(5);

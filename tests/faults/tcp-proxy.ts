@@ -41,6 +41,7 @@ export class TcpProxy {
   }
 
   silence(): void {
+    if (this.#state === "silent") return;
     this.#state = "silent";
     for (const socket of this.#sockets) fallSilent(socket);
   }
