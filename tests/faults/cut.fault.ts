@@ -9,7 +9,7 @@ import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import { type ServiceChild, startServiceChild } from "./service-child.ts";
+import { type ServiceChild, startServiceChild, waitUntilReady } from "./service-child.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 
 // The way between the service and its database breaks under load, or swallows everything. Each call is answered
@@ -66,6 +66,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
         await sleep(forMs);
         proxy.heal();
         const recoveredMs = await measureRecovery(ledger);
+        await waitUntilReady(service.url);
         excuse[Symbol.dispose]();
         stop.abort();
         const { failures, slowestMs } = await load;
@@ -126,6 +127,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
       await sleep(500);
       proxy.heal();
       const recoveredMs = await measureRecovery(ledger);
+      await waitUntilReady(service.url);
       excuse[Symbol.dispose]();
       stop.abort();
       const { slowestMs } = await load;

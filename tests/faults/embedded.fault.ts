@@ -14,7 +14,13 @@ import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import { embeddedServerUrl, main, postmasterPid, startServiceChild } from "./service-child.ts";
+import {
+  embeddedServerUrl,
+  main,
+  postmasterPid,
+  startServiceChild,
+  waitUntilReady,
+} from "./service-child.ts";
 
 // Somebody kills a process of the embedded PostgreSQL, as a machine does that is out of memory. The service has its
 // database again soon, for itself alone: a second service on the same folder is turned away, and does no harm.
@@ -82,6 +88,7 @@ test.for(victims)("$victim is killed", { timeout: 240_000 }, async ({ find }) =>
       await sleep(1_000);
       await vi.waitFor(() => expectServed(ledger), { timeout: recoveryMs, interval: 100 });
       report(`  entries were recorded again after ${Math.round(performance.now() - killed)} ms`);
+      await waitUntilReady(service.url);
       fault[Symbol.dispose]();
 
       const second = await startSecond();

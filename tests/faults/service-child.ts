@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { expect, vi } from "vitest";
 
 /** The service as a process of its own; disposing of it ends it as a deployment does. */
 export interface ServiceChild extends AsyncDisposable {
@@ -77,6 +78,17 @@ export async function startServiceChild(variables: Readonly<Record<string, strin
       await end("SIGTERM");
     },
   };
+}
+
+/** What `/readyz` says follows what it is about after some seconds. */
+export async function waitUntilReady(url: string, timeoutMs = 10_000): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const answer = await fetch(`${url}/readyz`, { headers: { connection: "close" } });
+      expect(await answer.text()).toBe("ready\n");
+    },
+    { timeout: timeoutMs, interval: 100 },
+  );
 }
 
 /** The first process of the folder's PostgreSQL; undefined if it does not run. */
