@@ -182,7 +182,7 @@ test.for(attacks.map((attack, index) => ({ ...attack, index })))(
         peakMb = Math.max(peakMb, await residentMb(service.pid));
       }, 20);
       const connections = await attack(service.url);
-      await sleep(2_000);
+      await sleep(isLongForm ? 2_000 : 1_000);
       clearInterval(watch);
       const closed = connections.filter((connection) => connection.closed).length;
       for (const [number, connection] of connections.entries()) {

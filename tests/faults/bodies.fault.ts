@@ -19,7 +19,8 @@ const messageBytes = 4 * 1024 * 1024;
 /** What the service may grow by, in MB, whatever one connection sends. */
 const maxGrowthMb = 400;
 
-const methods = ["ImportEntries", "BatchCreateEntries"] as const;
+/** The short form leaves the unary one to the attacks on memory. */
+const methods = isLongForm ? ["ImportEntries", "BatchCreateEntries"] : ["ImportEntries"];
 
 test.for(methods)("a message of %s in frames of one byte", { timeout: 120_000 }, async (method) => {
   await using service = await startServiceChild({ DATABASE_URL: database.url });
@@ -62,7 +63,7 @@ test.for(methods)("200 messages of %s that never end", { timeout: 120_000 }, asy
       stream.write(envelopeHead(messageBytes));
       stream.write(rest);
     }
-    await sleep(isLongForm ? 20_000 : 5_000);
+    await sleep(isLongForm ? 20_000 : 3_000);
     clearInterval(watch);
     session.destroy();
     report(`  ${method}: ${Math.round(beforeMb)} MB before, at most ${Math.round(peakMb)} MB`);

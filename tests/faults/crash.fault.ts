@@ -62,9 +62,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     await vi.waitFor(() => expect(ledger.acknowledgedEntries).toBeGreaterThan(before), 20_000);
     await sleep(afterMs);
     // The calls under way run into the fault.
-    const excuse =
-      fault === "PostgreSQL stops at once" ? { errors: isUnavailable } : { errors: isServiceGone };
-    using _ = bystander.excuse(excuse);
+    using _ = bystander.excuse({ errors: fault.endsWith("killed") ? isServiceGone : isUnavailable });
     const outcome = await strike(fault, load, stop, bystander);
 
     service = await startServiceChild({ DATA_DIR: dataDir });
