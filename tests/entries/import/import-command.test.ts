@@ -2,11 +2,14 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { aggregatesOf, checkAggregatesAfterAll } from "../../support/aggregates.ts";
 import { runCommand } from "../../support/command.ts";
 import { useTestService } from "../../support/test-service.ts";
 import { csvOf, useCsvFiles } from "./csv-files.ts";
+
+// Each test starts processes.
+vi.setConfig({ testTimeout: 60_000 });
 
 const service = useTestService();
 checkAggregatesAfterAll(service.database);
@@ -51,37 +54,17 @@ describe("npm run import", () => {
     expect(stderr).toMatch(/unavailable.*\nRun it again to resume\.\n$/);
   });
 
-  test.for([
-    ["nothing", [], /^usage: npm run import -- FILE/],
-    ["two files", ["a.csv", "b.csv"], /^usage: npm run import -- FILE/],
-    [
-      "an option that it does not have",
-      ["a.csv", "--uri", "http://127.0.0.1:1"],
-      /^Unknown option '--uri'.*\nusage: /,
-    ],
-    ["a folder", ["src"], /^src is a folder, not a file\n$/],
-    [
-      "a URL without a scheme",
-      ["-", "--url", "localhost:8080"],
-      /^--url must be a URL such as http:.*, not localhost:8080\n$/,
-    ],
-    [
-      "an address for a URL",
-      ["-", "--url", "127.0.0.1:8080"],
-      /^--url must be a URL such as http:.*, not 127.0.0.1:8080\n$/,
-    ],
-    [
-      "a time limit that is none",
-      ["-", "--timeout", "0"],
-      /^--timeout must be a whole number of seconds from 1 to 86400, not 0\n$/,
-    ],
-  ] as const)("ends with 2 and says what it takes if it is told %s", async ([, args, stderr]) => {
-    const result = await runCommand("src/entries/import/import-command.ts", args);
-    expect(result).toEqual({ code: 2, stdout: "", stderr: expect.stringMatching(stderr) });
+  test("ends with 2 and its usage if it is not told a file", async () => {
+    const result = await runCommand("src/entries/import/import-command.ts", []);
+    expect(result).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: expect.stringMatching(/^usage: npm run import -- FILE/),
+    });
   });
 
-  test.for(["--help", "-h"])("tells how it is used when asked with %s", async (option) => {
-    const result = await runCommand("src/entries/import/import-command.ts", [option]);
+  test("tells how it is used when asked with --help", async () => {
+    const result = await runCommand("src/entries/import/import-command.ts", ["--help"]);
     expect(result).toEqual({
       code: 0,
       stdout: expect.stringMatching(/^usage: npm run import -- FILE/),

@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import { readArguments } from "../../../src/entries/import/import-arguments.ts";
+
+test("takes a file, and then knows its size, the service and a time limit", async () => {
+  expect(
+    await readArguments(["package.json", "--url", "https://learning.example.com", "--timeout", "5"]),
+  ).toEqual({
+    file: "package.json",
+    size: expect.any(Number),
+    url: "https://learning.example.com",
+    timeoutMs: 5000,
+  });
+  expect(await readArguments(["-"])).toEqual({
+    file: "-",
+    size: 0,
+    url: "http://127.0.0.1:8080",
+    timeoutMs: 60_000,
+  });
+});
+
+test.for(["-h", "--help"])("takes %s, with or without a file", async (option) => {
+  expect(await readArguments([option])).toBe("help");
+  expect(await readArguments(["missing.csv", option])).toBe("help");
+});
+
+const aUrl = "--url must be a URL such as http://127.0.0.1:8080, not";
+const seconds = "--timeout must be a whole number of seconds from 1 to 86400, not";
+
+test.for([
+  ["nothing", [], /^usage: npm run import -- FILE/],
+  ["two files", ["a.csv", "b.csv"], /^usage: npm run import -- FILE/],
+  [
+    "an option that it does not have",
+    ["-", "--uri", "http://127.0.0.1:1"],
+    /^Unknown option '--uri'.*\nusage: /,
+  ],
+  ["a folder", ["src"], "src is a folder, not a file"],
+  ["a file that is not there", ["missing.csv"], /^ENOENT.*missing\.csv/],
+  ["a URL without a scheme", ["-", "--url", "localhost:8080"], `${aUrl} localhost:8080`],
+  ["an address for a URL", ["-", "--url", "127.0.0.1:8080"], `${aUrl} 127.0.0.1:8080`],
+  ["a URL of another kind", ["-", "--url", "ftp://127.0.0.1"], `${aUrl} ftp://127.0.0.1`],
+  ["a time limit of 0", ["-", "--timeout", "0"], `${seconds} 0`],
+  ["a time limit that is no number", ["-", "--timeout", "1m"], `${seconds} 1m`],
+] as const)("refuses %s with one line that says what it takes", async ([, args, message]) => {
+  await expect(readArguments(args)).rejects.toThrow(message);
+});
