@@ -67,7 +67,7 @@ export class Http2Connections {
   /** TCP's own keep-alive is not enough: it does not ask while something that was sent is not acknowledged. */
   #look(): void {
     const now = performance.now();
-    const isLate = now - this.#lastLook > 1.5 * this.#limits.silenceMs;
+    const isLate = now - this.#lastLook > 1.2 * this.#limits.silenceMs;
     this.#lastLook = now;
     // If this process was held up, it has not read yet what was sent meanwhile.
     if (isLate) return;

@@ -44,7 +44,7 @@ describe.for(adapterNames)("a caller of a call that %s serves", (adapterName) =>
 
   describe.for(overHttp2)("over %s", ([, createTransport]) => {
     test.for(methods)("falls silent during %s", async (method) => {
-      const limits = { silenceMs: 100 };
+      const limits = { silenceMs: 200 };
       const { proxy, url, ended } = await callThroughProxy(adapterName, createTransport, method, limits);
       proxy.silence();
       await ended;
@@ -124,7 +124,7 @@ describe("a connection of HTTP/2 without a call", () => {
   });
 
   test("is closed when its peer falls silent, and kept while its peer answers to PING", async () => {
-    const silenceMs = 100;
+    const silenceMs = 500;
     const { url, port } = await serve(answerNothing, { silenceMs });
     const session = http2.connect(url);
     onTestFinished(() => session.destroy());
@@ -151,14 +151,13 @@ describe("a connection without a call", () => {
   });
 
   test("is kept for as long as it is set, over HTTP/2, and no PING prolongs that", async () => {
-    const { url } = await serve(answerNothing, { idleMs, silenceMs: 50 });
+    const idleMs = 1_200;
+    const { url } = await serve(answerNothing, { idleMs, silenceMs: 500 });
+    const openedAt = performance.now();
     const session = http2.connect(url);
-    const call = session.request({ ":path": "/" });
-    call.resume();
-    await once(call, "close");
-    const idleSince = performance.now();
+    session.request({ ":path": "/" }).resume();
     await once(session, "close");
-    expect(performance.now() - idleSince).toBeGreaterThan(idleMs - 50);
+    expect(performance.now() - openedAt).toBeGreaterThan(idleMs - 10);
   });
 
   test("is kept for as long as it is set, before its first request, too", async () => {
