@@ -2,6 +2,7 @@ import { lockedTooLong, lockPatienceMs } from "../database/lock-patience.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import { blockedConnections, type WritePools } from "../database/pools.ts";
 import { overloaded } from "../errors/retryable.ts";
+import { findLockedLearners } from "./sql/find-locks.ts";
 import type { GroupOutcome, WaitingEntry } from "./write-group.ts";
 
 /** How many learners who may be blocked are tried in one statement at first. */
@@ -10,7 +11,7 @@ const suspectsAtOnce = 16;
 /** How long a learner whose rows are locked waits before its next turn, in milliseconds. */
 const pauseMs = 100;
 
-/** How often entries are looked for that waited too long, in milliseconds. */
+/** How often entries that waited too long, and learners who are free again, are looked for, in milliseconds. */
 const sweepMs = 250;
 
 /** A learner whose entries wait for a lock, or may do so. */
@@ -37,12 +38,13 @@ interface BlockedLearnersOptions {
  *                            └──they meet a lock──> tried alone ──written──> gone
  *                                                        └──it meets a lock──> blocked
  *     blocked ──a pause, its turn──> waits in the database ──written──> gone
- *                                          └──it meets the lock──> blocked
+ *        │                                 └──it meets the lock──> blocked
+ *        └──its rows are free again──> suspect
  *     every entry: lockPatienceMs have passed ──> refused with RESOURCE_EXHAUSTED
  *
- * A suspect's statement hardly waits for a lock, so that those who are not blocked are found out soon. The statements of
- * a few blocked learners wait for longer, so that they pass as soon as the lock is released; of many, some are tried
- * like suspects.
+ * A suspect's statement hardly waits for a lock, so that those who are not blocked are found out soon. The statement of
+ * a blocked learner waits for longer, so that it passes as soon as the lock is released. If many wait for their turn,
+ * those whose rows are free again become suspects.
  */
 export class BlockedLearners {
   readonly #options: BlockedLearnersOptions;
@@ -55,6 +57,8 @@ export class BlockedLearners {
   #suspectStatements = 0;
   #blockedStatements = 0;
   #rows = 0;
+  /** Whether it is being found out whose rows are free again. */
+  #isLooking = false;
   #sweeper: NodeJS.Timeout | undefined;
 
   constructor(options: BlockedLearnersOptions) {
@@ -131,10 +135,9 @@ export class BlockedLearners {
         this.#run();
       });
     }
-    while (this.#suspectStatements < blockedConnections && this.#suspects.size + this.#blocked.size > 0) {
+    while (this.#suspectStatements < blockedConnections && this.#suspects.size > 0) {
       this.#suspectStatements += 1;
-      const learners = this.#suspects.size > 0 ? this.#takeSuspects() : take(this.#blocked, 1);
-      void this.#try(learners, suspects).then(() => {
+      void this.#try(this.#takeSuspects(), suspects).then(() => {
         this.#suspectStatements -= 1;
         this.#run();
       });
@@ -195,6 +198,25 @@ export class BlockedLearners {
 
   #sweep(): void {
     for (const learner of this.#learners.values()) this.#dropEnded(learner);
+    if (this.#blocked.size > 0 && !this.#isLooking) void this.#releaseFree();
+  }
+
+  /** Those who wait for a turn, and whose rows are free as far as can be seen, are tried as suspects. */
+  async #releaseFree(): Promise<void> {
+    this.#isLooking = true;
+    const learners = [...this.#blocked].slice(0, this.#options.maxStatementRows);
+    const entries = learners.flatMap(({ waiting }) => waiting.slice(0, 1)).map(({ call }) => call.entry);
+    try {
+      const locked = await findLockedLearners(this.#options.pools.suspects, entries);
+      for (const learner of learners) {
+        if (!locked.has(learner.userId) && this.#blocked.delete(learner)) this.#suspects.add(learner);
+      }
+    } catch {
+      // Their turns will come.
+    } finally {
+      this.#isLooking = false;
+    }
+    this.#run();
   }
 
   /** Refuses the entries that waited too long, and forgets those whose callers gave up. */
