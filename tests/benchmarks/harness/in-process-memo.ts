@@ -28,7 +28,7 @@ export async function createInProcessMemo(database: BenchmarkDatabase): Promise<
   const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
   const summaryPools = { small: pools.reads, large: pools.largeReads };
   notifications.start();
-  while (!notifications.isCurrent()) await sleep(10);
+  while (notifications.settledAt === undefined) await sleep(10);
   return {
     memo,
     ask: (request) =>
