@@ -52,6 +52,7 @@ test("reads go on while commits hang, and have what was committed in the end", a
   };
   expect(await count(late, longAgo)).toBe(0n);
 
+  onTestFinished(() => requireStandby(admin, ""));
   await requireStandby(admin, "nobody");
   const written = [
     client.createEntry({ requestId: randomUUID(), userId: late, wordCount: 1, timestamp: longAgo }),
