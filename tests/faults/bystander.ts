@@ -30,6 +30,9 @@ export function isUnavailable({ code }: ConnectError): boolean {
 /** An answer or an error later than this means that the bystander starves; much later than any busy machine explains. */
 const usualWaitMs = 5_000;
 
+/** What the slowest of its calls takes before the fault, on a machine that is not overloaded itself. */
+const calmWaitMs = 250;
+
 /** Long enough for starvation to show as a wait. */
 const callTimeoutMs = 40_000;
 
@@ -56,6 +59,8 @@ interface Wait {
  */
 export class Bystander implements AsyncDisposable {
   readonly userId = `bystander ${randomUUID()}`;
+  /** How much slower the machine is than it should be, even before the fault; at least 1. */
+  #slowness = 1;
   readonly #usualWaitMs: number;
   readonly #seats: readonly Seat[];
   #acting = true;
@@ -82,7 +87,7 @@ export class Bystander implements AsyncDisposable {
    * Resolves once each instance has answered everything that the bystander does.
    *
    * @param urls of the instances
-   * @param waitMs how long it may wait for anything
+   * @param waitMs how long it may wait for anything; in proportion longer on a machine that is slow before the fault
    */
   static async start(urls: readonly string[], waitMs = usualWaitMs): Promise<Bystander> {
     const bystander = new Bystander(urls, waitMs);
@@ -94,8 +99,18 @@ export class Bystander implements AsyncDisposable {
     await Promise.all(started.map(({ promise }) => promise));
     const activities = bystander.#seats.flatMap((seat) => Object.entries(bystander.#activitiesAt(seat)));
     for (const [, act] of activities) await act();
+    for (const [, act] of activities) {
+      const began = performance.now();
+      await act();
+      bystander.#slowness = Math.max(bystander.#slowness, (performance.now() - began) / calmWaitMs);
+    }
     bystander.#activities = Promise.all(activities.map(([name, act]) => bystander.#repeat(name, act)));
     return bystander;
+  }
+
+  /** A time for a machine as it should be, as long as this one needs. */
+  scaled(ms: number): number {
+    return ms * this.#slowness;
   }
 
   /** From now on until it is disposed of, a fault explains what calls meet that are under way meanwhile. */
@@ -119,7 +134,8 @@ export class Bystander implements AsyncDisposable {
     await this.#activities;
     // Every watch has to show the last entries, too.
     const started = performance.now();
-    while (this.#unseen.length > 0 && performance.now() - started < 2 * this.#usualWaitMs) await sleep(20);
+    while (this.#unseen.length > 0 && performance.now() - started < this.scaled(2 * this.#usualWaitMs))
+      await sleep(20);
     await this[Symbol.asyncDispose]();
     for (const { watch, entries, began } of this.#unseen.slice(0, 1)) {
       this.#surprises.push(
@@ -132,6 +148,7 @@ export class Bystander implements AsyncDisposable {
     const counts = [...this.#counts].map((pair) => pair.join(" "));
     report(
       `  a bystander: ${counts.join(", ")}; waits of at most, in ms: ${waits.join(", ")}; ` +
+        `${this.#slowness === 1 ? "" : `the machine is ${this.#slowness.toFixed(1)} times too slow; `}` +
         `${this.#explained} errors that the fault explains`,
     );
     expect(this.#surprises.slice(0, 10), `${this.#surprises.length} surprises of a bystander`).toEqual([]);
@@ -206,7 +223,7 @@ export class Bystander implements AsyncDisposable {
     const ms = ended - began;
     const slowest = this.#slowest.get(activity);
     if (slowest === undefined || slowest.ended - slowest.began < ms) this.#slowest.set(activity, wait);
-    const boundMs = Math.max(this.#usualWaitMs, ...excuses.map(({ waitMs = 0 }) => waitMs));
+    const boundMs = this.scaled(Math.max(this.#usualWaitMs, ...excuses.map(({ waitMs = 0 }) => waitMs)));
     if (ms > boundMs) this.#surprises.push(`${activity}: waited for ${Math.round(ms)} ms`);
   }
 

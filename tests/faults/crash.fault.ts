@@ -62,7 +62,8 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     await vi.waitFor(() => expect(ledger.acknowledgedEntries).toBeGreaterThan(before), 20_000);
     await sleep(afterMs);
     // The calls under way run into the fault.
-    using _ = bystander.excuse({ errors: fault.endsWith("killed") ? isServiceGone : isUnavailable });
+    const isKilled = fault === "the service is killed" || fault === "both are killed";
+    using _ = bystander.excuse({ errors: isKilled ? isServiceGone : isUnavailable });
     const outcome = await strike(fault, load, stop, bystander);
 
     service = await startServiceChild({ DATA_DIR: dataDir });

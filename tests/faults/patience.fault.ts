@@ -87,7 +87,7 @@ describe("instances that cannot say whom they watch", () => {
     await using still = await startServiceChild({ DATABASE_URL: database.url });
     await using other = await startServiceChild({ DATABASE_URL: database.url });
     // Neither of the two can serve a bystander in time, only those who watch.
-    await besideBystander({ services: [other], databaseUrl: database.url }, async () => {
+    await besideBystander({ services: [other], databaseUrl: database.url }, async (bystander) => {
       using writing = openOwnClient(other.url);
       using watchingStill = openOwnClient(still.url);
       using watchingBusy = openOwnClient(busy.url);
@@ -121,7 +121,7 @@ describe("instances that cannot say whom they watch", () => {
         readers.abort();
       });
       const resumed = performance.now();
-      for (const watch of watches) await watch.waitFor(written, noticeMs);
+      for (const watch of watches) await watch.waitFor(written, bystander.scaled(noticeMs));
       report(`  ${watches.length} watches were right after ${Math.round(performance.now() - resumed)} ms`);
       await Promise.all(reads);
       for (const watch of watches) await watch.close();

@@ -38,7 +38,7 @@ beforeAll(() =>
 test("a watch begins while an entry is being recorded", { timeout: 120_000 }, async () => {
   await using one = await startServiceChild({ DATABASE_URL: database.url });
   await using other = await startServiceChild({ DATABASE_URL: database.url });
-  await besideBystander({ services: [one, other], databaseUrl: database.url }, async () => {
+  await besideBystander({ services: [one, other], databaseUrl: database.url }, async (bystander) => {
     using clients = openOwnClient(one.url);
     using others = openOwnClient(other.url);
     const client = clients.learningLog;
@@ -66,7 +66,7 @@ test("a watch begins while an entry is being recorded", { timeout: 120_000 }, as
         });
         await Promise.all(writing);
         for (const watch of watches) {
-          await watch.waitFor(watch.userId === waiting ? 2 : 1, noticeMs);
+          await watch.waitFor(watch.userId === waiting ? 2 : 1, bystander.scaled(noticeMs));
           await watch.close();
         }
       }
