@@ -63,8 +63,8 @@ async function correct(
   if (type.startsWith("application/grpc-web")) return { ...response, body: correctEnvelopes(body) };
   // connect-node takes the failure for its own.
   if (status === 500 && isUndecodableGet(request)) return answerOf(notBase64(), header);
-  // An error that is worth compressing has been through the interceptors.
-  if (status === 200 || header.has(headerUnaryEncoding)) return response;
+  // An error that is worth compressing has been through the interceptors, and what is no JSON is no error of Connect.
+  if (status === 200 || header.has(headerUnaryEncoding) || type !== contentTypeUnaryJson) return response;
   const bytes = await readAll(body);
   const unreadable = new ConnectError("", Code.Unknown);
   const error = errorFromJsonBytes(bytes, undefined, unreadable);
