@@ -9,6 +9,8 @@ export default defineConfig({
     maxWorkers: 4,
     testTimeout: 30_000 * effort,
     hookTimeout: 60_000,
+    // Half of the time that a test has: a busy machine may take seconds for what takes milliseconds.
+    expect: { poll: { timeout: 15_000 } },
     sequence: { shuffle: true, seed },
   },
 });

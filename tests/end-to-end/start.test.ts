@@ -143,7 +143,7 @@ async function backendPid(dataDir: string): Promise<number> {
   const client = new pg.Client(await databaseUrl(dataDir));
   await client.connect();
   const { rows } = await client.query<{ pid: number }>(
-    "SELECT pid FROM pg_stat_activity WHERE application_name = 'daily-aggregator' LIMIT 1",
+    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'daily-aggregator %' LIMIT 1",
   );
   await client.end();
   if (rows[0] === undefined) throw new Error("the service has no connection");
