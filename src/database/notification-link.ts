@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
+import { freeFullQueue } from "./notification-queue.ts";
 import type { ClockSample } from "./settled-time.ts";
 
 /** Notifications were sent and did not come within the time limit, though both connections work. */
@@ -153,8 +154,13 @@ export class NotificationLink implements AsyncDisposable {
     return client;
   }
 
-  #query<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<pg.QueryResult<Row>> {
-    return Promise.race([this.#sender.query<Row>(text, values), this.#broken.promise]);
+  async #query<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<pg.QueryResult<Row>> {
+    try {
+      return await Promise.race([this.#sender.query<Row>(text, values), this.#broken.promise]);
+    } catch (error) {
+      await freeFullQueue(this.#sender, error);
+      throw error;
+    }
   }
 
   async #inTime(returned: Promise<void>): Promise<void> {

@@ -2,8 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import pg from "pg";
 import { overloaded, unavailable } from "../errors/retryable.ts";
+import { freeFullQueue } from "./notification-queue.ts";
 import type { ConnectionPool } from "./pool.ts";
-import { conditionOf, isNotificationQueueFull } from "./sqlstate.ts";
+import { conditionOf } from "./sqlstate.ts";
 
 /**
  * Runs one statement on a connection of the pool.
@@ -35,7 +36,7 @@ export async function query<Row extends pg.QueryResultRow>(
     return rows;
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
-    if (client && isNotificationQueueFull(error)) await freeNotificationQueue(client);
+    if (client) await freeFullQueue(client, error);
     // A DatabaseError is a complete response, so the connection can be used again, unless the server is closing it.
     isBroken = !(error instanceof pg.DatabaseError) || conditionOf(error)?.meaning === "away";
     throw translate(error, pool);
@@ -67,19 +68,12 @@ export async function transaction<Result>(
     failed = false;
     return result;
   } catch (error) {
+    if (client) await freeFullQueue(client, error);
     throw translate(error, pool);
   } finally {
     // Closing the connection rolls back whatever it had begun, even when it no longer answers.
     if (client) pool.release(client, failed);
   }
-}
-
-/**
- * PostgreSQL frees the part of the queue that every listener has read when somebody sends; while the queue is full
- * nobody can. It does so as well when it is asked how full the queue is.
- */
-async function freeNotificationQueue(client: pg.PoolClient): Promise<void> {
-  await client.query("SELECT pg_notification_queue_usage()").catch(() => {});
 }
 
 /** The first pause before a statement that goes on is cancelled again; it doubles up to {@link maxCancelPauseMs}. */

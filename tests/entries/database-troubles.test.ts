@@ -163,7 +163,7 @@ describe("with a small queue of notifications", () => {
       log: createLog("silent"),
     });
     onTestFinished(() => server.stop());
-    const { url } = await startLoggedService(server.url);
+    const { url, logged } = await startLoggedService(server.url, "info");
     const client = grpcClient(url);
     const [listener, sender] = [1, 2].map(() => new pg.Client({ connectionString: server.url }));
     if (!listener || !sender) throw new Error("there are two");
@@ -183,7 +183,11 @@ describe("with a small queue of notifications", () => {
     const error = await failureOf(client.createEntry(late));
     expect(error).toMatchObject({ code: Code.ResourceExhausted, rawMessage: "the database is busy" });
     expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
+    const messages = () => logged().map(({ msg }) => msg);
+    await expect.poll(messages).toContain("lost the connection for notifications");
     await listener.query("COMMIT");
+    // Though nobody writes meanwhile.
+    await expect.poll(messages).toContain("notifications from the database arrive again");
     await expect
       .poll(
         () =>
@@ -197,7 +201,7 @@ describe("with a small queue of notifications", () => {
   });
 });
 
-async function startLoggedService(databaseUrl: string) {
+async function startLoggedService(databaseUrl: string, level: "info" | "warn" = "warn") {
   const lines: string[] = [];
   const stream = new Writable({
     write(chunk, _encoding, done) {
@@ -205,7 +209,7 @@ async function startLoggedService(databaseUrl: string) {
       done();
     },
   });
-  const service = await startService(testConfig(databaseUrl), createLog("warn", stream));
+  const service = await startService(testConfig(databaseUrl), createLog(level, stream));
   onTestFinished(() => service.stop());
   return { url: service.url, logged: () => lines.map((line) => JSON.parse(line)) };
 }
