@@ -30,14 +30,18 @@ interface Attack {
   attack(url: string): Promise<RawHttp2[]>;
   /** Whether the service is expected to hang up. */
   readonly endsIt: boolean;
+  /** How long it makes a bystander wait; as ever if left out. */
+  readonly waitMs?: number;
 }
 
 const attacks: readonly Attack[] = [
   {
     name: "calls that are cancelled at once",
     endsIt: true,
+    // Each connection may cancel ten thousand calls at once, which take the service a second.
+    waitMs: 15_000,
     async attack(url) {
-      const connections = await openMany(url, 4);
+      const connections = await openMany(url, 4 * scale);
       await Promise.all(
         connections.map(async (connection) => {
           for (let call = 0; call < 100_000 && !connection.closed; call += 1) {
@@ -171,10 +175,15 @@ const attacks: readonly Attack[] = [
 test.for(attacks.map((attack, index) => ({ ...attack, index })))(
   "$name",
   { timeout: 120_000 },
-  async ({ name, attack, endsIt, index }) => {
+  async ({ name, attack, endsIt, index, waitMs }) => {
     await using service = await startServiceChild({ DATABASE_URL: database.url });
     // What a heap grows to is not at once what it comes back from.
-    const company = { services: [service], databaseUrl: database.url, maxGrowthMb };
+    const company = {
+      services: [service],
+      databaseUrl: database.url,
+      maxGrowthMb,
+      ...(waitMs && { waitMs }),
+    };
     await besideBystander(company, async () => {
       const beforeMb = await residentMb(service.pid);
       let peakMb = 0;

@@ -20,7 +20,7 @@ import { setClock, useShiftedClock } from "./shifted-clock.ts";
 const database = useTestDatabase();
 const random = seededRandom("closed summaries");
 const hourMs = 3_600_000;
-const rounds = isLongForm ? 10 : 1;
+const rounds = isLongForm ? 3 : 1;
 
 /** An hour whose end the service's own clock has just seen, too. */
 const hour = new Date(Math.floor(Date.now() / hourMs) * hourMs - hourMs);

@@ -79,7 +79,7 @@ test.for(victims)("$victim is killed", { timeout: 240_000 }, async ({ find }) =>
       goesOn: true,
       restMs: 50,
     });
-    for (let round = 0; round < Math.ceil(rounds / 5); round += 1) {
+    for (let round = 0; round < Math.ceil(rounds / 10); round += 1) {
       await sleep(500);
       const fault = bystander.excuse({ errors: isUnavailable, waitMs: 20_000 });
       const killed = performance.now();

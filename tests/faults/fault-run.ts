@@ -1,7 +1,7 @@
 import { Random } from "../support/random.ts";
 
 /** How many rounds each suite makes: many by default; a few, with FAULT_ROUNDS=2, as a short form. */
-export const rounds = Number(process.env.FAULT_ROUNDS || 20);
+export const rounds = Number(process.env.FAULT_ROUNDS || 10);
 
 /** Whether this is the long form, which takes the service's own time limits as they are. */
 export const isLongForm = rounds >= 10;

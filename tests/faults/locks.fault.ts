@@ -23,7 +23,7 @@ const random = seededRandom("locks");
 /** From the first moment of the lock on. */
 const neighbourWaitMs = 2_000;
 
-const lockedMs = isLongForm ? 35_000 : 4_000;
+const lockedMs = isLongForm ? 10_000 : 4_000;
 
 /** The locks and statements of a call that meets the lock have time limits; so has the call. */
 const stuckTimeoutMs = 60_000;

@@ -14,7 +14,7 @@ import { startServiceChild } from "./service-child.ts";
 // service is ready all the while; the readers themselves are told that it is busy, and never that the database is away.
 
 const database = useTestDatabase();
-const readingMs = isLongForm ? 30_000 : 5_000;
+const readingMs = isLongForm ? 10_000 : 5_000;
 
 interface Readers {
   readonly name: string;

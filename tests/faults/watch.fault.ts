@@ -43,7 +43,7 @@ test("a watch begins while an entry is being recorded", { timeout: 120_000 }, as
     using others = openOwnClient(other.url);
     const client = clients.learningLog;
     await underLoad(others.learningLog, random, async () => {
-      for (let round = 0; round < (isLongForm ? 10 : 2); round += 1) {
+      for (let round = 0; round < (isLongForm ? 5 : 2); round += 1) {
         const slow = `slow ${randomUUID()}`;
         const waiting = `waiting ${randomUUID()}`;
         await write(client, waiting);
