@@ -67,7 +67,7 @@ describe("instances that cannot say whom they watch", () => {
 
   beforeAll(async () => {
     await database.pool.query(`CREATE ROLE ${role} SUPERUSER LOGIN PASSWORD '${password}'`);
-    await makeSummariesSlow(database.pool, 25, role);
+    await makeSummariesSlow(database.pool, 55, role);
   });
 
   afterAll(async () => {
@@ -83,6 +83,9 @@ describe("instances that cannot say whom they watch", () => {
     const busyUrl = new URL(database.url);
     busyUrl.username = role;
     busyUrl.password = password;
+    // Its summaries take all that time, so that no connection comes free.
+    busyUrl.searchParams.set("statement_timeout", "60000");
+    busyUrl.searchParams.set("query_timeout", "60000");
     await using busy = await startServiceChild({ DATABASE_URL: busyUrl.href });
     await using still = await startServiceChild({ DATABASE_URL: database.url });
     await using other = await startServiceChild({ DATABASE_URL: database.url });
@@ -107,7 +110,7 @@ describe("instances that cannot say whom they watch", () => {
       const readers = new AbortController();
       const reads = Array.from({ length: 60 }, async (_, reader) => {
         while (!readers.signal.aborted) {
-          const options = { timeoutMs: 30_000, signal: readers.signal };
+          const options = { timeoutMs: 60_000, signal: readers.signal };
           await reading.learningLog.getSummary(slowSummaryRequest(`slow ${reader}`), options).catch(() => {});
           await sleep(100);
         }
