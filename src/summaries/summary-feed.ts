@@ -193,12 +193,12 @@ export class SummaryFeed {
   async #quietFor(ms: number): Promise<void> {
     if (ms <= 0) return;
     const timer = new AbortController();
-    const timeout = sleep(ms, undefined, { signal: timer.signal });
+    // It never rejects, for nobody may wait for it any more: an unhandled rejection would end the process.
+    const timeout = sleep(ms, undefined, { signal: timer.signal }).catch(() => {});
     try {
       await orAborted(Promise.race([this.#watch.changed, timeout]), this.#signal);
     } finally {
       timer.abort();
-      timeout.catch(() => {});
     }
   }
 
