@@ -1,3 +1,4 @@
+import { expect } from "vitest";
 import { Bystander } from "./bystander.ts";
 import {
   connectionString,
@@ -28,7 +29,12 @@ export async function besideBystander(
     services.map(({ url }) => url),
     waitMs,
   );
-  await fault(bystander);
+  try {
+    await fault(bystander);
+  } finally {
+    // Whoever ends tells why; everything else that goes wrong follows from it.
+    for (const { process, lastWords } of services) expect(process.exitCode, lastWords()).toBeNull();
+  }
   await withConnection(await connectionString(company), (client) => bystander.expectUnharmed(client));
   await expectNothingLeftBehind(company, before);
 }

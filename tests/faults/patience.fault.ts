@@ -32,10 +32,10 @@ const forgottenMs = 36_000;
 /** A peer is asked for a sign of life before it counts as gone. */
 const silenceTimeoutMs = 90_000;
 
-describe("clients that fall silent", () => {
+describe.concurrent("clients that fall silent", () => {
   const database = useTestDatabase();
 
-  test.concurrent("clients whose network falls silent, and one whose process stands still", {
+  test("clients whose network falls silent, and one whose process stands still", {
     timeout: 240_000,
   }, async () => {
     await using service = await startServiceChild({ DATABASE_URL: database.url });
@@ -60,7 +60,7 @@ describe("clients that fall silent", () => {
   });
 });
 
-describe("instances that cannot say whom they watch", () => {
+describe.concurrent("instances that cannot say whom they watch", () => {
   const database = useTestDatabase();
   const role = `busy_${randomUUID().replaceAll("-", "_")}`;
   const password = randomUUID();
@@ -77,7 +77,7 @@ describe("instances that cannot say whom they watch", () => {
     await database.pool.query(`DROP ROLE ${role}`);
   });
 
-  test.concurrent("one stands still and one is busy for so long that the others forget them", {
+  test("one stands still and one is busy for so long that the others forget them", {
     timeout: 240_000,
   }, async () => {
     const busyUrl = new URL(database.url);
