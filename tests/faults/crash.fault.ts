@@ -128,7 +128,9 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
 /** A process that was killed says nothing; its connections break. */
 function isServiceGone({ code, rawMessage }: ConnectError): boolean {
   return (
-    code === Code.Unavailable || code === Code.Aborted || /ECONN|EPIPE|socket|hang up|closed/i.test(rawMessage)
+    code === Code.Unavailable ||
+    code === Code.Aborted ||
+    /ECONN|EPIPE|socket|hang up|closed/i.test(rawMessage)
   );
 }
 
