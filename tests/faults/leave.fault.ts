@@ -63,6 +63,8 @@ test.for(["exit", "SIGKILL", "SIGTERM"] as const)(
       const clients = Array.from({ length: isLongForm ? 10 : 2 }, () =>
         spawn(process.execPath, [script, service.url], { stdio: ["pipe", "pipe", "inherit"] }),
       );
+      using stack = new DisposableStack();
+      for (const client of clients) stack.defer(() => client.kill("SIGKILL"));
       await Promise.all(clients.map(({ stdout }) => once(stdout, "data")));
       for (const client of clients) {
         if (ending === "exit") client.stdin.end("exit\n");

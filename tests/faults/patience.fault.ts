@@ -48,13 +48,14 @@ describe.concurrent("clients that fall silent", () => {
       for (const [index, client] of clients.entries()) await openEverything(client, index);
       const script = path.join(import.meta.dirname, "watching-client.ts");
       const still = spawn(process.execPath, [script, service.url], { stdio: ["pipe", "pipe", "inherit"] });
+      using stack = new DisposableStack();
+      stack.defer(() => still.kill("SIGKILL"));
       await once(still.stdout, "data");
       still.kill("SIGSTOP");
       for (const client of clients) await leave(client, "in silence", network);
       const start = performance.now();
       await expectOnlyBystander(service.url, silenceTimeoutMs);
       report(`  silence was noticed after ${Math.round((performance.now() - start) / 1000)} s`);
-      still.kill("SIGKILL");
       await network.stop();
     });
   });
