@@ -12,6 +12,8 @@ export abstract class EnvelopeReader {
   protected readonly maxBytes: number;
   protected readonly skippedFlag: number;
   #taken = 0;
+  #messages = 0;
+  #hasTakenNoMessage = false;
   #error: unknown;
   /** What has come of the next envelope. */
   readonly #received = new ReceivedBytes();
@@ -32,12 +34,15 @@ export abstract class EnvelopeReader {
 
   add(chunk: Uint8Array): boolean {
     this.#received.add(chunk);
-    // Both before either is taken: what is wrong with the envelopes of a chunk is told before what is wrong in them.
-    const first = this.#nextMessage();
-    const second = first === undefined || this.#taken === 1 ? undefined : this.#nextMessage();
-    if (first) this.#take(first);
-    if (second) this.#take(second);
-    return this.#taken === 2 || this.#error !== undefined;
+    // All before any is taken: what is wrong with the envelopes of a chunk is told before what is wrong in them.
+    const envelopes: EnvelopedMessage[] = [];
+    while (this.#messages < 2) {
+      const envelope = this.#nextToTake();
+      if (envelope === undefined) break;
+      envelopes.push(envelope);
+    }
+    for (const envelope of envelopes) this.#take(envelope);
+    return this.#messages === 2 || this.#error !== undefined;
   }
 
   /** @throws ConnectError for what is wrong behind the message */
@@ -52,10 +57,19 @@ export abstract class EnvelopeReader {
     this.take(envelope);
   }
 
-  #nextMessage(): EnvelopedMessage | undefined {
-    let envelope = this.#next();
-    while (envelope !== undefined && this.#isSkipped(envelope)) envelope = this.#next();
-    return envelope;
+  #nextToTake(): EnvelopedMessage | undefined {
+    for (let envelope = this.#next(); envelope !== undefined; envelope = this.#next()) {
+      if ((envelope.flags & this.skippedFlag) === 0) {
+        this.#messages += 1;
+        return envelope;
+      }
+      // Whether a compressed one can be unpacked is to be seen; of the first one, for there may be any number of them.
+      if ((envelope.flags & compressedFlag) !== 0 && !this.#hasTakenNoMessage) {
+        this.#hasTakenNoMessage = true;
+        return envelope;
+      }
+    }
+    return undefined;
   }
 
   /** @returns undefined if it is not complete, or cannot be read */
@@ -77,10 +91,5 @@ export abstract class EnvelopeReader {
     if (bytes.byteLength > this.#wanted) this.#received.add(bytes.subarray(this.#wanted));
     this.#wanted = prefixBytes;
     return { flags: bytes[0] ?? 0, data };
-  }
-
-  /** A compressed one is not, for whether it can be unpacked is to be seen. */
-  #isSkipped({ flags }: EnvelopedMessage): boolean {
-    return (flags & this.skippedFlag) !== 0 && (flags & compressedFlag) === 0;
   }
 }

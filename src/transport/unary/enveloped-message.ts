@@ -44,7 +44,7 @@ class SingleMessageReader extends EnvelopeReader implements BodyReader<Message> 
   readonly #encoding: Encoding;
   // A compressed one may turn out to be none.
   #first: Message | Promise<Message | undefined> | undefined;
-  #second: Promise<Message | undefined> | undefined;
+  #others: Promise<Message | undefined>[] | undefined;
 
   constructor(exchange: Exchange, encoding: Encoding, { maxBytes, skippedFlag = 0 }: ReadOptions) {
     super(maxBytes, skippedFlag);
@@ -57,27 +57,30 @@ class SingleMessageReader extends EnvelopeReader implements BodyReader<Message> 
       this.#first = this.#encoding.serialization.parse(envelope.data);
       return;
     }
-    const unpacked = this.#unpack(envelope, this.#first);
+    const unpacked = this.#unpack(envelope, this.#others?.at(-1) ?? this.#first);
     unpacked.catch((error) => this.#exchange.interruptReading(error));
     if (this.#first === undefined) this.#first = unpacked;
-    else this.#second = unpacked;
+    else this.#others = [...(this.#others ?? []), unpacked];
   }
 
   result(): Message | Promise<Message> {
     const first = this.#first;
-    if (first instanceof Promise || this.#second !== undefined)
-      return this.#resultOfUnpacked(first, this.#second);
+    if (first instanceof Promise || this.#others !== undefined) {
+      return this.#resultOfUnpacked([first, ...(this.#others ?? [])]);
+    }
     return this.#only(first);
   }
 
   async #resultOfUnpacked(
-    first: Message | Promise<Message | undefined> | undefined,
-    second: Promise<Message | undefined> | undefined,
+    envelopes: readonly (Message | Promise<Message | undefined> | undefined)[],
   ): Promise<Message> {
-    const firstMessage = await first;
-    const secondMessage = await second;
-    if (firstMessage && secondMessage) throw unimplemented("received extra input message for unary method");
-    return this.#only(firstMessage ?? secondMessage);
+    let found: Message | undefined;
+    for (const envelope of envelopes) {
+      const message = await envelope;
+      if (message && found) throw unimplemented("received extra input message for unary method");
+      found ??= message;
+    }
+    return this.#only(found);
   }
 
   #only(message: Message | undefined): Message {

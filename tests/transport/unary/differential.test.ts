@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type AdapterName, adapters } from "../../support/adapters.ts";
 import { effort, seed } from "../../support/random.ts";
 import { echoInterceptor, echoRoutes } from "./echo-service.ts";
+import { foundRequests } from "./found-requests.ts";
 import { randomRequests } from "./random-requests.ts";
 import { exchange, type Target } from "./wire-exchange.ts";
 import { readMaxBytes } from "./wire-request.ts";
@@ -31,7 +32,7 @@ test("the lean adapter answers any request as connect-node does", {
       if (!isDeepStrictEqual(actual, expected)) [expected, actual] = await ask(3_000);
       expect(actual).toEqual(expected);
     }),
-    { numRuns, seed },
+    { numRuns, seed, examples: foundRequests.map((request): [typeof request] => [request]) },
   );
 });
 

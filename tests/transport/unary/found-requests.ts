@@ -1,0 +1,27 @@
+import { gzipSync } from "node:zlib";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { ListEntriesRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { envelope, type WireRequest } from "./wire-request.ts";
+
+const message = Buffer.from(
+  toBinary(ListEntriesRequestSchema, create(ListEntriesRequestSchema, { userId: "ada" })),
+);
+
+/** What random requests have found: the two adapters once answered these differently. */
+export const foundRequests: readonly WireRequest[] = [
+  // Trailers that are compressed are no second message, so the body goes on.
+  {
+    httpVersion: 1,
+    verb: "POST",
+    path: "/dailyaggregator.v1.LearningLogService/ListEntries",
+    headers: [
+      ["grpc-encoding", "gzip"],
+      ["content-type", "application/grpc-web+proto"],
+      ["x-wish", "plain"],
+    ],
+    body: Buffer.concat([envelope(gzipSync(message), 1), envelope(Buffer.alloc(0), 0x81)]),
+    parts: 1,
+    missingBytes: undefined,
+    ends: false,
+  },
+];
