@@ -1,6 +1,7 @@
 import pg from "pg";
 import { parse, parseIntoClientConfig } from "pg-connection-string";
 import { overloaded } from "../errors/retryable.ts";
+import { measureBusyness } from "../telemetry/busyness.ts";
 import type { Log } from "../telemetry/log.ts";
 import { codeOf, TroubleLog } from "./trouble-log.ts";
 import { WaitingLine } from "./waiting-line.ts";
@@ -25,12 +26,6 @@ export interface PoolSettings {
 
 /** How long a new connection may take before the database counts as away. */
 const connectTimeoutMs = 5_000;
-
-/**
- * A process that had this part of the time something else to do may have missed the answer of a database that is there:
- * then it is this process that is busy.
- */
-const busyUtilization = 0.9;
 
 /** How long a caller waits for another one to give a connection back. */
 const maxWaitMs = 5_000;
@@ -79,7 +74,7 @@ export class ConnectionPool {
    */
   async connect(signal?: AbortSignal): Promise<pg.PoolClient> {
     await this.#line.enter(signal);
-    const before = performance.eventLoopUtilization();
+    const isBusy = measureBusyness();
     const beganAt = performance.now();
     try {
       for (;;) {
@@ -90,9 +85,7 @@ export class ConnectionPool {
     } catch (error) {
       this.#line.leave();
       const isTimeout = performance.now() - beganAt >= connectTimeoutMs;
-      if (isTimeout && performance.eventLoopUtilization(before).utilization > busyUtilization) {
-        throw overloaded("the server is busy");
-      }
+      if (isTimeout && isBusy()) throw overloaded("the server is busy");
       throw error;
     }
   }

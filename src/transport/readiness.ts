@@ -1,5 +1,7 @@
 import { EventEmitter, on } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { measureBusyness } from "../telemetry/busyness.ts";
 
 /** Whether calls can be answered, and if not, why. */
 export type ReadinessState = { readonly ready: true } | { readonly ready: false; readonly reason: string };
@@ -43,11 +45,25 @@ export class Readiness {
 
   /** Looks for the first time, and then regularly. */
   async start(): Promise<void> {
-    const found = this.#probe().catch(() => away);
-    const reason = await Promise.race([found, sleep(probeTimeoutMs, away, { ref: false })]);
+    const found = await this.#look();
     if (this.#draining.signal.aborted) return;
-    this.#set(reason === undefined ? { ready: true } : { ready: false, reason });
+    if (found !== undefined) this.#set(found);
     this.#timer = setTimeout(() => this.start(), probeIntervalMs).unref();
+  }
+
+  /** @returns undefined if this process is too busy to tell, so that the last finding stays */
+  async #look(): Promise<ReadinessState | undefined> {
+    const isBusy = measureBusyness();
+    const timeout = sleep(probeTimeoutMs, undefined, { ref: false });
+    try {
+      return await Promise.race([
+        this.#probe().then(stateFor),
+        timeout.then(() => (isBusy() ? undefined : stateFor(away))),
+      ]);
+    } catch (error) {
+      const isOverloaded = error instanceof ConnectError && error.code === Code.ResourceExhausted;
+      return isOverloaded ? undefined : stateFor(away);
+    }
   }
 
   /** From now on it is not ready; whoever follows the changes hears that, and then the end. */
@@ -75,4 +91,9 @@ export class Readiness {
     this.#state = state;
     if (changed) this.#changes.emit("change");
   }
+}
+
+/** @param obstacle why calls cannot be answered; undefined if they can */
+function stateFor(obstacle: string | undefined): ReadinessState {
+  return obstacle === undefined ? { ready: true } : { ready: false, reason: obstacle };
 }
