@@ -11,14 +11,16 @@ export function createErrorInterceptor(log: Log): Interceptor {
   return (next) => async (request) => {
     const { signal, url } = request;
     // What is wrong with the messages of a stream is not this server's failure, whatever its code.
-    const ofRequest = new WeakSet<object>();
+    const ofRequest = new WeakSet<ConnectError>();
     const publish = (error: unknown): unknown => {
       if (error instanceof ConnectError && ofRequest.has(error)) return error;
       if (signal.aborted && isOfAbort(error, signal.reason)) return ConnectError.from(signal.reason);
       return publicError(error, log, url);
     };
-    const note = (error: unknown): unknown => {
-      if (error instanceof ConnectError) ofRequest.add(error);
+    // Node's own error says that the connection broke, before the signal does.
+    const note = (reason: unknown): ConnectError => {
+      const error = ConnectError.from(reason, Code.Aborted);
+      ofRequest.add(error);
       return error;
     };
     try {
