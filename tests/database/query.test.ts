@@ -16,6 +16,7 @@ test("a statement is cancelled even if PostgreSQL gets the cancellation before t
   };
   const pool = new pg.Pool({ connectionString: database.url, stream: createSocket });
   onTestFinished(() => pool.end());
+  const connections = connectionPoolOver(pool);
   await pool.query("SELECT");
   const [statementSocket] = sockets;
   // From now on, what is sent over the connection waits in this process.
@@ -23,7 +24,7 @@ test("a statement is cancelled even if PostgreSQL gets the cancellation before t
 
   const caller = new AbortController();
   const reason = new Error("the caller gave up");
-  const statement = query(connectionPoolOver(pool), { text: "SELECT pg_sleep(300)" }, caller.signal);
+  const statement = query(connections, { text: "SELECT pg_sleep(300)" }, caller.signal);
   await expect.poll(() => statementSocket?.writableLength).toBeGreaterThan(0);
   caller.abort(reason);
   // The first one that cancels has done so.
