@@ -10,7 +10,6 @@ import { LearnerChanges } from "./database/learner-changes.ts";
 import { migrate, pendingMigrations } from "./database/migrations.ts";
 import { Notifications } from "./database/notifications.ts";
 import { createPools, endPools, type Pools } from "./database/pools.ts";
-import { transaction } from "./database/query.ts";
 import { WatchedLearners } from "./database/watched-learners.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
@@ -134,7 +133,18 @@ async function prepareDatabase(
 
 /** Why calls cannot be answered; undefined if they can. */
 async function findObstacle({ probes }: Pools): Promise<string | undefined> {
-  const pending = await transaction(probes, pendingMigrations);
+  const client = await probes.connect();
+  let isBroken = true;
+  try {
+    const pending = await pendingMigrations(client);
+    isBroken = false;
+    return describePending(pending);
+  } finally {
+    probes.release(client, isBroken);
+  }
+}
+
+function describePending(pending: readonly string[]): string | undefined {
   return pending.length > 0 ? `migrations are pending: ${pending.join(", ")}` : undefined;
 }
 
