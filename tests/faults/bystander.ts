@@ -75,6 +75,8 @@ export class Bystander implements AsyncDisposable {
   /** The request_ids that were sent, and whether each was acknowledged. */
   readonly #entries = new Map<string, boolean>();
   #acknowledged = 0;
+  /** How many entries each watch has shown. */
+  readonly #shown = new Map<number, number>();
   /** The acknowledged entries whose numbers a watch has yet to show. */
   readonly #unseen: { readonly watch: number; readonly entries: number; readonly began: number }[] = [];
 
@@ -234,7 +236,11 @@ export class Bystander implements AsyncDisposable {
     this.#entries.set(requestId, true);
     this.#acknowledged += 1;
     const began = performance.now();
-    for (const watch of this.#seats.keys()) this.#unseen.push({ watch, entries: this.#acknowledged, began });
+    const entries = this.#acknowledged;
+    for (const watch of this.#seats.keys()) {
+      // A watch may show an entry before the call that wrote it is answered.
+      if ((this.#shown.get(watch) ?? 0) < entries) this.#unseen.push({ watch, entries, began });
+    }
   }
 
   /** A summary has everything that was acknowledged before it was asked for. */
@@ -276,6 +282,7 @@ export class Bystander implements AsyncDisposable {
   }
 
   #see(watch: number, entries: number): void {
+    this.#shown.set(watch, entries);
     const ended = performance.now();
     for (let index = this.#unseen.length - 1; index >= 0; index -= 1) {
       const waiting = this.#unseen[index];
