@@ -134,7 +134,7 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
       throw isFinal ? new StartupError(message) : new PassingError(message, serverPatienceMs);
     }
     try {
-      // The lock alone is not enough: a service that lives may have lost it a moment ago.
+      // The lock alone is not enough: a running service may just have lost it.
       if (!isClaimed) throw inUse();
       await requireFree();
       return { client, lost };

@@ -65,7 +65,7 @@ export class NotificationLink implements AsyncDisposable {
    * every message that was committed before the call has been delivered by then.
    *
    * The settings are of this transaction only. A heartbeat need not survive a crash, so it does not wait for a disk or a
-   * standby. It may have to wait for the commit of another notification, but not for ever.
+   * standby. It may have to wait for the commit of another notification, for a limited time.
    *
    * @throws UndeliveredError if the notification does not come back in time
    * @throws Error if a connection breaks

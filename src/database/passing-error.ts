@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { StartupError } from "../errors/startup-error.ts";
 
-/** What is in the way for a moment only, as a rule. */
+/** A condition that usually ends by itself soon. */
 export class PassingError extends StartupError {
   /** How long to wait for it to pass. */
   readonly patienceMs: number;

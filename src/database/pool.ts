@@ -14,13 +14,13 @@ export interface PoolSettings {
   readonly size: number;
   /** How many callers may wait for a connection. */
   readonly maxWaiting: number;
-  /** What a caller is told that finds no connection in time. */
+  /** The message of the error for a caller who gets no connection in time. */
   readonly refusal: string;
   /** The longest that one statement may run, in milliseconds; default 30 seconds. */
   readonly statementTimeoutMs?: number;
   /** The longest that a statement may wait for a lock, in milliseconds; default: as long as it may run. */
   readonly lockTimeoutMs?: number;
-  /** The longest that a transaction may be idle before the database ends it, in milliseconds; default: for ever. */
+  /** The longest that a transaction may be idle before the database ends it, in milliseconds; default: no limit. */
   readonly idleInTransactionTimeoutMs?: number;
 }
 

@@ -10,7 +10,7 @@ export interface Pools {
   readonly reads: ConnectionPool;
   /** For summaries that may take seconds. */
   readonly largeReads: ConnectionPool;
-  /** For what watchers are told. */
+  /** For the summaries of watches. */
   readonly watches: ConnectionPool;
   /** For finding out whether the database can be used. */
   readonly probes: ConnectionPool;
@@ -57,7 +57,7 @@ const waitingWatches = 10_000;
 /** A database that does not answer a probe for this long is as good as away. */
 const probeTimeoutMs = 5_000;
 
-/** The longest that one statement of a write may run. Its caller is told two seconds later that there is no answer. */
+/** The longest that one statement of a write may run. Its call fails two seconds later. */
 const writeTimeoutMs = 8_000;
 
 /**

@@ -30,7 +30,7 @@ const startTimeoutMs = 60_000;
 /** The longest that making a cluster may take, on a slow disk. */
 const initializeTimeoutMs = 300_000;
 
-/** How many seconds a shutdown may take before the server is told to leave the rest to the recovery at its next start. */
+/** How many seconds a shutdown may take before the server is stopped at once, and recovers at its next start. */
 const stopTimeoutSeconds = 20;
 
 /**

@@ -4,7 +4,7 @@ import { conditionOf } from "./sqlstate.ts";
 /** How long the same trouble is not logged again, in milliseconds. */
 const repeatMs = 60_000;
 
-/** How many kinds of trouble are told apart; there are not so many. */
+/** How many kinds of trouble are distinguished; fewer exist. */
 const maxKinds = 100;
 
 /**

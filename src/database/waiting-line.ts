@@ -7,7 +7,7 @@ export interface WaitingLineLimits {
   readonly maxWaiting: number;
   /** How long one may wait, in milliseconds. */
   readonly maxWaitMs: number;
-  /** What those who are refused are told, such as "too many summaries are being added up". */
+  /** The message of the refusal, such as "too many summaries are being added up". */
   readonly refusal: string;
 }
 

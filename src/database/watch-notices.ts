@@ -209,7 +209,7 @@ export class WatchNotices {
 
   #unsettle(learner: string, clock: bigint): void {
     if (!this.#own.has(learner)) return;
-    // The first one keeps its time, or messages that follow each other fast would put it off for ever.
+    // The first one keeps its time, or messages in quick succession would postpone it without end.
     const first = this.#unsettled.get(learner)?.clock ?? clock;
     this.#unsettled.set(learner, { clock: first, latest: clock });
   }

@@ -225,7 +225,7 @@ export class EntryWriter {
     this.#blocked.addSuspects(outcome.locked);
   }
 
-  /** Never throws. If the database does not answer, those who wait are told so now, not after a time limit each. */
+  /** Never throws. If the database does not answer, all waiting calls fail now, instead of after a time limit each. */
   async #write(pool: ConnectionPool, group: readonly WaitingEntry[]): Promise<GroupOutcome> {
     const outcome = await writeGroup(this.#parts, pool, group);
     if (outcome.unanswered !== undefined) this.#rejectWaiting(outcome.unanswered);

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * How long the message to one watcher keeps others of this process from being served, in milliseconds, times about four: so
- * what watchers are told takes a quarter of the process at most.
+ * The time reserved for one message, in milliseconds: about four times what it costs this process. So messages to
+ * watchers take at most a quarter of the process.
  */
 const msPerMessage = 0.2;
 
 /**
- * Spreads what watchers are told: an instance sends 5,000 messages a second at most. If there is more to tell, each
- * watcher is told less often, of more changes at once.
+ * Limits an instance to 5,000 messages to watchers a second. If there are more, each watcher gets messages less often, with
+ * more changes in each.
  */
 export class DeliveryPace {
   /** In milliseconds of `performance.now()`. */

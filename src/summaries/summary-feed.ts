@@ -40,7 +40,7 @@ export interface FeedParts {
  *     computing ──> current ──a change──> gathering ──its turn comes──> computing
  *         any of them ──the last follower leaves, a failure, the instance drains──> ended
  *
- * Nothing is queued for a follower. Each remembers which version it was told, and takes what has changed since then when
+ * Nothing is queued for a follower. Each remembers the version that it received, and takes what has changed since then when
  * it is ready: a slow one misses nothing, and all who are equally far share one message.
  */
 export class SummaryFeed {
@@ -133,7 +133,7 @@ export class SummaryFeed {
 
   async #run(): Promise<void> {
     try {
-      // Somebody who has nothing yet is told at once that the database is away.
+      // A new follower gets UNAVAILABLE at once if the database is away.
       this.#accept(await this.#compute(allTime, [Code.ResourceExhausted]));
       this.#answeredAt = performance.now();
       this.#tellFollowers();

@@ -4,7 +4,7 @@ import { warnOfOtherRules } from "../../src/database/compare-time-zone-rules.ts"
 import { createEmptyDatabase } from "../support/empty-database.ts";
 import { createTestPool } from "../support/test-pool.ts";
 
-test("a database with other time zone rules is told of in the log, with the zones that differ", async () => {
+test("a database with other time zone rules is named in the log, with the zones that differ", async () => {
   const url = await createEmptyDatabase();
   const pool = createTestPool(url);
   // The rules of a server cannot be changed from here; but one that lacks a zone differs, too.

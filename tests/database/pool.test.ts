@@ -18,7 +18,7 @@ function openPool(size: number, maxWaiting: number, url = database.url) {
 
 const sleepInDatabase = { text: "SELECT pg_sleep(60)" };
 
-test("whoever finds all connections in use and the line full is told that the service is busy, not that the database is away", async () => {
+test("a caller who finds all connections in use and the line full gets RESOURCE_EXHAUSTED, not UNAVAILABLE", async () => {
   const pool = openPool(1, 0);
   const held = await pool.connect();
   const error = await failureOf(query(pool, { text: "SELECT" }));

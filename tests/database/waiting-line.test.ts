@@ -36,7 +36,7 @@ test("as many as may be inside enter at once, and the others in the order in whi
   expect(entered).toEqual(["first", "second"]);
 });
 
-test("whoever comes to a full line is refused at once, and told when to try again", async () => {
+test("a caller who comes to a full line is refused at once, with RetryInfo", async () => {
   const line = newLine();
   await line.enter();
   const waiting = [line.enter(), line.enter()];

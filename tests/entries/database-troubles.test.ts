@@ -22,7 +22,7 @@ checkAggregatesAfterAll(database);
 const { pool } = database;
 const role = `role_${randomUUID().replaceAll("-", "_")}`;
 
-describe("an error that passes by itself is told with the time to wait, and costs one statement for a group", () => {
+describe("an error that passes by itself has RetryInfo, and costs one statement for a group", () => {
   beforeAll(() =>
     pool.query(`
       CREATE TABLE trouble (code text, attempts integer);

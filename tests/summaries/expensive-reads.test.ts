@@ -133,7 +133,7 @@ test("health is answered, and found out anew, while every connection for reads a
 
 const refusedLater = 3 * 200 + 20;
 
-test("whoever comes when too many wait is told that the service is busy, and when to try again", async () => {
+test("a caller who comes when too many wait gets RESOURCE_EXHAUSTED with RetryInfo", async () => {
   await using _lock = await lockTables(service.database);
   const over = new AbortController();
   onTestFinished(() => over.abort());

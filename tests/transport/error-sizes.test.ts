@@ -21,7 +21,7 @@ const maxHeaderBytes = 8 * 1024;
 const invalid = Array.from({ length: 1000 }, () => ({ requestId: "none", userId: "", wordCount: -1 }));
 
 describe.for(Object.entries(transports))("over %s", ([name, createTransport]) => {
-  test("a batch of a thousand invalid entries is told what is wrong with the first ones, and how many there are", async () => {
+  test("the error of a batch of a thousand invalid entries has the first violations, and their number", async () => {
     const client = createClient(LearningLogService, createTransport(service.url));
     expectFirst(await failureOf(client.batchCreateEntries({ entries: invalid })));
     // An import needs both directions at once.

@@ -51,7 +51,7 @@ describe.for(unaryPaths)("with the unary path %s", (unaryPath) => {
     expect((await response.text()).replace(/\n$/, "")).toMatch(line);
   });
 
-  test("a wrong HTTP method is told which ones are right", async () => {
+  test("the answer to a wrong HTTP method has the right ones in Allow", async () => {
     const response = await fetch(`${service.url}${learningLog}/GetSummary`, { method: "PUT" });
     expect(response.headers.get("allow")).toBe("POST, GET");
   });

@@ -21,7 +21,7 @@ const maxRowBytes = 1024 * 1024;
  *
  * @param file a path, or `-` for standard input
  * @param onBytes is told how many bytes of the file have been read so far
- * @param onFiner is told of each timestamp that is more exact than the microsecond that is kept
+ * @param onFiner called for each timestamp that is finer than a microsecond, which is what is kept
  * @throws Error if the file cannot be read, has not got the columns, or has a quote after which nobody can tell where
  * its row ends
  */
@@ -98,7 +98,7 @@ function isBlank(fields: readonly string[]): boolean {
 
 /**
  * @param isDamaged whether there are bytes in the file that could not be decoded
- * @param onFiner is told if the timestamp is more exact than what is kept
+ * @param onFiner called if the timestamp is finer than a microsecond, which is what is kept
  */
 function toEntry(fields: readonly string[], columns: Columns, isDamaged: boolean, onFiner: () => void) {
   if (isDamaged && fields.some((field) => field.includes("\ufffd"))) {

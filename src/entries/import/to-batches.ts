@@ -17,7 +17,7 @@ const batchRows = 500;
  * Gathers the valid rows into batches. An invalid row is found out here, before it is sent, by the same rules as the
  * service's.
  *
- * @param reject is told of each row that is not valid, and why
+ * @param reject called for each row that is not valid, with the reason
  * @throws whatever `rows` throws, after a batch with all that came before
  */
 export async function* toBatches(

@@ -87,7 +87,7 @@ async function deleteOldest(pool: ConnectionPool, userId: string, clock: Clock |
       values: [userId],
     });
     const deletedCount = rows[0]?.deleted_count ?? 0;
-    // Whoever deleted the entries before has told the instances.
+    // The call that deleted the entries has notified the instances.
     if (deletedCount > 0) await notifyDeletion(client, { userId }, userId, allTime);
     return deletedCount;
   });

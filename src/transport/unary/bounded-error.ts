@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 
-// gRPC sends an error in headers, and clients take 8 KiB of them as a rule: the message percent-encoded, and the message
+// gRPC sends an error in headers, and clients usually accept 8 KiB of them: the message percent-encoded, and the message
 // with the details in base64. An error beyond that would break off the call, or the whole connection.
 
 /** How many characters the message may take when it is percent-encoded. */
