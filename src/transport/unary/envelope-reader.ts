@@ -4,6 +4,9 @@ import { messageLength, prefixBytes } from "./envelope.ts";
 import { messageTooLarge } from "./read-limit.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 
+/** How many compressed envelopes without a message are unpacked to see whether that works. A body may have any number. */
+const maxUnpackedWithoutMessage = 100;
+
 /**
  * Reads what the body of a unary call over gRPC and gRPC-Web should hold: one message in an envelope. It reads on up
  * to the second one, to tell that there is one too many.
@@ -13,7 +16,7 @@ export abstract class EnvelopeReader {
   protected readonly skippedFlag: number;
   #taken = 0;
   #messages = 0;
-  #hasTakenNoMessage = false;
+  #takenWithoutMessage = 0;
   #error: unknown;
   /** What has come of the next envelope. */
   readonly #received = new ReceivedBytes();
@@ -63,9 +66,10 @@ export abstract class EnvelopeReader {
         this.#messages += 1;
         return envelope;
       }
-      // Whether a compressed one can be unpacked is to be seen; of the first one, for there may be any number of them.
-      if ((envelope.flags & compressedFlag) !== 0 && !this.#hasTakenNoMessage) {
-        this.#hasTakenNoMessage = true;
+      // A compressed one may turn out to be damaged.
+      const isCompressed = (envelope.flags & compressedFlag) !== 0;
+      if (isCompressed && this.#takenWithoutMessage < maxUnpackedWithoutMessage) {
+        this.#takenWithoutMessage += 1;
         return envelope;
       }
     }

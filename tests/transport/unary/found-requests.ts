@@ -24,4 +24,19 @@ export const foundRequests: readonly WireRequest[] = [
     missingBytes: undefined,
     ends: false,
   },
+  // There may be several trailers, and the last ones may be damaged.
+  {
+    httpVersion: 1,
+    verb: "POST",
+    path: "/dailyaggregator.v1.LearningLogService/ListEntries",
+    headers: [
+      ["grpc-encoding", "gzip"],
+      ["content-type", "application/grpc-web+proto"],
+      ["x-wish", "plain"],
+    ],
+    body: Buffer.concat([envelope(gzipSync(message), 0x81), envelope(Buffer.alloc(1), 0x81)]),
+    parts: 1,
+    missingBytes: undefined,
+    ends: true,
+  },
 ];
