@@ -51,6 +51,12 @@ const readsPerLargeRead = 4;
 /** Two statements for watchers at a time leave a database on two processors room for those who write. */
 const watchConnections = 2;
 
+/**
+ * A summary of a watch takes milliseconds. A connection that fell silent keeps its watchers in the dark for no longer
+ * than this and two seconds.
+ */
+const watchTimeoutMs = 8_000;
+
 /** Who watches has a stream open all the while, beside which a place in a line takes no memory. */
 const waitingWatches = 10_000;
 
@@ -116,6 +122,7 @@ export function createPools(connectionString: string, sizes: PoolSizes, maxGroup
       size: watchConnections,
       maxWaiting: waitingWatches,
       refusal: "too many summaries are being watched",
+      statementTimeoutMs: watchTimeoutMs,
     }),
     probes: create({
       purpose: "probes",

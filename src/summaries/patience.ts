@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Code, ConnectError } from "@connectrpc/connect";
 
-/** How long a watcher waits for a database that is busy or away. */
+/** How long a watcher waits for a database that was found busy or away. */
 const patienceMs = 30_000;
 
 /** How long to leave such a database alone before it is asked again. */
@@ -12,19 +12,21 @@ const retryMs = 500;
  *
  * @param passing what is waited for to pass: that it is busy, RESOURCE_EXHAUSTED, or away, UNAVAILABLE
  * @param signal ends the wait between two attempts
- * @throws whatever else the attempt throws, and these as well when they go on for 30 seconds
+ * @throws whatever else the attempt throws, and these as well when they go on for 30 seconds after the first one
  */
 export async function patiently<Result>(
   passing: readonly Code[],
   attempt: () => Promise<Result>,
   signal: AbortSignal,
 ): Promise<Result> {
-  const giveUpAt = performance.now() + patienceMs;
+  // An attempt over a connection that fell silent takes as long as the patience: it is no reason not to try another.
+  let giveUpAt: number | undefined;
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
       const isPassing = error instanceof ConnectError && passing.includes(error.code);
+      giveUpAt ??= performance.now() + patienceMs;
       if (!isPassing || performance.now() > giveUpAt) throw error;
       await sleep(retryMs, undefined, { signal });
     }

@@ -4,7 +4,7 @@ import type { LearningLogClient } from "../support/clients.ts";
 
 const daySeconds = 86_400n;
 
-/** A watch of the days around now, and what it shows. */
+/** A watch of the days up to tomorrow, and what it shows. */
 export class FollowedWatch {
   readonly userId: string;
   readonly #caller = new AbortController();
@@ -13,17 +13,17 @@ export class FollowedWatch {
   #answers = 0;
   #failure: unknown;
 
-  /** Resolves once the whole summary has come. */
-  static async open(client: LearningLogClient, userId: string): Promise<FollowedWatch> {
-    const watch = new FollowedWatch(client, userId);
+  /** Resolves once the whole summary has come. @param days how many days ago the summary begins */
+  static async open(client: LearningLogClient, userId: string, days = 1): Promise<FollowedWatch> {
+    const watch = new FollowedWatch(client, userId, days);
     while (watch.#answers === 0 && watch.#failure === undefined) await sleep(10);
     if (watch.#failure !== undefined) throw watch.#failure;
     return watch;
   }
 
-  private constructor(client: LearningLogClient, userId: string) {
+  private constructor(client: LearningLogClient, userId: string, days: number) {
     this.userId = userId;
-    this.#ended = this.#follow(client, userId);
+    this.#ended = this.#follow(client, userId, days);
   }
 
   /** How many entries it shows. */
@@ -46,12 +46,12 @@ export class FollowedWatch {
     await this.#ended;
   }
 
-  async #follow(client: LearningLogClient, userId: string): Promise<void> {
+  async #follow(client: LearningLogClient, userId: string, days: number): Promise<void> {
     const now = BigInt(Math.floor(Date.now() / 1000));
     const request = {
       userId,
       granularity: Granularity.DAY,
-      from: { seconds: now - daySeconds },
+      from: { seconds: now - BigInt(days) * daySeconds },
       to: { seconds: now + daySeconds },
     };
     try {

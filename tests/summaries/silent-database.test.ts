@@ -1,0 +1,39 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { onTestFinished, test, vi } from "vitest";
+import { FollowedWatch } from "../faults/followed-watch.ts";
+import { TcpProxy } from "../faults/tcp-proxy.ts";
+import { grpcClient } from "../support/clients.ts";
+import { startOwnService } from "../support/own-service.ts";
+import { useTestDatabase } from "../support/test-database.ts";
+
+// It takes the service's own time limits.
+vi.setConfig({ testTimeout: 90_000 });
+
+const database = useTestDatabase();
+
+test("watches whose connections to the database fell silent go on over others", async () => {
+  const proxied = new URL(database.url);
+  const proxy = await TcpProxy.start({ host: proxied.hostname, port: Number(proxied.port || 5432) });
+  onTestFinished(() => proxy.stop());
+  proxied.host = `127.0.0.1:${proxy.port}`;
+  const watching = grpcClient((await startOwnService(proxied.href)).url);
+  const writing = grpcClient((await startOwnService(database.url)).url);
+  const userId = randomUUID();
+  const write = () => writing.createEntry({ requestId: randomUUID(), userId, wordCount: 1 });
+  const small = await FollowedWatch.open(watching, userId);
+  // Its statements may take longer.
+  const large = await FollowedWatch.open(watching, userId, 6_000);
+  onTestFinished(async () => {
+    await Promise.all([small.close(), large.close()]);
+  });
+  await write();
+  await Promise.all([small.waitFor(1, 10_000), large.waitFor(1, 10_000)]);
+
+  proxy.silence();
+  await write();
+  // Both ask the database again, for the instance gets no notifications.
+  await sleep(3_000);
+  proxy.heal();
+  await Promise.all([small.waitFor(2, 20_000), large.waitFor(2, 50_000)]);
+});
