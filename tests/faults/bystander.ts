@@ -9,6 +9,7 @@ import type pg from "pg";
 import { expect } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { HealthCheckResponse_ServingStatus as ServingStatus } from "#gen/health/v1/health_pb.js";
 import type { LearningLogClient } from "../support/clients.ts";
 import { report } from "./fault-run.ts";
@@ -25,6 +26,11 @@ export interface Excuse {
 /** UNAVAILABLE, which is explained while the database or the instance is away. */
 export function isUnavailable({ code }: ConnectError): boolean {
   return code === Code.Unavailable;
+}
+
+/** RESOURCE_EXHAUSTED, and when to come again, which is explained while others take all there is. */
+export function isBusy(error: ConnectError): boolean {
+  return error.code === Code.ResourceExhausted && error.findDetails(RetryInfoSchema).length === 1;
 }
 
 /** An answer or an error later than this means that the bystander starves; much later than any busy machine explains. */

@@ -2,10 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeAll, expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { recordManyEntries } from "../support/many-entries.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
+import { isBusy } from "./bystander.ts";
 import { isLongForm, report } from "./fault-run.ts";
 import { openOwnClient } from "./own-client.ts";
 import { startServiceChild } from "./service-child.ts";
@@ -120,10 +120,6 @@ test.for(allReaders)("$name", { timeout: 240_000 }, async ({ count, request }) =
 /** With an exclamation mark unless it tells that the service is busy, and when to come again. */
 function outcomeOf(error: ConnectError): string {
   return `${isBusy(error) ? "" : "! "}${Code[error.code]}: ${error.rawMessage}`;
-}
-
-function isBusy(error: ConnectError): boolean {
-  return error.code === Code.ResourceExhausted && error.findDetails(RetryInfoSchema).length === 1;
 }
 
 function secondsOf(day: string): bigint {
