@@ -130,7 +130,10 @@ test("callers of the writer that give up", { timeout: 120_000 }, async () => {
     const { rows } = await connection.query(`
       SELECT state, query
       FROM pg_stat_activity
-      WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()`);
+      WHERE datname = current_database()
+        AND backend_type = 'client backend'
+        AND state <> 'idle'
+        AND pid <> pg_backend_pid()`);
     expect(rows).toEqual([]);
   });
 
