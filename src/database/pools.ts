@@ -52,8 +52,8 @@ const readsPerLargeRead = 4;
 const watchConnections = 2;
 
 /**
- * A summary of a watch takes milliseconds. A connection that fell silent keeps its watchers in the dark for no longer
- * than this and two seconds.
+ * The longest that one statement of a small watch may run. It usually takes milliseconds. If its connection fell silent,
+ * the watch asks again over another one two seconds later.
  */
 const watchTimeoutMs = 8_000;
 

@@ -19,7 +19,7 @@ export async function patiently<Result>(
   attempt: () => Promise<Result>,
   signal: AbortSignal,
 ): Promise<Result> {
-  // An attempt over a connection that fell silent takes as long as the patience: it is no reason not to try another.
+  // One attempt over a connection that fell silent may take longer than this, and another one must follow it.
   let giveUpAt: number | undefined;
   for (;;) {
     try {

@@ -32,8 +32,8 @@ test("a statement is cancelled even if PostgreSQL gets the cancellation before t
   statementSocket?.uncork();
 
   await expect(statement).rejects.toBe(reason);
-  // PostgreSQL tells of the cancellation first, and then that the connection is idle.
-  await expect.poll(() => countActive("SELECT pg_sleep(300)")).toBe(0);
+  // PostgreSQL sends the error before it sets the state of the connection to idle.
+  await expect.poll(() => count("SELECT pg_sleep(300)", "state = 'active'")).toBe(0);
 });
 
 test("a statement is cancelled even if the first connection to cancel it with fails", async () => {
@@ -48,14 +48,15 @@ test("a statement is cancelled even if the first connection to cancel it with fa
   onTestFinished(() => pool.end());
   const caller = new AbortController();
   const statement = query(connectionPoolOver(pool), { text: "SELECT pg_sleep(301)" }, caller.signal);
-  await expect.poll(() => countActive("SELECT pg_sleep(301)")).toBe(1);
+  await expect.poll(() => count("SELECT pg_sleep(301)", "wait_event = 'PgSleep'")).toBe(1);
   caller.abort();
   await expect(statement).rejects.toBe(caller.signal.reason);
 });
 
-async function countActive(statement: string): Promise<number> {
+/** How many connections run this statement, or ran it last, and meet the condition. */
+async function count(statement: string, condition: string): Promise<number> {
   const { rows } = await database.pool.query(
-    "SELECT FROM pg_stat_activity WHERE state = 'active' AND query = $1",
+    `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query = $1 AND ${condition}`,
     [statement],
   );
   return rows.length;

@@ -58,7 +58,8 @@ afterAll(async () => {
 
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
 
-// Until it has listened for a while, every write tells of itself; and nothing is kept while no news is heard.
+// Until the instance has listened for a while, it announces every write. While it gets no notifications, the memo keeps
+// nothing.
 beforeEach(() =>
   eventually(() => {
     expect(changes.watched.among(["anybody"]).asOf).toBeDefined();
@@ -66,8 +67,8 @@ beforeEach(() =>
   }),
 );
 
-/** On a machine that is too busy, no news is heard for half a second. What needs it is tried again then. */
-const whileHeard = { retry: 8 };
+/** On a busy machine, an instance may get no notifications for half a second. A test that needs them is run again. */
+const whileCurrent = { retry: 8 };
 
 const newMemo = () => new SummaryMemo<GetSummaryResponse>(changes, 1_000_000, () => 1_000);
 /** A memo of texts, each of which takes as many bytes as it has letters, and its key's. */
@@ -91,7 +92,7 @@ function leapDay(
 
 const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });
 
-describe("what is kept", whileHeard, () => {
+describe("what is kept", whileCurrent, () => {
   test("an answer comes from memory the second time, and is counted", async () => {
     const memo = newMemo();
     const first = await leapDay(memo, learner);
@@ -136,7 +137,7 @@ describe("what is kept", whileHeard, () => {
   });
 });
 
-describe("equal questions at the same time", whileHeard, () => {
+describe("equal questions at the same time", whileCurrent, () => {
   test("run one statement", async () => {
     const memo = newMemo();
     await using lock = await lockTables(database);
@@ -263,37 +264,41 @@ describe("what is forgotten", () => {
     expect(await memo.answer({ ...question("key", "new"), userId }, never)).toBe("new");
   });
 
-  test("one of another learner is kept", whileHeard, async () => {
+  test("one of another learner is kept", whileCurrent, async () => {
     const memo = await recordWhileComputing(randomUUID(), randomUUID());
     expect(await memo.answer(question("key", "new"), never)).toBe("old");
   });
 
-  test("nothing comes from memory while nothing is heard, nor what was kept before", whileHeard, async () => {
-    const memo = newTextMemo();
-    const ask = (value: string) => memo.answer(question("key", value), never);
-    expect(await ask("before")).toBe("before");
-    expect(await ask("never asked for")).toBe("before");
-    await cutNotifications(database);
-    await sleep(leaseMs);
-    expect(await ask("meanwhile")).toBe("meanwhile");
-    expect(await ask("meanwhile, again")).toBe("meanwhile, again");
-    const answers = new Set<string>();
-    await vi.waitFor(
-      async () => {
-        answers.add(await ask("after"));
-        expect(memo.hits).toBe(2);
-      },
-      { timeout: 20_000, interval: 10 },
-    );
-    expect([...answers]).toEqual(["after"]);
-  });
+  test(
+    "nothing comes from memory while nothing is heard, nor what was kept before",
+    whileCurrent,
+    async () => {
+      const memo = newTextMemo();
+      const ask = (value: string) => memo.answer(question("key", value), never);
+      expect(await ask("before")).toBe("before");
+      expect(await ask("never asked for")).toBe("before");
+      await cutNotifications(database);
+      await sleep(leaseMs);
+      expect(await ask("meanwhile")).toBe("meanwhile");
+      expect(await ask("meanwhile, again")).toBe("meanwhile, again");
+      const answers = new Set<string>();
+      await vi.waitFor(
+        async () => {
+          answers.add(await ask("after"));
+          expect(memo.hits).toBe(2);
+        },
+        { timeout: 20_000, interval: 10 },
+      );
+      expect([...answers]).toEqual(["after"]);
+    },
+  );
 });
 
 describe("what is told to the other instances", () => {
   const learnersOf = (payload: string) => payload.split(",").map((change) => change.split(":")[0]);
 
-  // An instance that hears no news tells of every write.
-  test("a late write, and none at the present time", whileHeard, async () => {
+  // An instance that gets no notifications announces every write.
+  test("a late write, and none at the present time", whileCurrent, async () => {
     const payloads = await listenTo(database, changesChannel);
     const [punctual, early, late] = [randomUUID(), randomUUID(), randomUUID()];
     await record(punctual, nowMicros());

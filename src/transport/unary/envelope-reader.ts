@@ -4,7 +4,7 @@ import { messageLength, prefixBytes } from "./envelope.ts";
 import { messageTooLarge } from "./read-limit.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 
-/** How many compressed envelopes without a message are unpacked to see whether that works. A body may have any number. */
+/** How many compressed envelopes without a message are unpacked, to find damaged ones. A body may hold any number. */
 const maxUnpackedWithoutMessage = 100;
 
 /**

@@ -7,36 +7,31 @@ const message = Buffer.from(
   toBinary(ListEntriesRequestSchema, create(ListEntriesRequestSchema, { userId: "ada" })),
 );
 
+const compressedGrpcWeb = {
+  httpVersion: 1,
+  verb: "POST",
+  path: "/dailyaggregator.v1.LearningLogService/ListEntries",
+  headers: [
+    ["grpc-encoding", "gzip"],
+    ["content-type", "application/grpc-web+proto"],
+    ["x-wish", "plain"],
+  ],
+  parts: 1,
+  missingBytes: undefined,
+} as const;
+
 /** What random requests have found: the two adapters once answered these differently. */
 export const foundRequests: readonly WireRequest[] = [
   // Trailers that are compressed are no second message, so the body goes on.
   {
-    httpVersion: 1,
-    verb: "POST",
-    path: "/dailyaggregator.v1.LearningLogService/ListEntries",
-    headers: [
-      ["grpc-encoding", "gzip"],
-      ["content-type", "application/grpc-web+proto"],
-      ["x-wish", "plain"],
-    ],
+    ...compressedGrpcWeb,
     body: Buffer.concat([envelope(gzipSync(message), 1), envelope(Buffer.alloc(0), 0x81)]),
-    parts: 1,
-    missingBytes: undefined,
     ends: false,
   },
   // There may be several trailers, and the last ones may be damaged.
   {
-    httpVersion: 1,
-    verb: "POST",
-    path: "/dailyaggregator.v1.LearningLogService/ListEntries",
-    headers: [
-      ["grpc-encoding", "gzip"],
-      ["content-type", "application/grpc-web+proto"],
-      ["x-wish", "plain"],
-    ],
+    ...compressedGrpcWeb,
     body: Buffer.concat([envelope(gzipSync(message), 0x81), envelope(Buffer.alloc(1), 0x81)]),
-    parts: 1,
-    missingBytes: undefined,
     ends: true,
   },
 ];
