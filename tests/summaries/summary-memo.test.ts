@@ -58,12 +58,14 @@ afterAll(async () => {
 
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
 
-// Until the instance has listened for a while, it announces every write. While it gets no notifications, the memo keeps
-// nothing.
+// Until the instance has listened for a while, it announces every write. The memo keeps nothing while the instance gets
+// no notifications, nor until every transaction of the server that is older than the first of them has ended: those of
+// other tests, too.
 beforeEach(() =>
   eventually(() => {
     expect(changes.watched.among(["anybody"]).asOf).toBeDefined();
     expect(changes.isCurrent()).toBe(true);
+    expect(changes.memoizableUntil()).toBeDefined();
   }),
 );
 
