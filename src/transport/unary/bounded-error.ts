@@ -57,9 +57,12 @@ function boundMessage(message: string): string {
 }
 
 function boundDetails(details: Detail[]): Detail[] {
+  // Most details are far smaller than that, and to encode one takes as long as to validate its request.
+  const most = details.reduce((bytes, detail) => bytes + detailBytes(detail, mostBytes(detail.value)), 0);
+  if (most <= maxDetailsBytes) return details;
   let bytes = 0;
   return details.filter((detail) => {
-    const size = detailBytes(detail);
+    const size = detailBytes(detail, messageBytes(detail));
     if (bytes + size > maxDetailsBytes) return false;
     bytes += size;
     return true;
@@ -67,10 +70,24 @@ function boundDetails(details: Detail[]): Detail[] {
 }
 
 /** As it is in a google.rpc.Status: with the URL of its type. */
-function detailBytes(detail: Detail): number {
-  const [type, value] =
-    "desc" in detail
-      ? [detail.desc.typeName, toBinary(detail.desc, create(detail.desc, detail.value))]
-      : [detail.type, detail.value];
-  return "type.googleapis.com/".length + type.length + value.byteLength + 16;
+function detailBytes(detail: Detail, valueBytes: number): number {
+  const type = "desc" in detail ? detail.desc.typeName : detail.type;
+  return "type.googleapis.com/".length + type.length + valueBytes + 16;
+}
+
+function messageBytes(detail: Detail): number {
+  const message = "desc" in detail ? toBinary(detail.desc, create(detail.desc, detail.value)) : detail.value;
+  return message.byteLength;
+}
+
+/** No message takes more when it is encoded: a number, or the tags and the length of anything else, is below 32 bytes. */
+function mostBytes(value: unknown): number {
+  if (typeof value === "string") return 32 + 3 * value.length;
+  if (value instanceof Uint8Array) return 32 + value.byteLength;
+  if (typeof value !== "object" || value === null) return 32;
+  // TypeScript knows nothing of an object's keys. Those of a map are strings of the message.
+  const fields = value as Readonly<Record<string, unknown>>;
+  let bytes = 32;
+  for (const key in fields) bytes += mostBytes(key) + mostBytes(fields[key]);
+  return bytes;
 }
