@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import pg from "pg";
 import type { Log } from "../telemetry/log.ts";
 
@@ -27,7 +26,7 @@ export function warnOfOtherRules(databaseUrl: string, log: Log): void {
 
 /** @returns the zones that differ, or that the database does not know */
 export async function compareTimeZoneRules(databaseUrl: string, now = new Date()): Promise<string[]> {
-  const samples = await sampleOffsets(now.getUTCFullYear());
+  const spans = offsetSpans(now.getUTCFullYear());
   const client = new pg.Client({
     connectionString: databaseUrl,
     application_name: "daily-aggregator time zones",
@@ -38,17 +37,23 @@ export async function compareTimeZoneRules(databaseUrl: string, now = new Date()
   client.on("error", () => {});
   try {
     await client.connect();
+    // Every week of each span, and its last second: a change that the database has at another time is seen at one of
+    // these.
     const { rows } = await client.query<{ zone: string }>(
       `SELECT DISTINCT zone
-      FROM unnest($1::text[], $2::float8[], $3::integer[]) AS sample (zone, at, seconds_ahead)
+      FROM unnest($1::text[], $2::float8[], $3::float8[], $4::integer[]) AS span (zone, starts, ends, seconds_ahead)
       LEFT JOIN pg_timezone_names ON name = zone
+      CROSS JOIN LATERAL (
+        SELECT generate_series(to_timestamp(starts), to_timestamp(ends - 1), interval '7 days')
+        UNION ALL
+        SELECT to_timestamp(ends - 1)
+      ) AS sample (at)
       WHERE CASE
         WHEN name IS NULL THEN true
-        ELSE extract(epoch FROM (to_timestamp(at) AT TIME ZONE name) - (to_timestamp(at) AT TIME ZONE 'UTC'))
-          <> seconds_ahead
+        ELSE extract(epoch FROM (at AT TIME ZONE name) - (at AT TIME ZONE 'UTC')) <> seconds_ahead
       END
       ORDER BY zone`,
-      [samples.zones, samples.instants, samples.offsets],
+      [spans.zones, spans.starts, spans.ends, spans.offsets],
     );
     return rows.map(({ zone }) => zone);
   } finally {
@@ -57,30 +62,27 @@ export async function compareTimeZoneRules(databaseUrl: string, now = new Date()
 }
 
 /**
- * What this process says each zone's clock is ahead of UTC: every week, and at both sides of each change. A change that
- * the database has at another time is then seen at one of these.
+ * What this process says each zone's clock is ahead of UTC in this year and the next, in seconds: the spans between
+ * two changes, in seconds since 1970.
  */
-async function sampleOffsets(year: number) {
+function offsetSpans(year: number) {
   const zones: string[] = [];
-  const instants: number[] = [];
+  const starts: number[] = [];
+  const ends: number[] = [];
   const offsets: number[] = [];
-  const start = Temporal.Instant.fromEpochMilliseconds(Date.UTC(year));
-  const end = Temporal.Instant.fromEpochMilliseconds(Date.UTC(year + 2));
+  const end = Date.UTC(year + 2) / 1000;
   for (const zone of Intl.supportedValuesOf("timeZone")) {
-    const add = (instant: Temporal.Instant) => {
+    let from = Temporal.Instant.fromEpochMilliseconds(Date.UTC(year)).toZonedDateTimeISO(zone);
+    for (;;) {
+      const change = from.getTimeZoneTransition("next");
+      const isLast = change === null || change.epochMilliseconds / 1000 >= end;
       zones.push(zone);
-      instants.push(Math.floor(instant.epochMilliseconds / 1000));
-      offsets.push(Math.round(instant.toZonedDateTimeISO(zone).offsetNanoseconds / 1e9));
-    };
-    for (let at = start; Temporal.Instant.compare(at, end) < 0; at = at.add({ hours: 7 * 24 })) add(at);
-    let change = start.toZonedDateTimeISO(zone).getTimeZoneTransition("next");
-    while (change !== null && Temporal.Instant.compare(change.toInstant(), end) < 0) {
-      add(change.toInstant());
-      add(change.toInstant().subtract({ seconds: 1 }));
-      change = change.getTimeZoneTransition("next");
+      starts.push(from.epochMilliseconds / 1000);
+      ends.push(isLast ? end : change.epochMilliseconds / 1000);
+      offsets.push(Math.round(from.offsetNanoseconds / 1e9));
+      if (isLast) break;
+      from = change;
     }
-    // Calls are answered meanwhile.
-    await setImmediate();
   }
-  return { zones, instants, offsets };
+  return { zones, starts, ends, offsets };
 }
