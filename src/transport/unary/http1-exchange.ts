@@ -14,10 +14,8 @@ export class Http1Exchange implements Exchange {
   onGone: ((reason: unknown) => void) | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
-  /** Made for what is large enough to count. */
-  #memory: ConnectionMemory | undefined;
+  readonly #memory: ConnectionMemory;
   #reading: AnyReading | undefined;
-  #isFirstChunk = true;
 
   constructor(
     request: IncomingMessage,
@@ -31,6 +29,7 @@ export class Http1Exchange implements Exchange {
     this.createContextValues = createContextValues;
     this.#request = request;
     this.#response = response;
+    this.#memory = new ConnectionMemory(request.socket);
     // Whoever waits is told at "close". Without a listener, Node would keep the reason to itself.
     request.on("error", ignore);
     response.on("close", () => this.#leave());
@@ -38,10 +37,19 @@ export class Http1Exchange implements Exchange {
 
   read<Result>(reader: BodyReader<Result>): Promise<Result> {
     const request = this.#request;
+    const memory = this.#memory;
     const reading = new Reading(reader);
     this.#reading = reading;
     if (request.destroyed) reading.fail(errorFromAbortedRequest(request));
-    request.on("data", (chunk: Uint8Array) => this.#receive(reading, chunk));
+    let isFirst = true;
+    // It must not keep the exchange: Node keeps a request until the next one of its connection.
+    request.on("data", (chunk: Uint8Array) => {
+      if (!reading.isOpen) return;
+      // Twice, for the buffer that it goes to doubles when it is full.
+      if (!isFirst && !memory.hold(2 * chunk.byteLength)) reading.fail(tooMuchHeld());
+      isFirst = false;
+      reading.add(chunk);
+    });
     request.on("end", () => reading.end());
     return reading.result;
   }
@@ -53,8 +61,8 @@ export class Http1Exchange implements Exchange {
   respond({ status, headers, body }: Answer): void {
     const response = this.#response;
     if (response.destroyed) return;
-    this.#memory?.release();
-    if (body !== undefined && body.byteLength > freeBytes && !this.#hold(body.byteLength)) {
+    this.#memory.release();
+    if (body !== undefined && body.byteLength > freeBytes && !this.#memory.hold(body.byteLength)) {
       this.abort();
       return;
     }
@@ -71,22 +79,8 @@ export class Http1Exchange implements Exchange {
     this.#response.destroy();
   }
 
-  #receive(reading: AnyReading, chunk: Uint8Array): void {
-    if (!reading.isOpen) return;
-    // Twice, for the buffer that it goes to doubles when it is full.
-    if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) reading.fail(tooMuchHeld());
-    this.#isFirstChunk = false;
-    reading.add(chunk);
-  }
-
-  /** @returns false if it is too much for the connection */
-  #hold(bytes: number): boolean {
-    this.#memory ??= new ConnectionMemory(this.#request.socket);
-    return this.#memory.hold(bytes);
-  }
-
   #leave(): void {
-    this.#memory?.release();
+    this.#memory.release();
     if (this.#response.writableFinished) return;
     const reason = errorFromAbortedRequest(this.#request);
     this.#reading?.fail(reason);
