@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code } from "@connectrpc/connect";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { TcpProxy } from "../faults/tcp-proxy.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
 import { startOwnService } from "../support/own-service.ts";
+import { proxyDatabase } from "../support/proxied-database.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
 // It takes the service's own time limits.
@@ -15,11 +15,8 @@ vi.setConfig({ testTimeout: 90_000 });
 const database = useTestDatabase();
 
 test("behind a database that answers nothing, no write waits longer than one time limit, and then writes pass again", async () => {
-  const proxied = new URL(database.url);
-  const proxy = await TcpProxy.start({ host: proxied.hostname, port: Number(proxied.port || 5432) });
-  onTestFinished(() => proxy.stop());
-  proxied.host = `127.0.0.1:${proxy.port}`;
-  const { url } = await startOwnService(proxied.href);
+  const { proxy, url: proxiedUrl } = await proxyDatabase(database.url);
+  const { url } = await startOwnService(proxiedUrl);
   const client = grpcClient(url);
   const write = () => client.createEntry({ requestId: randomUUID(), userId: randomUUID(), wordCount: 1 });
   // Both connections of the writer are open then.

@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, test, vi } from "vitest";
 import { FollowedWatch } from "../faults/followed-watch.ts";
-import { TcpProxy } from "../faults/tcp-proxy.ts";
 import { grpcClient } from "../support/clients.ts";
 import { startOwnService } from "../support/own-service.ts";
+import { proxyDatabase } from "../support/proxied-database.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
 // It takes the service's own time limits.
@@ -13,11 +13,8 @@ vi.setConfig({ testTimeout: 90_000 });
 const database = useTestDatabase();
 
 test("watches whose connections to the database fell silent go on over others", async () => {
-  const proxied = new URL(database.url);
-  const proxy = await TcpProxy.start({ host: proxied.hostname, port: Number(proxied.port || 5432) });
-  onTestFinished(() => proxy.stop());
-  proxied.host = `127.0.0.1:${proxy.port}`;
-  const watching = grpcClient((await startOwnService(proxied.href)).url);
+  const { proxy, url: proxiedUrl } = await proxyDatabase(database.url);
+  const watching = grpcClient((await startOwnService(proxiedUrl)).url);
   const writing = grpcClient((await startOwnService(database.url)).url);
   const userId = randomUUID();
   const write = () => writing.createEntry({ requestId: randomUUID(), userId, wordCount: 1 });

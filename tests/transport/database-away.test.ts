@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { Code } from "@connectrpc/connect";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { TcpProxy } from "../faults/tcp-proxy.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
 import { healthClient } from "../support/grpc-js.ts";
 import { startOwnService } from "../support/own-service.ts";
+import { proxyDatabase } from "../support/proxied-database.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
@@ -71,11 +71,8 @@ test("a database that takes bytes and never answers counts as away", async () =>
 const polling = { timeout: 25_000, interval: 100 };
 
 async function startBehindProxy() {
-  const proxied = new URL(database.url);
-  const proxy = await TcpProxy.start({ host: proxied.hostname, port: Number(proxied.port || 5432) });
-  onTestFinished(() => proxy.stop());
-  proxied.host = `127.0.0.1:${proxy.port}`;
-  const { url } = await startOwnService(proxied.href);
+  const { proxy, url: proxiedUrl } = await proxyDatabase(database.url);
+  const { url } = await startOwnService(proxiedUrl);
   return { proxy, url };
 }
 

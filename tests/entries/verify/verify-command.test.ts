@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { expect, test, vi } from "vitest";
-import { TcpProxy } from "../../faults/tcp-proxy.ts";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../../support/aggregates.ts";
 import { grpcClient } from "../../support/clients.ts";
 import { runCommand } from "../../support/command.ts";
+import { proxyDatabase } from "../../support/proxied-database.ts";
 import { useTestService } from "../../support/test-service.ts";
 import { recordLearner } from "../learner.ts";
 
@@ -141,13 +141,11 @@ test("a database that cannot be reached, or an option that it does not know: say
 });
 
 test("a connection that breaks on the way: says so and ends with 2", async () => {
-  const { hostname, port } = new URL(service.database.url);
-  const proxy = await TcpProxy.start({ host: hostname, port: Number(port || 5432) });
-  const viaProxy = Object.assign(new URL(service.database.url), { hostname: "127.0.0.1", port: proxy.port });
+  const { proxy, url: proxiedUrl } = await proxyDatabase(service.database.url);
   const locker = await pool.connect();
   try {
     await locker.query("BEGIN; LOCK TABLE learning_log");
-    const verified = verify("", viaProxy.href);
+    const verified = verify("", proxiedUrl);
     await expect.poll(countWaiting, { timeout: 20_000 }).toBe(1);
     proxy.cut();
     await expect(verified).resolves.toMatchObject({
@@ -158,7 +156,6 @@ test("a connection that breaks on the way: says so and ends with 2", async () =>
   } finally {
     await locker.query("ROLLBACK");
     locker.release();
-    await proxy.stop();
   }
 });
 
