@@ -57,7 +57,7 @@ function boundMessage(message: string): string {
 }
 
 function boundDetails(details: Detail[]): Detail[] {
-  // Most details are far smaller than that, and to encode one takes as long as to validate its request.
+  // Most details are far below the limit, and encoding them takes as long as validating the request.
   const most = details.reduce((bytes, detail) => bytes + detailBytes(detail, mostBytes(detail.value)), 0);
   if (most <= maxDetailsBytes) return details;
   let bytes = 0;
