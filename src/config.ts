@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { PoolSizes } from "./database/pools.ts";
 import type { EntryWriterLimits } from "./entries/entry-writer.ts";
 import { StartupError } from "./errors/startup-error.ts";
+import { type LogLevel, logLevels } from "./telemetry/log.ts";
 import type { UnaryPath } from "./transport/listener.ts";
 
 /** Everything that an operator can set. docs/configuration.md says what each variable is for. */
@@ -31,10 +32,8 @@ export interface Config {
   readonly corsOrigins: readonly string[];
   /** What serves unary calls. */
   readonly unaryPath: UnaryPath;
-  readonly logLevel: (typeof logLevels)[number];
+  readonly logLevel: LogLevel;
 }
-
-const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
 export const unaryPaths = ["lean", "connect-node"] as const satisfies UnaryPath[];
 

@@ -1,11 +1,14 @@
 import pino, { type DestinationStream, type Logger } from "pino";
-import type { Config } from "../config.ts";
 import { describeError } from "./describe-error.ts";
 
 export type Log = Logger;
 
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+export type LogLevel = (typeof logLevels)[number];
+
 /** Logs JSON lines, to standard output by default. */
-export function createLog(level: Config["logLevel"], destination?: DestinationStream): Log {
+export function createLog(level: LogLevel, destination?: DestinationStream): Log {
   const options = {
     level,
     base: null,
