@@ -4,7 +4,7 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { type GetSummaryResponse, GetSummaryResponseSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { file_google_rpc_error_details } from "#gen/google/rpc/error_details_pb.js";
 import { Health } from "#gen/health/v1/health_pb.js";
-import type { LearnerChanges } from "./database/learner-changes.ts";
+import type { LearnerChanges } from "./changes/learner-changes.ts";
 import type { Pools } from "./database/pools.ts";
 import { batchCreateEntries } from "./entries/batch-create-entries.ts";
 import { createEntry } from "./entries/create-entry.ts";

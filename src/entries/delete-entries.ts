@@ -9,7 +9,7 @@ import {
   type DeleteUserEntriesResponse,
   DeleteUserEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
-import { allTime, type LearnerChanges } from "../database/learner-changes.ts";
+import { allTime, type LearnerChanges } from "../changes/learner-changes.ts";
 import { LockPatience } from "../database/lock-patience.ts";
 import { leaseMs } from "../database/notifications.ts";
 import type { ConnectionPool } from "../database/pool.ts";

@@ -1,5 +1,5 @@
 import type { Caller } from "../caller.ts";
-import type { LearnerChanges } from "../database/learner-changes.ts";
+import type { LearnerChanges } from "../changes/learner-changes.ts";
 import { LockPatience, lockedTooLong, lockPatienceMs } from "../database/lock-patience.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import type { WritePools } from "../database/pools.ts";

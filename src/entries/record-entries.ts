@@ -1,5 +1,5 @@
+import type { LearnerChanges } from "../changes/learner-changes.ts";
 import { retryOnContention } from "../database/contention.ts";
-import type { LearnerChanges } from "../database/learner-changes.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import type { NewEntry, StoredEntry } from "./entry.ts";
 import { findEntries } from "./sql/find-entries.ts";

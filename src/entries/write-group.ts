@@ -1,4 +1,4 @@
-import type { LearnerChanges } from "../database/learner-changes.ts";
+import type { LearnerChanges } from "../changes/learner-changes.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import { isUnanswered } from "../database/query.ts";
 import { isLocked, isOfOneRow } from "../database/sqlstate.ts";

@@ -1,4 +1,4 @@
-import type { ChangedRange } from "../database/learner-changes.ts";
+import type { ChangedRange } from "../changes/learner-changes.ts";
 import { hoursPerPeriod } from "./granularity.ts";
 import type { SummaryRequest } from "./summary-request.ts";
 

@@ -1,5 +1,5 @@
-import { allTime, type ChangedRange, type LearnerChanges } from "../database/learner-changes.ts";
-import { learnerKey } from "../database/learner-key.ts";
+import { allTime, type ChangedRange, type LearnerChanges } from "../changes/learner-changes.ts";
+import { learnerKey } from "../changes/learner-key.ts";
 
 /**
  * Follows one learner's changes for one reader, and adds up what the reader has not taken yet: a slow one misses nothing,

@@ -8,7 +8,7 @@ import {
   type WatchSummaryResponse,
   WatchSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { allTime, type ChangedRange, type LearnerChanges } from "../database/learner-changes.ts";
+import { allTime, type ChangedRange, type LearnerChanges } from "../changes/learner-changes.ts";
 import { invalidArgument } from "../errors/invalid-argument.ts";
 import { unavailable } from "../errors/retryable.ts";
 import { changedPart } from "./changed-part.ts";

@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
 import type { Caller } from "../caller.ts";
-import type { ChangeFollower, LearnerChanges } from "../database/learner-changes.ts";
-import { learnerKey } from "../database/learner-key.ts";
+import type { ChangeFollower, LearnerChanges } from "../changes/learner-changes.ts";
+import { learnerKey } from "../changes/learner-key.ts";
 import { SharedComputation } from "./shared-computation.ts";
 
 /** What a computation found. */

@@ -4,8 +4,8 @@ import {
   BatchCreateEntriesRequestSchema,
   BatchCreateEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
-import { changesChannel, lateSeconds } from "../../src/database/learner-changes.ts";
-import { lookAtWatchesSeconds } from "../../src/database/watch-notices.ts";
+import { changesChannel, lateSeconds } from "../../src/changes/learner-changes.ts";
+import { lookAtWatchesSeconds } from "../../src/changes/watch-notices.ts";
 import { insertEntriesStatement } from "../../src/entries/sql/insert-entries.ts";
 import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";

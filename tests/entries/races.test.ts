@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
-import { everybodyWatched } from "../../src/database/watched-learners.ts";
+import { everybodyWatched } from "../../src/changes/watched-learners.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { conflictOf } from "../support/failures.ts";

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { PeriodSummary } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { everybodyWatched } from "../../src/changes/watched-learners.ts";
 import type { ConnectionPool } from "../../src/database/pool.ts";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
-import { everybodyWatched } from "../../src/database/watched-learners.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import type { OracleEntry, OraclePeriod, OracleQuestion } from "./oracle.ts";

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { everybodyWatched } from "../../src/database/watched-learners.ts";
+import { everybodyWatched } from "../../src/changes/watched-learners.ts";
 import type { EntryPayload } from "../../src/entries/entry.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { grpcClient } from "../support/clients.ts";

@@ -8,10 +8,10 @@ import {
   Granularity,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { Caller } from "../../src/caller.ts";
-import { changesChannel } from "../../src/database/learner-changes.ts";
-import { learnerKey } from "../../src/database/learner-key.ts";
+import { changesChannel } from "../../src/changes/learner-changes.ts";
+import { learnerKey } from "../../src/changes/learner-key.ts";
+import { everybodyWatched } from "../../src/changes/watched-learners.ts";
 import { leaseMs } from "../../src/database/notifications.ts";
-import { everybodyWatched } from "../../src/database/watched-learners.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { getSummary } from "../../src/summaries/get-summary.ts";
 import { SummaryMemo } from "../../src/summaries/summary-memo.ts";

@@ -11,8 +11,8 @@ import {
   type WatchSummaryResponse,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { changesChannel } from "../../src/database/learner-changes.ts";
-import { learnerKey } from "../../src/database/learner-key.ts";
+import { changesChannel } from "../../src/changes/learner-changes.ts";
+import { learnerKey } from "../../src/changes/learner-key.ts";
 import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { type LearningLogClient, transports } from "../support/clients.ts";

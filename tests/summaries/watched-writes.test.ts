@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { learnerKey } from "../../src/database/learner-key.ts";
+import { learnerKey } from "../../src/changes/learner-key.ts";
 import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { linkTo } from "../support/paused-link.ts";

@@ -1,8 +1,8 @@
-import { LearnerChanges } from "../../src/database/learner-changes.ts";
+import { LearnerChanges } from "../../src/changes/learner-changes.ts";
+import { WatchedLearners } from "../../src/changes/watched-learners.ts";
 import { Notifications } from "../../src/database/notifications.ts";
 import type { ConnectionPool } from "../../src/database/pool.ts";
 import type { WritePools } from "../../src/database/pools.ts";
-import { WatchedLearners } from "../../src/database/watched-learners.ts";
 import { EntryWriter, type EntryWriterLimits } from "../../src/entries/entry-writer.ts";
 import { RecentEntries } from "../../src/entries/recent-entries.ts";
 import type { Log } from "../../src/telemetry/log.ts";

@@ -1,5 +1,5 @@
+import { allTime } from "../../changes/learner-changes.ts";
 import { retryOnContention } from "../../database/contention.ts";
-import { allTime } from "../../database/learner-changes.ts";
 import type { LockPatience } from "../../database/lock-patience.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query, transaction } from "../../database/query.ts";

@@ -1,8 +1,8 @@
-import { changesChannel, lateSeconds } from "../../database/learner-changes.ts";
+import { changesChannel, lateSeconds } from "../../changes/learner-changes.ts";
+import { lookAtWatchesSeconds } from "../../changes/watch-notices.ts";
+import type { KnownWatches } from "../../changes/watched-learners.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
-import { lookAtWatchesSeconds } from "../../database/watch-notices.ts";
-import type { KnownWatches } from "../../database/watched-learners.ts";
 import type { EntryPayload, StoredEntry } from "../entry.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { type ChangedRange, changePayload, changesChannel } from "../../database/learner-changes.ts";
+import { type ChangedRange, changePayload, changesChannel } from "../../changes/learner-changes.ts";
 import { type DeletionNotice, deletionsChannel } from "../recent-entries.ts";
 
 /** Tells every instance what was deleted, and what time of which learner changed, once the transaction is committed. */

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { GetSummaryRequest } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { LearnerChanges } from "../../../src/changes/learner-changes.ts";
+import { WatchedLearners } from "../../../src/changes/watched-learners.ts";
 import { readConfig } from "../../../src/config.ts";
-import { LearnerChanges } from "../../../src/database/learner-changes.ts";
 import { Notifications } from "../../../src/database/notifications.ts";
 import { createPools, endPools } from "../../../src/database/pools.ts";
-import { WatchedLearners } from "../../../src/database/watched-learners.ts";
 import { type EncodedSummary, encodeSummary } from "../../../src/routes.ts";
 import { getSummary } from "../../../src/summaries/get-summary.ts";
 import { SummaryMemo } from "../../../src/summaries/summary-memo.ts";

@@ -1,5 +1,5 @@
+import type { Notifications } from "../database/notifications.ts";
 import { learnerKey } from "./learner-key.ts";
-import type { Notifications } from "./notifications.ts";
 import { WatchNotices, watchesChannel } from "./watch-notices.ts";
 
 /** How many learners are read again at once while nothing is heard of them, and how often, in milliseconds. */

@@ -1,5 +1,5 @@
+import type { Notifications } from "../database/notifications.ts";
 import { learnerKey } from "./learner-key.ts";
-import type { Notifications } from "./notifications.ts";
 import type { KnownWatches, WatchedLearners } from "./watched-learners.ts";
 
 // A transaction that changes a learner's entries announces it to every instance, if that matters to one of them: if an

@@ -1,4 +1,4 @@
-import type { Heartbeat, Notifications } from "./notifications.ts";
+import type { Heartbeat, Notifications } from "../database/notifications.ts";
 
 /**
  * The channel. A payload is a list of learner keys, separated by commas; or `?` and the database's clock in microseconds,
