@@ -7,7 +7,7 @@ import { WatchedLearners } from "./changes/watched-learners.ts";
 import type { Config } from "./config.ts";
 import { warnOfOtherRules } from "./database/compare-time-zone-rules.ts";
 import { describeConnectError } from "./database/connect-error.ts";
-import { startEmbeddedServer } from "./database/embedded-server.ts";
+import { startEmbeddedServer } from "./database/embedded/embedded-server.ts";
 import { migrate, pendingMigrations } from "./database/migrations.ts";
 import { Notifications } from "./database/notifications.ts";
 import { createPools, endPools, type Pools } from "./database/pools.ts";

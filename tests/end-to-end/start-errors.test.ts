@@ -1,7 +1,7 @@
 import type { AddressInfo } from "node:net";
 import { createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
+import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { runCommand } from "../support/command.ts";
 import { makeDataDir, startServiceProcess, useDataTemplate } from "../support/service-process.ts";

@@ -4,7 +4,7 @@ import { Code } from "@connectrpc/connect";
 import pg from "pg";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
+import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";

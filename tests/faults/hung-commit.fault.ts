@@ -10,7 +10,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { ConflictPolicy, type CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
+import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient, type LearningLogClient } from "../support/clients.ts";

@@ -5,7 +5,7 @@ import { PostgreSqlContainer } from "@testcontainers/postgresql";
 import pg from "pg";
 import { getContainerRuntimeClient } from "testcontainers";
 import type { TestProject } from "vitest/node";
-import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
+import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { migrate } from "../../src/database/migrations.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { removeFolder } from "./remove-folder.ts";

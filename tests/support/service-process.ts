@@ -6,7 +6,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, onTestFinished } from "vitest";
-import { startEmbeddedServer } from "../../src/database/embedded-server.ts";
+import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { removeFolder } from "./remove-folder.ts";
 

@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import pg from "pg";
 import { readConfig } from "../../config.ts";
 import { describeConnectError } from "../../database/connect-error.ts";
-import { findEmbeddedServer, startEmbeddedServer } from "../../database/embedded-server.ts";
+import { findEmbeddedServer, startEmbeddedServer } from "../../database/embedded/embedded-server.ts";
 import { createLog } from "../../telemetry/log.ts";
 import { type Difference, findDifferences } from "./find-differences.ts";
 import { lockAgainstWriters, repairAggregates } from "./repair-aggregates.ts";

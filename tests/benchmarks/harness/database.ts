@@ -2,7 +2,7 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import pg from "pg";
-import { startEmbeddedServer } from "../../../src/database/embedded-server.ts";
+import { startEmbeddedServer } from "../../../src/database/embedded/embedded-server.ts";
 import { migrate } from "../../../src/database/migrations.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { removeFolder } from "../../support/remove-folder.ts";

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { StartupError } from "../errors/startup-error.ts";
+import { StartupError } from "../../errors/startup-error.ts";
 
 /** A condition that usually ends by itself soon. */
 export class PassingError extends StartupError {

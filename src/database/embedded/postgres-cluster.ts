@@ -16,7 +16,7 @@ import {
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { StartupError } from "../errors/startup-error.ts";
+import { StartupError } from "../../errors/startup-error.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { PassingError, serverPatienceMs } from "./passing-error.ts";
 import { lastFatalLine, logSize } from "./server-log.ts";

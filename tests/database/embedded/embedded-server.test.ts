@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import pg from "pg";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { compareTimeZoneRules } from "../../src/database/compare-time-zone-rules.ts";
-import { type EmbeddedServer, startEmbeddedServer } from "../../src/database/embedded-server.ts";
-import { newestRelease } from "../../src/database/time-zone-rules.ts";
-import { createLog } from "../../src/telemetry/log.ts";
-import { removeFolder } from "../support/remove-folder.ts";
-import { killPostgres, makeDataDir, useDataTemplate } from "../support/service-process.ts";
+import { compareTimeZoneRules } from "../../../src/database/compare-time-zone-rules.ts";
+import { type EmbeddedServer, startEmbeddedServer } from "../../../src/database/embedded/embedded-server.ts";
+import { newestRelease } from "../../../src/database/embedded/time-zone-rules.ts";
+import { createLog } from "../../../src/telemetry/log.ts";
+import { removeFolder } from "../../support/remove-folder.ts";
+import { killPostgres, makeDataDir, useDataTemplate } from "../../support/service-process.ts";
 
 // Whole servers start and stop here, and machines can be busy.
 vi.setConfig({ testTimeout: 120_000 });

@@ -2,8 +2,8 @@ import { execFile } from "node:child_process";
 import { chmod, chown, mkdir, mkdtemp, readdir, realpath, rmdir, stat, symlink } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { StartupError } from "../errors/startup-error.ts";
-import type { Log } from "../telemetry/log.ts";
+import { StartupError } from "../../errors/startup-error.ts";
+import type { Log } from "../../telemetry/log.ts";
 import { type Account, unprivilegedAccount } from "./unprivileged-account.ts";
 
 const run = promisify(execFile);

@@ -14,7 +14,7 @@ import {
 } from "node:fs/promises";
 import { homedir } from "node:os";
 import path from "node:path";
-import { StartupError } from "../errors/startup-error.ts";
+import { StartupError } from "../../errors/startup-error.ts";
 import { systemFolder } from "./data-folder.ts";
 import { newestRelease, renewTimeZoneRules } from "./time-zone-rules.ts";
 

@@ -1,9 +1,9 @@
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { StartupError } from "../errors/startup-error.ts";
-import type { Log } from "../telemetry/log.ts";
-import { describeConnectError } from "./connect-error.ts";
+import { StartupError } from "../../errors/startup-error.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { describeConnectError } from "../connect-error.ts";
 import { type DataFolder, prepareDataFolder } from "./data-folder.ts";
 import { PassingError, retryPassing, serverPatienceMs } from "./passing-error.ts";
 import { PostgresCluster } from "./postgres-cluster.ts";

@@ -2,9 +2,13 @@ import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import packageJson from "../../package.json" with { type: "json" };
-import { bundled, newestRelease, renewTimeZoneRules } from "../../src/database/time-zone-rules.ts";
-import { removeFolder } from "../support/remove-folder.ts";
+import packageJson from "../../../package.json" with { type: "json" };
+import {
+  bundled,
+  newestRelease,
+  renewTimeZoneRules,
+} from "../../../src/database/embedded/time-zone-rules.ts";
+import { removeFolder } from "../../support/remove-folder.ts";
 
 const berlin = "Europe/Berlin";
 

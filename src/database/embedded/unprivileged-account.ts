@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { StartupError } from "../errors/startup-error.ts";
-import type { Log } from "../telemetry/log.ts";
+import { StartupError } from "../../errors/startup-error.ts";
+import type { Log } from "../../telemetry/log.ts";
 
 const run = promisify(execFile);
 
