@@ -13,17 +13,17 @@ import { Notifications } from "./database/notifications.ts";
 import { createPools, endPools, type Pools } from "./database/pools.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
-import { createRequestValidator } from "./entries/request-validator.ts";
 import { StartupError } from "./errors/startup-error.ts";
 import { createRoutes, type EncodedSummary } from "./routes.ts";
 import { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import { SummaryMemo } from "./summaries/summary-memo.ts";
 import type { Log } from "./telemetry/log.ts";
-import { withCheckedJson } from "./transport/checked-json.ts";
 import { createErrorInterceptor } from "./transport/error-interceptor.ts";
 import { createListeners } from "./transport/listener.ts";
 import { type Listeners, listen, type Port } from "./transport/port.ts";
 import { Readiness } from "./transport/readiness.ts";
+import { withCheckedJson } from "./validation/checked-json.ts";
+import { createRequestValidator } from "./validation/request-validator.ts";
 
 /** The service while it runs. */
 export interface Service {

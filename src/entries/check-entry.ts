@@ -1,7 +1,7 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import type { CreateEntryRequest } from "#gen/dailyaggregator/v1/entry_pb.js";
-import { invalidArgument } from "../errors/invalid-argument.ts";
-import { requireValidTimestamp } from "../errors/valid-timestamp.ts";
+import { invalidArgument } from "../validation/invalid-argument.ts";
+import { requireValidTimestamp } from "../validation/timestamps.ts";
 
 const maxAheadSeconds = 24 * 60 * 60;
 

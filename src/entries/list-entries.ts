@@ -7,9 +7,9 @@ import {
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import type { ConnectionPool } from "../database/pool.ts";
 import { microsFromTimestamp } from "../database/timestamps.ts";
-import { invalidArgument } from "../errors/invalid-argument.ts";
-import { requireValidRange } from "../errors/valid-timestamp.ts";
 import { decodePageToken, encodePageToken } from "../paging/page-token.ts";
+import { invalidArgument } from "../validation/invalid-argument.ts";
+import { requireValidRange } from "../validation/timestamps.ts";
 import { entryMessage } from "./entry.ts";
 import { type ListPosition, listEntries as selectEntries } from "./sql/list-entries.ts";
 

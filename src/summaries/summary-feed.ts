@@ -9,8 +9,8 @@ import {
   WatchSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { allTime, type ChangedRange, type LearnerChanges } from "../changes/learner-changes.ts";
-import { invalidArgument } from "../errors/invalid-argument.ts";
 import { unavailable } from "../errors/retryable.ts";
+import { invalidArgument } from "../validation/invalid-argument.ts";
 import { changedPart } from "./changed-part.ts";
 import type { DeliveryPace } from "./delivery-pace.ts";
 import { LearnerWatch } from "./learner-watch.ts";

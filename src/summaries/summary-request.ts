@@ -4,9 +4,9 @@ import {
   Granularity,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { microsFromTimestamp } from "../database/timestamps.ts";
-import { invalidArgument } from "../errors/invalid-argument.ts";
-import { requireValidRange } from "../errors/valid-timestamp.ts";
 import { decodePageToken, encodePageToken } from "../paging/page-token.ts";
+import { invalidArgument } from "../validation/invalid-argument.ts";
+import { requireValidRange } from "../validation/timestamps.ts";
 import { estimatePeriods } from "./granularity.ts";
 import type { SummaryRange } from "./sql/summary-page.ts";
 import { databaseTimeZone } from "./time-zone.ts";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
-import { firstViolations } from "../errors/first-violations.ts";
 import type { Log } from "../telemetry/log.ts";
+import { firstViolations } from "../validation/first-violations.ts";
 
 /**
  * What is no ConnectError reaches the caller as INTERNAL with a correlation id, and the log with the same id and

@@ -7,7 +7,7 @@ import {
   CreateEntryRequestSchema,
   ImportEntriesRequestSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
-import { createRequestValidator } from "../../src/entries/request-validator.ts";
+import { createRequestValidator } from "../../src/validation/request-validator.ts";
 import { effort, seed } from "../support/random.ts";
 
 const ours = createRequestValidator();

@@ -6,9 +6,9 @@ import {
   createServiceImplSpec,
   type MethodImpl,
 } from "@connectrpc/connect";
-import { invalidArgument } from "../errors/invalid-argument.ts";
 import { shorten } from "../errors/shorten.ts";
 import type { Log } from "../telemetry/log.ts";
+import { invalidArgument } from "./invalid-argument.ts";
 import { isTimestamp } from "./json-timestamp.ts";
 
 type Routes = (router: ConnectRouter) => void;
