@@ -13,12 +13,12 @@ import type { EntryWriter } from "./entries/entry-writer.ts";
 import { importEntries } from "./entries/import-entries.ts";
 import { listEntries } from "./entries/list-entries.ts";
 import type { RecentEntries } from "./entries/recent-entries.ts";
+import { createHealthService } from "./health/health-service.ts";
+import type { Readiness } from "./health/readiness.ts";
+import { serveReflection } from "./reflection/reflection.ts";
 import { getSummary } from "./summaries/get-summary.ts";
 import type { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import type { SummaryMemo } from "./summaries/summary-memo.ts";
-import { createHealthService } from "./transport/health.ts";
-import type { Readiness } from "./transport/readiness.ts";
-import { serveReflection } from "./transport/reflection.ts";
 import { EncodedMessage } from "./transport/unary/encoded-message.ts";
 
 /** What is memoized of a summary. */

@@ -14,6 +14,7 @@ import { createPools, endPools, type Pools } from "./database/pools.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
 import { RecentEntries } from "./entries/recent-entries.ts";
 import { StartupError } from "./errors/startup-error.ts";
+import { Readiness } from "./health/readiness.ts";
 import { createRoutes, type EncodedSummary } from "./routes.ts";
 import { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import { SummaryMemo } from "./summaries/summary-memo.ts";
@@ -21,7 +22,6 @@ import type { Log } from "./telemetry/log.ts";
 import { createErrorInterceptor } from "./transport/error-interceptor.ts";
 import { createListeners } from "./transport/listener.ts";
 import { type Listeners, listen, type Port } from "./transport/port.ts";
-import { Readiness } from "./transport/readiness.ts";
 import { withCheckedJson } from "./validation/checked-json.ts";
 import { createRequestValidator } from "./validation/request-validator.ts";
 

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from "node:http2";
 import { type ConnectRouter, cors as connectCors, type Interceptor } from "@connectrpc/connect";
 import cors from "cors";
+import { type ProbeAnswer, probe } from "../health/probes.ts";
+import type { Readiness } from "../health/readiness.ts";
 import type { Listener, Listeners } from "./port.ts";
-import { type ProbeAnswer, probe } from "./probes.ts";
-import type { Readiness } from "./readiness.ts";
 import { explainRefusals } from "./refusals.ts";
 import { guardedConnectNodeAdapter } from "./unary/guarded-connect-node.ts";
 import { streamListenerOf } from "./unary/stream-listener.ts";

@@ -3,11 +3,11 @@ import { createValidateInterceptor } from "@connectrpc/validate";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { alreadyExists } from "../../../src/entries/conflict.ts";
 import { newEntry } from "../../../src/entries/entry.ts";
+import { Readiness } from "../../../src/health/readiness.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { createErrorInterceptor } from "../../../src/transport/error-interceptor.ts";
 import { createListeners } from "../../../src/transport/listener.ts";
 import { listen } from "../../../src/transport/port.ts";
-import { Readiness } from "../../../src/transport/readiness.ts";
 
 // The rival of retries, a process of its own: the service's port, interceptors and validation, and the error with the
 // same details, but nothing behind them that knows or looks up any entry.
