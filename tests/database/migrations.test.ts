@@ -126,8 +126,7 @@ test("a role that may write the tables, and no more, starts the service when not
 
 test("npm run migrate goes up and down one step", async () => {
   const DATABASE_URL = await createEmptyDatabase();
-  const run = (...args: string[]) =>
-    runCommand("src/database/migrate-command.ts", args, { env: { DATABASE_URL } });
+  const run = (...args: string[]) => runCommand("src/commands/migrate.ts", args, { env: { DATABASE_URL } });
   await expect(run()).resolves.toMatchObject({
     code: 0,
     stderr: "",
@@ -151,7 +150,7 @@ test.for([
     "connect ECONNREFUSED 127.0.0.1:1",
   ],
 ] as const)("npm run migrate %s says so in one line", async ([, args, DATABASE_URL, message]) => {
-  const result = await runCommand("src/database/migrate-command.ts", args, { env: { DATABASE_URL } });
+  const result = await runCommand("src/commands/migrate.ts", args, { env: { DATABASE_URL } });
   expect(result).toEqual({ code: 1, stdout: "", stderr: `migrate: ${message}\n` });
 });
 

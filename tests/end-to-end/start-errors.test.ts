@@ -138,8 +138,8 @@ async function runEach(DATABASE_URL: string) {
   };
   const [started, migrated, verified] = await Promise.all([
     start(),
-    run("src/database/migrate-command.ts"),
-    run("src/entries/verify/verify-command.ts"),
+    run("src/commands/migrate.ts"),
+    run("src/commands/verify.ts"),
   ]);
   return { start: started, migrate: migrated, verify: verified };
 }

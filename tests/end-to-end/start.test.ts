@@ -130,7 +130,7 @@ test("lets npm run verify look at its data while it runs", async () => {
   const client = grpcClient(await service.url);
   await client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
   for (const args of [[], ["--repair"]]) {
-    const verified = await runCommand("src/entries/verify/verify-command.ts", args, {
+    const verified = await runCommand("src/commands/verify.ts", args, {
       env: { DATA_DIR, DATABASE_URL: "" },
     });
     expect(verified).toEqual({ code: 0, stdout: "the aggregates agree with the log\n", stderr: "" });

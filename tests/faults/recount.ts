@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { expect } from "vitest";
-import { type Difference, findDifferences } from "../../src/entries/verify/find-differences.ts";
+import { type Difference, findDifferences } from "../../src/aggregates/find-differences.ts";
 
 /** The aggregates are what the log adds up to. */
 export async function expectRecountClean(client: pg.ClientBase): Promise<void> {

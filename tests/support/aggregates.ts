@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { afterAll, expect } from "vitest";
-import { type Difference, findDifferences } from "../../src/entries/verify/find-differences.ts";
+import { type Difference, findDifferences } from "../../src/aggregates/find-differences.ts";
 import type { TestDatabase } from "./test-database.ts";
 
 /** Recounts the log at one moment: every aggregate must be what it adds up to. */

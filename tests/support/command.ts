@@ -15,7 +15,7 @@ interface CommandOptions {
   readonly input?: string | Buffer;
 }
 
-/** Runs one of the project's commands, such as `src/entries/import/import-command.ts`, in a process of its own. */
+/** Runs one of the project's commands, such as `src/commands/import.ts`, in a process of its own. */
 export async function runCommand(
   script: string,
   args: readonly string[],

@@ -1,6 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
-import { parseTimestamp } from "../../../src/entries/import/parse-timestamp.ts";
+import { parseTimestamp } from "../../../src/commands/import/parse-timestamp.ts";
 
 test.for([
   ["2024-01-02T03:04:05Z", "2024-01-02T03:04:05Z"],

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { changesChannel, everyChange } from "../../changes/learner-changes.ts";
+import { changesChannel, everyChange } from "../changes/learner-changes.ts";
 import { differencesQuery } from "./find-differences.ts";
 
 /** Holds up whoever writes, not who reads, until the transaction ends. */

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { importRows } from "../../../src/entries/import/import-rows.ts";
-import type { Row } from "../../../src/entries/import/read-rows.ts";
+import { importRows } from "../../../src/commands/import/import-rows.ts";
+import type { Row } from "../../../src/commands/import/read-rows.ts";
 import { TcpProxy } from "../../faults/tcp-proxy.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../../support/aggregates.ts";
 import { grpcClient } from "../../support/clients.ts";

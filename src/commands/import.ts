@@ -2,9 +2,9 @@ import { ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { SingleBar } from "cli-progress";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { type ImportArguments, readArguments, usage } from "./import-arguments.ts";
-import { type ImportTally, importRows } from "./import-rows.ts";
-import { readRows } from "./read-rows.ts";
+import { type ImportArguments, readArguments, usage } from "./import/import-arguments.ts";
+import { type ImportTally, importRows } from "./import/import-rows.ts";
+import { readRows } from "./import/read-rows.ts";
 
 // `npm run import -- FILE [--url URL]` records the rows of a CSV file. It ends with code 0 if every row is recorded,
 // now or before, with 1 if a row was rejected, and with 2 if it could not go on.

@@ -1,11 +1,11 @@
 import { parseArgs } from "node:util";
 import pg from "pg";
-import { readConfig } from "../../config.ts";
-import { describeConnectError } from "../../database/connect-error.ts";
-import { findEmbeddedServer, startEmbeddedServer } from "../../database/embedded/embedded-server.ts";
-import { createLog } from "../../telemetry/log.ts";
-import { type Difference, findDifferences } from "./find-differences.ts";
-import { lockAgainstWriters, repairAggregates } from "./repair-aggregates.ts";
+import { type Difference, findDifferences } from "../aggregates/find-differences.ts";
+import { lockAgainstWriters, repairAggregates } from "../aggregates/repair-aggregates.ts";
+import { readConfig } from "../config.ts";
+import { describeConnectError } from "../database/connect-error.ts";
+import { findEmbeddedServer, startEmbeddedServer } from "../database/embedded/embedded-server.ts";
+import { createLog } from "../telemetry/log.ts";
 
 // `npm run verify` recounts the log and compares it with the aggregates. It ends with code 0 if they agree, with 1 if
 // they differ, and with 2 if it could not tell. `npm run verify -- --repair` makes the aggregates right, and ends

@@ -1,8 +1,8 @@
 import { readConfig } from "../config.ts";
+import { describeConnectError } from "../database/connect-error.ts";
+import { migrate } from "../database/migrations.ts";
 import { StartupError } from "../errors/startup-error.ts";
 import { createLog } from "../telemetry/log.ts";
-import { describeConnectError } from "./connect-error.ts";
-import { migrate } from "./migrations.ts";
 
 // `npm run migrate` applies every pending migration to DATABASE_URL; `npm run migrate -- down` takes the newest back.
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { readArguments } from "../../../src/entries/import/import-arguments.ts";
+import { readArguments } from "../../../src/commands/import/import-arguments.ts";
 
 test("takes a file, and then knows its size, the service and a time limit", async () => {
   expect(

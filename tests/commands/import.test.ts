@@ -3,10 +3,10 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test, vi } from "vitest";
-import { aggregatesOf, checkAggregatesAfterAll } from "../../support/aggregates.ts";
-import { runCommand } from "../../support/command.ts";
-import { useTestService } from "../../support/test-service.ts";
-import { csvOf, useCsvFiles } from "./csv-files.ts";
+import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
+import { runCommand } from "../support/command.ts";
+import { useTestService } from "../support/test-service.ts";
+import { csvOf, useCsvFiles } from "./import/csv-files.ts";
 
 // Each test starts processes.
 vi.setConfig({ testTimeout: 60_000 });
@@ -48,14 +48,14 @@ describe("npm run import", () => {
   });
 
   test("ends with 2 and the reason if there is no service, even if standard input stays open", async () => {
-    const script = "src/entries/import/import-command.ts";
+    const script = "src/commands/import.ts";
     const { code, stderr } = await runCommand(script, ["-", "--url", "http://127.0.0.1:1"]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/unavailable.*\nRun it again to resume\.\n$/);
   });
 
   test("ends with 2 and its usage if it is not told a file", async () => {
-    const result = await runCommand("src/entries/import/import-command.ts", []);
+    const result = await runCommand("src/commands/import.ts", []);
     expect(result).toEqual({
       code: 2,
       stdout: "",
@@ -64,7 +64,7 @@ describe("npm run import", () => {
   });
 
   test("tells how it is used when asked with --help", async () => {
-    const result = await runCommand("src/entries/import/import-command.ts", ["--help"]);
+    const result = await runCommand("src/commands/import.ts", ["--help"]);
     expect(result).toEqual({
       code: 0,
       stdout: expect.stringMatching(/^usage: npm run import -- FILE/),
@@ -78,7 +78,7 @@ describe("npm run import", () => {
     await once(server, "listening");
     // A listener on TCP has a port.
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const script = "src/entries/import/import-command.ts";
+    const script = "src/commands/import.ts";
     const input = csvOf(randomUUID(), 10);
     const result = await runCommand(script, ["-", "--url", url, "--timeout", "1"], { input });
     for (const socket of sockets) socket.destroy();
@@ -137,5 +137,5 @@ describe("npm run import", () => {
 function runImport(file: string, input?: string | Buffer, env: Record<string, string> = {}) {
   const args = [file, "--url", service.url];
   const options = input === undefined ? { env } : { env, input };
-  return runCommand("src/entries/import/import-command.ts", args, options);
+  return runCommand("src/commands/import.ts", args, options);
 }

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import { ConnectError } from "@connectrpc/connect";
 import { type CreateEntryRequest, CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
-import { checkEntry } from "../check-entry.ts";
+import { checkEntry } from "../../entries/check-entry.ts";
 import type { Row } from "./read-rows.ts";
 
 /** An entry to record, and the line of the file that it comes from. */

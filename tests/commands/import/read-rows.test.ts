@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { readRows } from "../../../src/entries/import/read-rows.ts";
+import { readRows } from "../../../src/commands/import/read-rows.ts";
 import { header, useCsvFiles } from "./csv-files.ts";
 
 const files = useCsvFiles();

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { expect, test, vi } from "vitest";
-import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../../support/aggregates.ts";
-import { grpcClient } from "../../support/clients.ts";
-import { runCommand } from "../../support/command.ts";
-import { proxyDatabase } from "../../support/proxied-database.ts";
-import { useTestService } from "../../support/test-service.ts";
-import { recordLearner } from "../learner.ts";
+import { recordLearner } from "../entries/learner.ts";
+import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
+import { grpcClient } from "../support/clients.ts";
+import { runCommand } from "../support/command.ts";
+import { proxyDatabase } from "../support/proxied-database.ts";
+import { useTestService } from "../support/test-service.ts";
 
 // Whole processes start here, and machines can be busy.
 vi.setConfig({ testTimeout: 120_000 });
@@ -188,5 +188,5 @@ async function countWaiting(): Promise<number> {
 
 function verify(option = "", databaseUrl = service.database.url) {
   const args = option === "" ? [] : [option];
-  return runCommand("src/entries/verify/verify-command.ts", args, { env: { DATABASE_URL: databaseUrl } });
+  return runCommand("src/commands/verify.ts", args, { env: { DATABASE_URL: databaseUrl } });
 }
