@@ -1,4 +1,5 @@
 import type pg from "pg";
+import { bucketOf } from "./bucket.ts";
 
 /** A learner's quarter of an hour where the aggregate is not what the log adds up to; null where there is no row. */
 export interface Difference {
@@ -23,7 +24,7 @@ export const differencesQuery = `
   FROM (
     SELECT
       user_id,
-      date_bin('15 minutes', timestamp, 'epoch') AS bucket,
+      ${bucketOf("timestamp")} AS bucket,
       sum(word_count)::bigint AS total_word_count,
       count(*) AS entry_count
     FROM learning_log

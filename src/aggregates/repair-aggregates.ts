@@ -1,5 +1,4 @@
 import type pg from "pg";
-import { changesChannel, everyChange } from "../changes/learner-changes.ts";
 import { differencesQuery } from "./find-differences.ts";
 
 /** Holds up whoever writes, not who reads, until the transaction ends. */
@@ -8,7 +7,7 @@ export async function lockAgainstWriters(client: pg.ClientBase): Promise<void> {
 }
 
 /**
- * Makes the aggregates what the log adds up to, and has every instance forget the summaries it memoized.
+ * Makes the aggregates what the log adds up to.
  *
  * @param client in a transaction that holds the lock against writers
  * @returns how many rows were set to the log's figures, and how many were deleted
@@ -29,6 +28,5 @@ export async function repairAggregates(client: pg.ClientBase): Promise<{ set: nu
     WHERE aggregate.user_id = difference.user_id
       AND aggregate.bucket = difference.bucket
       AND difference.log_count IS NULL`);
-  await client.query("SELECT pg_notify($1, $2)", [changesChannel, everyChange]);
   return { set: set ?? 0, deleted: deleted ?? 0 };
 }

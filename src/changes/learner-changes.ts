@@ -1,3 +1,5 @@
+import type pg from "pg";
+import { bucketMicros } from "../aggregates/bucket.ts";
 import type { Notifications } from "../database/notifications.ts";
 import { learnerKey } from "./learner-key.ts";
 import type { KnownWatches, WatchedLearners } from "./watched-learners.ts";
@@ -40,14 +42,17 @@ export interface ChangedRange {
 export const allTime: ChangedRange = { from: 0n, to: 9_223_372_036_800_000_000n };
 
 /** The payload that stands for any change of any learner. */
-export const everyChange = "*";
+const everyChange = "*";
+
+/** Has every instance forget all summaries that it memoized, once the client's transaction is committed. */
+export async function announceEverything(client: pg.ClientBase): Promise<void> {
+  await client.query("SELECT pg_notify($1, $2)", [changesChannel, everyChange]);
+}
 
 /** The payload for one learner. */
 export function changePayload(userId: string, { from, to }: ChangedRange): string {
-  return `${learnerKey(userId)}:${from / quarterMicros}:${to / quarterMicros}`;
+  return `${learnerKey(userId)}:${from / bucketMicros}:${to / bucketMicros}`;
 }
-
-const quarterMicros = 900_000_000n;
 
 /** A new entry, as far as it matters here. */
 interface CreatedEntry {
@@ -155,5 +160,5 @@ export class LearnerChanges {
 /** @param change of a payload, as in `learner:first:last` */
 function rangeOf(change: string): ChangedRange {
   const [, first = "", last = ""] = change.split(":");
-  return { from: BigInt(first) * quarterMicros, to: (BigInt(last) + 1n) * quarterMicros - 1n };
+  return { from: BigInt(first) * bucketMicros, to: (BigInt(last) + 1n) * bucketMicros - 1n };
 }

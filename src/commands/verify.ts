@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import pg from "pg";
 import { type Difference, findDifferences } from "../aggregates/find-differences.ts";
 import { lockAgainstWriters, repairAggregates } from "../aggregates/repair-aggregates.ts";
+import { announceEverything } from "../changes/learner-changes.ts";
 import { readConfig } from "../config.ts";
 import { describeConnectError } from "../database/connect-error.ts";
 import { findEmbeddedServer, startEmbeddedServer } from "../database/embedded/embedded-server.ts";
@@ -70,6 +71,7 @@ async function verify(client: pg.Client, repair: boolean): Promise<number> {
   say(count === 0 ? "the aggregates agree with the log" : `${count} aggregates differ from the log`);
   if (count > 0 && repair) {
     const { set, deleted } = await repairAggregates(client);
+    await announceEverything(client);
     say(`repaired: ${set} set to what the log adds up to, ${deleted} deleted`);
   }
   await client.query("COMMIT");

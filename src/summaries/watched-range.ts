@@ -1,5 +1,6 @@
 import { Code } from "@connectrpc/connect";
 import { LRUCache } from "lru-cache";
+import { bucketMicros } from "../aggregates/bucket.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import { isInvalidParameterValue } from "../database/sqlstate.ts";
 import { calendarUnits } from "./granularity.ts";
@@ -7,7 +8,6 @@ import { patiently } from "./patience.ts";
 import { findPeriodStart } from "./sql/find-period-start.ts";
 import { type SummaryRequest, unknownTimeZone } from "./summary-request.ts";
 
-const quarterMicros = 900_000_000n;
 const maxQuarters = 10_000;
 
 /**
@@ -38,7 +38,7 @@ export class WatchedRanges {
   }
 
   async #startOf({ granularity, range: { timeZone } }: SummaryRequest, instant: bigint): Promise<bigint> {
-    const quarter = instant - (instant % quarterMicros);
+    const quarter = instant - (instant % bucketMicros);
     const key = `${granularity} ${timeZone} ${quarter}`;
     const unit = calendarUnits.get(granularity)?.name ?? "hour";
     let start = this.#starts.get(key);

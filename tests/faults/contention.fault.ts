@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { bucketMicros } from "../../src/aggregates/bucket.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
@@ -19,7 +20,6 @@ const random = seededRandom("contention");
 const durationMs = isLongForm ? 60_000 : 5_000;
 const userIds = ["Ada", "Blaise", "Charles"] as const;
 const earliest = 1_760_000_000_000_000n;
-const bucketMicros = 900_000_000n;
 
 const buckets = 16;
 

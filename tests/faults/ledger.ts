@@ -8,6 +8,7 @@ import {
   type RequestIdConflict,
   RequestIdConflictSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { bucketMicros } from "../../src/aggregates/bucket.ts";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import type { Random } from "../support/random.ts";
@@ -31,7 +32,6 @@ interface Sending {
 /** An hour's worth of every day of some weeks: with several hundred users, thousands of aggregates. */
 const earliest = 1_760_000_000_000_000n;
 const buckets = 40;
-const bucketMicros = 900_000_000n;
 
 /** What callers sent, and what of it they were told is there. */
 export class Ledger {

@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type pg from "pg";
 import { expect, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { bucketMicros } from "../../src/aggregates/bucket.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
@@ -27,8 +28,6 @@ const lockedMs = isLongForm ? 10_000 : 4_000;
 
 /** The locks and statements of a call that meets the lock have time limits; so has the call. */
 const stuckTimeoutMs = 60_000;
-
-const bucketMicros = 900_000_000n;
 
 interface Lock {
   readonly name: string;

@@ -1,3 +1,4 @@
+import { bucketOf } from "../../aggregates/bucket.ts";
 import { retryOnContention } from "../../database/contention.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { transaction } from "../../database/query.ts";
@@ -19,7 +20,7 @@ export async function deleteEntry(pool: ConnectionPool, requestId: string): Prom
           WITH deleted AS (
             DELETE FROM learning_log
             WHERE request_id = $1
-            RETURNING *, date_bin('15 minutes', timestamp, 'epoch') AS bucket
+            RETURNING *, ${bucketOf("timestamp")} AS bucket
           ),
           reduced AS (
             UPDATE learning_log_aggregates AS aggregate
@@ -42,7 +43,7 @@ export async function deleteEntry(pool: ConnectionPool, requestId: string): Prom
         text: `
           DELETE FROM learning_log_aggregates
           WHERE user_id = $1
-            AND bucket = date_bin('15 minutes', timestamptz 'epoch' + $2::bigint * interval '1 microsecond', 'epoch')
+            AND bucket = ${bucketOf("timestamptz 'epoch' + $2::bigint * interval '1 microsecond'")}
             AND entry_count = 0`,
         values: [deleted.userId, deleted.timestamp],
       });

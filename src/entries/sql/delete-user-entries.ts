@@ -1,3 +1,4 @@
+import { bucketOf } from "../../aggregates/bucket.ts";
 import { allTime } from "../../changes/learner-changes.ts";
 import { retryOnContention } from "../../database/contention.ts";
 import type { LockPatience } from "../../database/lock-patience.ts";
@@ -61,7 +62,7 @@ async function deleteOldest(pool: ConnectionPool, userId: string, clock: Clock |
             ORDER BY timestamp, request_id
             LIMIT $3
           )
-          RETURNING word_count, date_bin('15 minutes', timestamp, 'epoch') AS bucket
+          RETURNING word_count, ${bucketOf("timestamp")} AS bucket
         ),
         sums AS (
           SELECT bucket, sum(word_count) AS total_word_count, count(*) AS entry_count

@@ -1,3 +1,4 @@
+import { bucketOf } from "../../aggregates/bucket.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
 import type { EntryPayload } from "../entry.ts";
@@ -34,7 +35,7 @@ export async function findLockedLearners(
       WITH wanted AS (
         SELECT DISTINCT
           user_id COLLATE "C" AS user_id,
-          date_bin('15 minutes', timestamptz 'epoch' + micros * interval '1 microsecond', 'epoch') AS bucket
+          ${bucketOf("timestamptz 'epoch' + micros * interval '1 microsecond'")} AS bucket
         FROM unnest($1::text[], $2::bigint[]) AS entry (user_id, micros)
       ),
       present AS (

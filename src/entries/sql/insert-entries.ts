@@ -1,3 +1,4 @@
+import { bucketNumberOf, bucketOf } from "../../aggregates/bucket.ts";
 import { changesChannel, lateSeconds } from "../../changes/learner-changes.ts";
 import { lookAtWatchesSeconds } from "../../changes/watch-notices.ts";
 import type { KnownWatches } from "../../changes/watched-learners.ts";
@@ -31,7 +32,7 @@ export const insertEntriesStatement = {
         request_id,
         user_id,
         word_count,
-        date_bin('15 minutes', timestamp, 'epoch') AS bucket,
+        ${bucketOf("timestamp")} AS bucket,
         timestamp < clock_timestamp() - $5::interval
           OR user_id = ANY ($6::text[])
           OR (clock_timestamp() BETWEEN $8::timestamptz AND $8::timestamptz + $9::interval) IS NOT TRUE AS is_announced
@@ -51,8 +52,8 @@ export const insertEntriesStatement = {
         concat_ws(
           ':',
           left(encode(sha256(convert_to(user_id, 'UTF8')), 'hex'), 8),
-          (extract(epoch FROM min(bucket)) / 900)::bigint,
-          (extract(epoch FROM max(bucket)) / 900)::bigint
+          ${bucketNumberOf("min(bucket)")},
+          ${bucketNumberOf("max(bucket)")}
         ) AS change,
         (row_number() OVER () - 1) / 250 AS part
       FROM created
