@@ -19,7 +19,7 @@ import { serveReflection } from "./reflection/reflection.ts";
 import { getSummary } from "./summaries/get-summary.ts";
 import type { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import type { SummaryMemo } from "./summaries/summary-memo.ts";
-import { EncodedMessage } from "./transport/unary/encoded-message.ts";
+import { EncodedMessage } from "./transport/unary/messages/encoded-message.ts";
 
 /** What is memoized of a summary. */
 export type EncodedSummary = EncodedMessage<typeof GetSummaryResponseSchema>;

@@ -5,8 +5,8 @@ import { type ProbeAnswer, probe } from "../health/probes.ts";
 import type { Readiness } from "../health/readiness.ts";
 import type { Listener, Listeners } from "./port.ts";
 import { explainRefusals } from "./refusals.ts";
-import { guardedConnectNodeAdapter } from "./unary/guarded-connect-node.ts";
-import { streamListenerOf } from "./unary/stream-listener.ts";
+import { guardedConnectNodeAdapter } from "./unary/connect-node/guarded-connect-node.ts";
+import { streamListenerOf } from "./unary/http/stream-listener.ts";
 import { unaryNodeAdapter } from "./unary/unary-node-adapter.ts";
 import { unbufferedStreams } from "./unbuffered-streams.ts";
 

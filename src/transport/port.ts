@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Http2Connections } from "./http2-connections.ts";
 import { sniffHttp2 } from "./sniff-http2.ts";
-import type { StreamListener } from "./unary/stream-listener.ts";
+import type { StreamListener } from "./unary/http/stream-listener.ts";
 
 /** Answers a request of either version of HTTP. */
 export type Listener = ReturnType<typeof connectNodeAdapter>;

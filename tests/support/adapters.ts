@@ -1,6 +1,6 @@
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
-import { guardedConnectNodeAdapter } from "../../src/transport/unary/guarded-connect-node.ts";
-import { streamListenerOf } from "../../src/transport/unary/stream-listener.ts";
+import { guardedConnectNodeAdapter } from "../../src/transport/unary/connect-node/guarded-connect-node.ts";
+import { streamListenerOf } from "../../src/transport/unary/http/stream-listener.ts";
 import { type NodeListeners, unaryNodeAdapter } from "../../src/transport/unary/unary-node-adapter.ts";
 
 /**

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
+import type { UnaryMethod } from "./call/unary-methods.ts";
 import { chooseProtocol, type ProtocolChoice } from "./protocol-choice.ts";
-import type { UnaryMethod } from "./unary-methods.ts";
 
 /** What tells whether a request is a unary call. */
 export interface RequestLine {

@@ -7,17 +7,17 @@ import {
   compressionGzip,
   type connectNodeAdapter,
 } from "@connectrpc/connect-node";
-import { ConnectCall } from "./connect-call.ts";
-import type { Exchange } from "./exchange.ts";
-import { GrpcCall } from "./grpc-call.ts";
-import { GrpcWebCall } from "./grpc-web-call.ts";
-import { guardedConnectNodeAdapter } from "./guarded-connect-node.ts";
-import { Http1Exchange } from "./http1-exchange.ts";
-import { Http2Exchange } from "./http2-exchange.ts";
+import { type ProtocolCall, serveUnary } from "./call/serve-unary.ts";
+import { collectUnaryMethods } from "./call/unary-methods.ts";
+import { guardedConnectNodeAdapter } from "./connect-node/guarded-connect-node.ts";
+import type { Exchange } from "./http/exchange.ts";
+import { Http1Exchange } from "./http/http1-exchange.ts";
+import { Http2Exchange } from "./http/http2-exchange.ts";
+import { type StreamListener, streamListenerOf } from "./http/stream-listener.ts";
 import { matchUnary, type UnaryMatch } from "./match-unary.ts";
-import { type ProtocolCall, serveUnary } from "./serve-unary.ts";
-import { type StreamListener, streamListenerOf } from "./stream-listener.ts";
-import { collectUnaryMethods } from "./unary-methods.ts";
+import { ConnectCall } from "./protocols/connect-call.ts";
+import { GrpcCall } from "./protocols/grpc-call.ts";
+import { GrpcWebCall } from "./protocols/grpc-web-call.ts";
 
 /** What servers of Node take. */
 export interface NodeListeners {

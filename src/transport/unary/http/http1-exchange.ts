@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { ContextValues } from "@connectrpc/connect";
+import { errorFromAbortedRequest } from "./abort-reasons.ts";
+import { type AnyReading, Reading } from "./body-read.ts";
 import { ConnectionMemory, freeBytes, tooMuchHeld } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
-import { errorFromAbortedRequest } from "./gone-peer.ts";
-import { type AnyReading, Reading } from "./reading.ts";
 
 /** A request of HTTP/1.1. */
 export class Http1Exchange implements Exchange {

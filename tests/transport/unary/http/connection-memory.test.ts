@@ -3,9 +3,9 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { encodeEnvelope } from "@connectrpc/connect/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
-import { ConnectionMemory } from "../../../src/transport/unary/connection-memory.ts";
-import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
-import { type Methods, pathOf, serve } from "./adapters.ts";
+import { ConnectionMemory } from "../../../../src/transport/unary/http/connection-memory.ts";
+import { unaryNodeAdapter } from "../../../../src/transport/unary/unary-node-adapter.ts";
+import { type Methods, pathOf, serve } from "../adapters.ts";
 
 // What the calls of one connection of HTTP/2 hold in memory is bounded; when they let go of it, there is room again.
 

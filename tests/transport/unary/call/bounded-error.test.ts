@@ -3,8 +3,8 @@ import { StructSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import { expect, test } from "vitest";
-import { boundError } from "../../../src/transport/unary/bounded-error.ts";
-import { effort, Random, seed } from "../../support/random.ts";
+import { boundError } from "../../../../src/transport/unary/call/bounded-error.ts";
+import { effort, Random, seed } from "../../../support/random.ts";
 
 test("the details of an error find room in its headers, or are left out", () => {
   const random = new Random(seed);

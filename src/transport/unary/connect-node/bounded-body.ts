@@ -1,7 +1,7 @@
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
-import { type ConnectionMemory, tooMuchHeld } from "./connection-memory.ts";
-import { messageLength, prefixBytes } from "./envelope.ts";
-import { ReceivedBytes } from "./received-bytes.ts";
+import { type ConnectionMemory, tooMuchHeld } from "../http/connection-memory.ts";
+import { messageLength, prefixBytes } from "../messages/envelope.ts";
+import { ReceivedBytes } from "../messages/received-bytes.ts";
 
 type Request = Parameters<ReturnType<typeof connectNodeAdapter>>[0];
 

@@ -5,10 +5,10 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { ContextValues } from "@connectrpc/connect";
+import { errorFromResetCode } from "./abort-reasons.ts";
+import { type AnyReading, Reading } from "./body-read.ts";
 import { ConnectionMemory, freeBytes, tooMuchHeld } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
-import { errorFromResetCode } from "./gone-peer.ts";
-import { type AnyReading, Reading } from "./reading.ts";
 import { lingerMs } from "./unread-body.ts";
 
 const exchangeOf = Symbol("exchange");

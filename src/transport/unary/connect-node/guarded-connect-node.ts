@@ -1,14 +1,14 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import { validateReadWriteMaxBytes } from "@connectrpc/connect/protocol";
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
+import { forgetEndlessDeadline } from "../call/endless-deadline.ts";
+import { ConnectionMemory } from "../http/connection-memory.ts";
+import { discardUnreadBody } from "../http/unread-body.ts";
 import { answerAtDeadline } from "./answer-at-deadline.ts";
 import { boundAnswer } from "./bounded-answer.ts";
 import { readMessages } from "./bounded-body.ts";
-import { ConnectionMemory } from "./connection-memory.ts";
 import { correctUnaryAnswers } from "./corrected-answer.ts";
-import { forgetEndlessDeadline } from "./endless-deadline.ts";
 import { guardErrors } from "./guard-errors.ts";
-import { discardUnreadBody } from "./unread-body.ts";
 
 /** connect-node's adapter, with guards that keep one request from harming others. */
 export function guardedConnectNodeAdapter(

@@ -8,10 +8,10 @@ import {
   envelopeDecompress,
   type Serialization,
 } from "@connectrpc/connect/protocol";
+import type { BodyReader, Exchange } from "../http/exchange.ts";
 import { reuseEnvelope } from "./encoded-message.ts";
 import { fillEnvelope, prefixBytes } from "./envelope.ts";
 import { EnvelopeReader } from "./envelope-reader.ts";
-import type { BodyReader, Exchange } from "./exchange.ts";
 
 /** How messages become bytes. */
 export interface Encoding {

@@ -7,8 +7,8 @@ import {
   headerTimeout,
   parseTimeout,
 } from "@connectrpc/connect/protocol-grpc";
-import { headerOf } from "./node-headers.ts";
-import type { UnaryMethod } from "./unary-methods.ts";
+import type { UnaryMethod } from "../call/unary-methods.ts";
+import { headerOf } from "../http/node-headers.ts";
 
 /** What the headers of gRPC and gRPC-Web say, in the same way. */
 export interface GrpcHeaders {

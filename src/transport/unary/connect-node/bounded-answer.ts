@@ -1,7 +1,7 @@
 import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
-import { type ConnectionMemory, freeBytes } from "./connection-memory.ts";
+import { type ConnectionMemory, freeBytes } from "../http/connection-memory.ts";
 
 type Response = Parameters<ReturnType<typeof connectNodeAdapter>>[1];
 

@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 import type { Message } from "@bufbuild/protobuf";
-import { base64Decode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
   type Compression,
@@ -21,13 +20,13 @@ import {
   protocolVersion,
   trailerMux,
 } from "@connectrpc/connect/protocol-connect";
-import { notBase64 } from "./corrected-answer.ts";
-import type { Answer, Exchange } from "./exchange.ts";
-import { headerOf, toNodeHeaders } from "./node-headers.ts";
-import type { ProtocolCall } from "./serve-unary.ts";
-import { UnaryCall } from "./unary-call.ts";
-import type { UnaryMethod } from "./unary-methods.ts";
-import { WholeBodyReader } from "./whole-body-reader.ts";
+import type { ProtocolCall } from "../call/serve-unary.ts";
+import { UnaryCall } from "../call/unary-call.ts";
+import type { UnaryMethod } from "../call/unary-methods.ts";
+import type { Answer, Exchange } from "../http/exchange.ts";
+import { headerOf, toNodeHeaders } from "../http/node-headers.ts";
+import { readQueryMessage } from "../messages/query-message.ts";
+import { WholeBodyReader } from "../messages/whole-body-reader.ts";
 
 const timeoutName = headerTimeout.toLowerCase();
 const versionName = headerProtocolVersion.toLowerCase();
@@ -81,7 +80,7 @@ export class ConnectCall implements ProtocolCall {
   async readMessage(): Promise<Message> {
     const { method, exchange } = this.call;
     const { readMaxBytes } = method.options;
-    let bytes = this.#query ? messageOf(this.#query) : await readBody(exchange, readMaxBytes);
+    let bytes = this.#query ? readQueryMessage(this.#query) : await readBody(exchange, readMaxBytes);
     if (this.#requestCompression) bytes = await this.#requestCompression.decompress(bytes, readMaxBytes);
     return method.serialization.getI(this.#isBinary).parse(bytes);
   }
@@ -122,16 +121,6 @@ export class ConnectCall implements ProtocolCall {
 
 function readBody(exchange: Exchange, maxBytes: number): Promise<Uint8Array> {
   return exchange.read(new WholeBodyReader(maxBytes, headerOf(exchange.requestHeaders, contentLengthName)));
-}
-
-function messageOf(query: URLSearchParams): Uint8Array {
-  const message = query.get("message") ?? "";
-  if (query.get("base64") !== "1") return new TextEncoder().encode(message);
-  try {
-    return base64Decode(message);
-  } catch {
-    throw notBase64();
-  }
 }
 
 function findVersionError(

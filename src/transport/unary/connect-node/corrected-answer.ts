@@ -1,4 +1,3 @@
-import { base64Decode } from "@bufbuild/protobuf/wire";
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import {
   encodeEnvelope,
@@ -19,8 +18,9 @@ import {
   setTrailerStatus,
 } from "@connectrpc/connect/protocol-grpc";
 import { trailerFlag, trailerParse, trailerSerialize } from "@connectrpc/connect/protocol-grpc-web";
-import { blameSender, boundError } from "./bounded-error.ts";
-import { prefixBytes } from "./envelope.ts";
+import { blameSender, boundError } from "../call/bounded-error.ts";
+import { prefixBytes } from "../messages/envelope.ts";
+import { readQueryMessage } from "../messages/query-message.ts";
 
 /**
  * Lets connect-node's unary calls answer the errors that interceptors do not see as those that they do: what is wrong
@@ -36,19 +36,16 @@ export function correctUnaryAnswers({ handlers }: ConnectRouter): void {
   }
 }
 
-export function notBase64(): ConnectError {
-  return new ConnectError("the message in the URL is no base64", Code.InvalidArgument);
-}
-
-function isUndecodableGet({ method, url }: UniversalServerRequest): boolean {
-  if (method !== "GET") return false;
+/** What is wrong with the message of a GET; undefined if it can be read, or was not even looked at. */
+function findQueryError({ method, url }: UniversalServerRequest): ConnectError | undefined {
+  if (method !== "GET") return undefined;
   const query = new URL(url).searchParams;
-  if (query.get("base64") !== "1" || !/^(proto|json)$/.test(query.get("encoding") ?? "")) return false;
+  if (!/^(proto|json)$/.test(query.get("encoding") ?? "")) return undefined;
   try {
-    base64Decode(query.get("message") ?? "");
-    return false;
-  } catch {
-    return true;
+    readQueryMessage(query);
+    return undefined;
+  } catch (error) {
+    return ConnectError.from(error);
   }
 }
 
@@ -61,8 +58,9 @@ async function correct(
   if (trailer !== undefined) return { ...response, body: thenCorrect(body, trailer) };
   const type = header.get("content-type") ?? "";
   if (type.startsWith("application/grpc-web")) return { ...response, body: correctEnvelopes(body) };
-  // connect-node takes the failure for its own.
-  if (status === 500 && isUndecodableGet(request)) return answerOf(notBase64(), header);
+  // connect-node answers such an error as its own.
+  const queryError = status === 500 ? findQueryError(request) : undefined;
+  if (queryError !== undefined) return answerOf(queryError, header);
   // An error that is worth compressing has been through the interceptors, and what is no JSON is no error of Connect.
   if (status === 200 || header.has(headerUnaryEncoding) || type !== contentTypeUnaryJson) return response;
   const bytes = await readAll(body);

@@ -9,10 +9,10 @@ import {
 import { describe, expect, test } from "vitest";
 import { CreateEntryResponseSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { EncodedMessage } from "../../../src/transport/unary/encoded-message.ts";
-import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
-import { adapters } from "../../support/adapters.ts";
-import { pathOf, serve } from "./adapters.ts";
+import { EncodedMessage } from "../../../../src/transport/unary/messages/encoded-message.ts";
+import { unaryNodeAdapter } from "../../../../src/transport/unary/unary-node-adapter.ts";
+import { adapters } from "../../../support/adapters.ts";
+import { pathOf, serve } from "../adapters.ts";
 
 const response = create(CreateEntryResponseSchema, {
   entry: { requestId: "id", userId: "mia", wordCount: 7, timestamp: { seconds: 1n } },

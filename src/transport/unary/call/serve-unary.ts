@@ -1,7 +1,7 @@
 import { create, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Answer } from "../http/exchange.ts";
 import { boundError } from "./bounded-error.ts";
-import type { Answer } from "./exchange.ts";
 import { UnaryHandlerContext } from "./handler-context.ts";
 import { invoke } from "./invoke.ts";
 import type { UnaryCall } from "./unary-call.ts";

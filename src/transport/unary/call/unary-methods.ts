@@ -16,8 +16,8 @@ import {
   validateUniversalHandlerOptions,
 } from "@connectrpc/connect/protocol";
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
+import { reuseEncoding } from "../messages/encoded-message.ts";
 import { blameSender } from "./bounded-error.ts";
-import { reuseEncoding } from "./encoded-message.ts";
 import { MethodUrl } from "./method-url.ts";
 
 export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;

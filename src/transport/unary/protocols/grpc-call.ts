@@ -5,21 +5,16 @@ import {
   contentTypeProto,
   grpcStatusOk,
   setTrailerStatus,
-  trailerFlag,
-  trailerSerialize,
-} from "@connectrpc/connect/protocol-grpc-web";
-import { envelop, envelopBytes, readSingleMessage } from "./enveloped-message.ts";
-import type { Answer, Exchange } from "./exchange.ts";
+} from "@connectrpc/connect/protocol-grpc";
+import type { ProtocolCall } from "../call/serve-unary.ts";
+import { UnaryCall } from "../call/unary-call.ts";
+import type { UnaryMethod } from "../call/unary-methods.ts";
+import type { Answer, Exchange } from "../http/exchange.ts";
+import { envelop, readSingleMessage } from "../messages/enveloped-message.ts";
 import { type GrpcHeaders, grpcResponseHeaders, readGrpcHeaders } from "./grpc-headers.ts";
-import type { ProtocolCall } from "./serve-unary.ts";
-import { UnaryCall } from "./unary-call.ts";
-import type { UnaryMethod } from "./unary-methods.ts";
 
-/**
- * A unary call over gRPC-Web, whose trailers are a part of the body:
- * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md
- */
-export class GrpcWebCall implements ProtocolCall {
+/** A unary call over gRPC: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md */
+export class GrpcCall implements ProtocolCall {
   readonly call: UnaryCall;
   readonly #headers: GrpcHeaders;
   readonly #isBinary: boolean;
@@ -30,7 +25,7 @@ export class GrpcWebCall implements ProtocolCall {
     this.call = new UnaryCall({
       method,
       exchange,
-      protocolName: "grpc-web",
+      protocolName: "grpc",
       timeoutMs: this.#headers.timeoutMs,
       responseHeaders: grpcResponseHeaders(isBinary ? contentTypeProto : contentTypeJson, this.#headers),
       responseTrailers: { "grpc-status": grpcStatusOk },
@@ -47,34 +42,26 @@ export class GrpcWebCall implements ProtocolCall {
       serialization: method.serialization.getI(this.#isBinary),
       compression: this.#headers.requestCompression,
     };
-    return readSingleMessage(exchange, encoding, {
-      maxBytes: method.options.readMaxBytes,
-      skippedFlag: trailerFlag,
-    });
+    return readSingleMessage(exchange, encoding, { maxBytes: method.options.readMaxBytes });
   }
 
-  async success(message: Message): Promise<Answer> {
+  success(message: Message): Answer | Promise<Answer> {
     const { serialization, options } = this.call.method;
     const encoding = {
       serialization: serialization.getO(this.#isBinary),
       compression: this.#headers.responseCompression,
     };
-    return this.#answer(await envelop(message, encoding, options.compressMinBytes));
+    const body = envelop(message, encoding, options.compressMinBytes);
+    return body instanceof Promise ? body.then((bytes) => this.#answer(bytes)) : this.#answer(body);
   }
 
-  failure(error: ConnectError): Promise<Answer> {
+  failure(error: ConnectError): Answer {
     setTrailerStatus(this.call.responseTrailer, error);
     return this.#answer();
   }
 
-  async #answer(...message: Uint8Array[]): Promise<Answer> {
-    const { responseTrailer, responseHeaders: headers, method } = this.call;
-    const trailers = await envelopBytes(
-      trailerFlag,
-      trailerSerialize(responseTrailer),
-      this.#headers.responseCompression,
-      method.options.compressMinBytes,
-    );
-    return { status: 200, headers, body: Buffer.concat([...message, trailers]) };
+  #answer(body?: Uint8Array): Answer {
+    const { responseHeaders: headers, responseTrailers: trailers } = this.call;
+    return { status: 200, headers, body, trailers };
   }
 }

@@ -1,8 +1,8 @@
 import type { OutgoingHttpHeaders } from "node:http";
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
+import type { Exchange } from "../http/exchange.ts";
+import { toNodeHeaders, toWebHeaders } from "../http/node-headers.ts";
 import { maxTimerMs } from "./endless-deadline.ts";
-import type { Exchange } from "./exchange.ts";
-import { toNodeHeaders, toWebHeaders } from "./node-headers.ts";
 import type { UnaryMethod } from "./unary-methods.ts";
 
 interface UnaryCallInit {

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { BodyReader } from "./exchange.ts";
+import type { BodyReader } from "../http/exchange.ts";
 import { messageGrewTooLarge, messageTooLarge } from "./read-limit.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 

@@ -1,5 +1,5 @@
 import { ConnectError, type Interceptor } from "@connectrpc/connect";
-import { blameSender, boundError } from "./bounded-error.ts";
+import { blameSender, boundError } from "../call/bounded-error.ts";
 
 /** Bounds the errors of what connect-node serves, and blames the sender for messages that cannot be read. */
 export const guardErrors: Interceptor = (next) => async (request) => {
