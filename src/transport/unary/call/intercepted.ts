@@ -1,7 +1,27 @@
 import type { DescMessage, DescMethodUnary, DescService, Message } from "@bufbuild/protobuf";
 import type { ContextValues, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
-import { type HasCall, ofCall, theCall } from "./of-call.ts";
 import type { UnaryCall } from "./unary-call.ts";
+
+/** Where an object keeps the call that it is about. */
+const theCall = Symbol("call");
+
+interface HasCall {
+  readonly [theCall]: UnaryCall;
+}
+
+/**
+ * Describes a property that is read from the call when it is asked for. To be defined on each object, not on its
+ * prototype, so that a copy as in `{ ...request, message }` has the property, too.
+ */
+function ofCall<Value>(read: (call: UnaryCall) => Value): PropertyDescriptor {
+  return {
+    enumerable: true,
+    configurable: true,
+    get(this: HasCall) {
+      return read(this[theCall]);
+    },
+  };
+}
 
 /** What interceptors see of a request. */
 export class InterceptedRequest implements UnaryRequest, HasCall {

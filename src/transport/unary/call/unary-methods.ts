@@ -18,7 +18,6 @@ import {
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { reuseEncoding } from "../messages/encoded-message.ts";
 import { blameSender } from "./bounded-error.ts";
-import { MethodUrl } from "./method-url.ts";
 
 export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
 
@@ -109,4 +108,26 @@ function blaming({ parse, serialize }: Serialization<Message>): Serialization<Me
     },
     serialize,
   };
+}
+
+/** The absolute URLs of a method. Clients ask for the same one again and again, so the last one is remembered. */
+class MethodUrl {
+  readonly #path: string;
+  #scheme = "";
+  #authority = "";
+  #url: string | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** @returns undefined if the authority is none */
+  at(scheme: string, authority: string): string | undefined {
+    if (authority !== this.#authority || scheme !== this.#scheme) {
+      this.#url = URL.parse(this.#path, `${scheme}://${authority}`)?.href;
+      this.#scheme = scheme;
+      this.#authority = authority;
+    }
+    return this.#url;
+  }
 }

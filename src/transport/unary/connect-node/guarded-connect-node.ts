@@ -1,10 +1,9 @@
-import type { ConnectRouter } from "@connectrpc/connect";
+import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
 import { validateReadWriteMaxBytes } from "@connectrpc/connect/protocol";
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
 import { forgetEndlessDeadline } from "../call/endless-deadline.ts";
 import { ConnectionMemory } from "../http/connection-memory.ts";
 import { discardUnreadBody } from "../http/unread-body.ts";
-import { answerAtDeadline } from "./answer-at-deadline.ts";
 import { boundAnswer } from "./bounded-answer.ts";
 import { readMessages } from "./bounded-body.ts";
 import { correctUnaryAnswers } from "./corrected-answer.ts";
@@ -40,4 +39,24 @@ export function guardedConnectNodeAdapter(
       response.end("bad request\n");
     }
   };
+}
+
+/**
+ * Answers a unary call once its deadline has passed or its caller is gone, even if what it began is not to be cut
+ * off and goes on without it.
+ */
+const answerAtDeadline: Interceptor = (next) => (request) =>
+  request.stream ? next(request) : untilAborted(next(request), request.signal);
+
+/** @throws the signal's reason if it aborts first */
+async function untilAborted<Result>(result: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  if (signal.aborted) abort();
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([result, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }

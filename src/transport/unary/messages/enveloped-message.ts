@@ -10,8 +10,8 @@ import {
 } from "@connectrpc/connect/protocol";
 import type { BodyReader, Exchange } from "../http/exchange.ts";
 import { reuseEnvelope } from "./encoded-message.ts";
-import { fillEnvelope, prefixBytes } from "./envelope.ts";
-import { EnvelopeReader } from "./envelope-reader.ts";
+import { fillEnvelope, messageLength, prefixBytes } from "./envelope.ts";
+import { messageTooLarge, ReceivedBytes } from "./received-bytes.ts";
 
 /** How messages become bytes. */
 export interface Encoding {
@@ -20,16 +20,20 @@ export interface Encoding {
 }
 
 interface ReadOptions {
+  /** The largest size of an envelope's content. */
   readonly maxBytes: number;
-  /** Marks envelopes that hold no message. */
+  /** The flag of envelopes that hold no message, such as the trailers of gRPC-Web. */
   readonly skippedFlag?: number;
 }
 
+/** How many compressed envelopes without a message are decompressed to find damaged ones. A body can hold any number. */
+const maxDecompressedWithoutMessage = 100;
+
 /**
- * Reads the one message of a body. It is parsed as soon as it is there, so that what is wrong with it is answered
- * before the body's end.
+ * Reads the one message of a body in which every message has an envelope. The message is parsed as soon as it is
+ * complete, so that an invalid one is answered before the body ends.
  *
- * @throws ConnectError if there is none, or two, or it cannot be parsed
+ * @throws ConnectError if the body has no message or more than one, or if the message cannot be parsed
  */
 export function readSingleMessage(
   exchange: Exchange,
@@ -39,39 +43,116 @@ export function readSingleMessage(
   return exchange.read(new SingleMessageReader(exchange, encoding, options));
 }
 
-class SingleMessageReader extends EnvelopeReader implements BodyReader<Message> {
+/**
+ * Splits a body into envelopes and parses its message. It reads up to a second message, to report that there is one
+ * too many. Whether a compressed envelope holds a message is known only after decompression, so the results of those
+ * are promises, which are examined in the order of the body.
+ */
+class SingleMessageReader implements BodyReader<Message> {
   readonly #exchange: Exchange;
   readonly #encoding: Encoding;
-  // A compressed one may turn out to be none.
+  readonly #maxBytes: number;
+  readonly #skippedFlag: number;
+  /** The bytes of the next envelope that have arrived. */
+  readonly #received = new ReceivedBytes();
+  /** How many bytes the next step needs: the prefix, then the whole envelope. */
+  #neededBytes = prefixBytes;
+  #messages = 0;
+  #decompressedWithoutMessage = 0;
+  #hasParsed = false;
+  /** What is wrong behind the first message. */
+  #error: ConnectError | undefined;
   #first: Message | Promise<Message | undefined> | undefined;
   #others: Promise<Message | undefined>[] | undefined;
 
   constructor(exchange: Exchange, encoding: Encoding, { maxBytes, skippedFlag = 0 }: ReadOptions) {
-    super(maxBytes, skippedFlag);
     this.#exchange = exchange;
     this.#encoding = encoding;
+    this.#maxBytes = maxBytes;
+    this.#skippedFlag = skippedFlag;
   }
 
-  protected take(envelope: EnvelopedMessage): void {
-    if (this.#first === undefined && (envelope.flags & compressedFlag) === 0) {
-      this.#first = this.#encoding.serialization.parse(envelope.data);
-      return;
+  add(chunk: Uint8Array): boolean {
+    this.#received.add(chunk);
+    // Splits the whole chunk before it parses: an error of an envelope takes precedence over an error of a message.
+    const envelopes: EnvelopedMessage[] = [];
+    while (this.#messages < 2) {
+      const envelope = this.#nextRelevantEnvelope();
+      if (envelope === undefined) break;
+      envelopes.push(envelope);
     }
-    const unpacked = this.#unpack(envelope, this.#others?.at(-1) ?? this.#first);
-    unpacked.catch((error) => this.#exchange.interruptReading(error));
-    if (this.#first === undefined) this.#first = unpacked;
-    else this.#others = [...(this.#others ?? []), unpacked];
+    for (const envelope of envelopes) this.#parse(envelope);
+    return this.#messages === 2 || this.#error !== undefined;
   }
 
   result(): Message | Promise<Message> {
     const first = this.#first;
     if (first instanceof Promise || this.#others !== undefined) {
-      return this.#resultOfUnpacked([first, ...(this.#others ?? [])]);
+      return this.#decompressedResult([first, ...(this.#others ?? [])]);
     }
-    return this.#only(first);
+    return this.#onlyMessage(first);
   }
 
-  async #resultOfUnpacked(
+  /** @returns undefined if no further envelope is complete, or the next one is too large */
+  #nextRelevantEnvelope(): EnvelopedMessage | undefined {
+    for (let envelope = this.#nextEnvelope(); envelope !== undefined; envelope = this.#nextEnvelope()) {
+      if ((envelope.flags & this.#skippedFlag) === 0) {
+        this.#messages += 1;
+        return envelope;
+      }
+      const isCompressed = (envelope.flags & compressedFlag) !== 0;
+      if (isCompressed && this.#decompressedWithoutMessage < maxDecompressedWithoutMessage) {
+        this.#decompressedWithoutMessage += 1;
+        return envelope;
+      }
+    }
+    return undefined;
+  }
+
+  #nextEnvelope(): EnvelopedMessage | undefined {
+    if (this.#received.length < this.#neededBytes) return undefined;
+    const { bytes } = this.#received;
+    const length = messageLength(bytes, 0);
+    if (length > this.#maxBytes) {
+      const error = messageTooLarge(length, this.#maxBytes);
+      // An error of the message before this envelope takes precedence.
+      if (!this.#hasParsed) throw error;
+      this.#error = error;
+      return undefined;
+    }
+    this.#neededBytes = prefixBytes + length;
+    if (bytes.byteLength < this.#neededBytes) return undefined;
+    const data = bytes.subarray(prefixBytes, this.#neededBytes);
+    this.#received.clear();
+    if (bytes.byteLength > this.#neededBytes) this.#received.add(bytes.subarray(this.#neededBytes));
+    this.#neededBytes = prefixBytes;
+    return { flags: bytes[0] ?? 0, data };
+  }
+
+  #parse(envelope: EnvelopedMessage): void {
+    this.#hasParsed = true;
+    if (this.#first === undefined && (envelope.flags & compressedFlag) === 0) {
+      this.#first = this.#encoding.serialization.parse(envelope.data);
+      return;
+    }
+    const decompressed = this.#decompress(envelope, this.#others?.at(-1) ?? this.#first);
+    decompressed.catch((error) => this.#exchange.interruptReading(error));
+    if (this.#first === undefined) this.#first = decompressed;
+    else this.#others = [...(this.#others ?? []), decompressed];
+  }
+
+  /**
+   * @param previous the result of the envelope before, whose error takes precedence
+   * @returns undefined if the envelope holds no message
+   */
+  async #decompress(envelope: EnvelopedMessage, previous: unknown): Promise<Message | undefined> {
+    await previous;
+    const { serialization, compression } = this.#encoding;
+    const { flags, data } = await envelopeDecompress(envelope, compression, this.#maxBytes);
+    return (flags & this.#skippedFlag) === 0 ? serialization.parse(data) : undefined;
+  }
+
+  async #decompressedResult(
     envelopes: readonly (Message | Promise<Message | undefined> | undefined)[],
   ): Promise<Message> {
     let found: Message | undefined;
@@ -80,24 +161,16 @@ class SingleMessageReader extends EnvelopeReader implements BodyReader<Message> 
       if (message && found) throw unimplemented("received extra input message for unary method");
       found ??= message;
     }
-    return this.#only(found);
+    return this.#onlyMessage(found);
   }
 
-  #only(message: Message | undefined): Message {
-    this.expectEnd();
+  #onlyMessage(message: Message | undefined): Message {
+    if (this.#error !== undefined) throw this.#error;
+    if (this.#received.length > 0) {
+      throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
+    }
     if (message === undefined) throw unimplemented("missing input message for unary method");
     return message;
-  }
-
-  /**
-   * @param before what came before it, whose errors come first
-   * @returns undefined if it holds no message
-   */
-  async #unpack(envelope: EnvelopedMessage, before: unknown): Promise<Message | undefined> {
-    await before;
-    const { serialization, compression } = this.#encoding;
-    const { flags, data } = await envelopeDecompress(envelope, compression, this.maxBytes);
-    return (flags & this.skippedFlag) === 0 ? serialization.parse(data) : undefined;
   }
 }
 
@@ -105,18 +178,22 @@ function unimplemented(what: string): ConnectError {
   return new ConnectError(`protocol error: ${what}`, Code.Unimplemented);
 }
 
-/** @throws ConnectError if the message cannot be written, or is too large */
+/**
+ * Encodes a message with its envelope.
+ *
+ * @throws ConnectError if the message cannot be encoded, or is too large
+ */
 export function envelop(
   message: Message,
   { serialization, compression }: Encoding,
   compressMinBytes: number,
 ): Uint8Array | Promise<Uint8Array> {
   const data = serialization.serialize(message);
-  const known = compression === null ? reuseEnvelope(message, data) : undefined;
-  return known ?? envelopBytes(0, data, compression, compressMinBytes);
+  const reused = compression === null ? reuseEnvelope(message, data) : undefined;
+  return reused ?? envelopBytes(0, data, compression, compressMinBytes);
 }
 
-/** @param flags without that of compression */
+/** @param flags without the flag of compression, which is added where it applies */
 export function envelopBytes(
   flags: number,
   data: Uint8Array,
@@ -129,7 +206,7 @@ export function envelopBytes(
   );
 }
 
-/** In memory from Node's pool: an ArrayBuffer for each answer is dear. */
+/** Uses Node's buffer pool, because an ArrayBuffer for each answer is expensive. */
 function withPrefix(flags: number, data: Uint8Array): Uint8Array {
   const envelope = Buffer.allocUnsafe(prefixBytes + data.byteLength);
   fillEnvelope(envelope, flags, data);

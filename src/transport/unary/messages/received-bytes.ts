@@ -1,3 +1,5 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+
 /** Bytes that come in chunks. The first one is not copied, for most messages come in one. */
 export class ReceivedBytes {
   length = 0;
@@ -35,3 +37,15 @@ export class ReceivedBytes {
 }
 
 const empty = new Uint8Array();
+
+/** A message whose length is known beforehand. */
+export function messageTooLarge(bytes: number, maxBytes: number): ConnectError {
+  const message = `message size ${bytes} is larger than configured readMaxBytes ${maxBytes}`;
+  return new ConnectError(message, Code.ResourceExhausted);
+}
+
+/** A message that turned out to be too large while it was read. */
+export function messageGrewTooLarge(maxBytes: number): ConnectError {
+  const message = `message size is larger than configured readMaxBytes ${maxBytes}`;
+  return new ConnectError(message, Code.ResourceExhausted);
+}

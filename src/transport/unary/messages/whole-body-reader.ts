@@ -1,7 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { BodyReader } from "../http/exchange.ts";
-import { messageGrewTooLarge, messageTooLarge } from "./read-limit.ts";
-import { ReceivedBytes } from "./received-bytes.ts";
+import { messageGrewTooLarge, messageTooLarge, ReceivedBytes } from "./received-bytes.ts";
 
 /** Reads a body that is one message, as that of a unary call over Connect. */
 export class WholeBodyReader implements BodyReader<Uint8Array> {

@@ -3,63 +3,28 @@ import type { ConnectError } from "@connectrpc/connect";
 import {
   contentTypeJson,
   contentTypeProto,
-  grpcStatusOk,
   setTrailerStatus,
   trailerFlag,
   trailerSerialize,
 } from "@connectrpc/connect/protocol-grpc-web";
-import type { ProtocolCall } from "../call/serve-unary.ts";
-import { UnaryCall } from "../call/unary-call.ts";
 import type { UnaryMethod } from "../call/unary-methods.ts";
 import type { Answer, Exchange } from "../http/exchange.ts";
-import { envelop, envelopBytes, readSingleMessage } from "../messages/enveloped-message.ts";
-import { type GrpcHeaders, grpcResponseHeaders, readGrpcHeaders } from "./grpc-headers.ts";
+import { envelopBytes } from "../messages/enveloped-message.ts";
+import { EnvelopedCall } from "./enveloped-call.ts";
+
+const protocol = { name: "grpc-web", contentTypeProto, contentTypeJson, skippedFlag: trailerFlag };
 
 /**
- * A unary call over gRPC-Web, whose trailers are a part of the body:
+ * A unary call over gRPC-Web, whose trailers are part of the body:
  * https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md
  */
-export class GrpcWebCall implements ProtocolCall {
-  readonly call: UnaryCall;
-  readonly #headers: GrpcHeaders;
-  readonly #isBinary: boolean;
-
+export class GrpcWebCall extends EnvelopedCall {
   constructor(method: UnaryMethod, exchange: Exchange, isBinary: boolean) {
-    this.#headers = readGrpcHeaders(exchange.requestHeaders, method);
-    this.#isBinary = isBinary;
-    this.call = new UnaryCall({
-      method,
-      exchange,
-      protocolName: "grpc-web",
-      timeoutMs: this.#headers.timeoutMs,
-      responseHeaders: grpcResponseHeaders(isBinary ? contentTypeProto : contentTypeJson, this.#headers),
-      responseTrailers: { "grpc-status": grpcStatusOk },
-    });
-  }
-
-  checkHeaders(): void {
-    if (this.#headers.error) throw this.#headers.error;
-  }
-
-  readMessage(): Promise<Message> {
-    const { method, exchange } = this.call;
-    const encoding = {
-      serialization: method.serialization.getI(this.#isBinary),
-      compression: this.#headers.requestCompression,
-    };
-    return readSingleMessage(exchange, encoding, {
-      maxBytes: method.options.readMaxBytes,
-      skippedFlag: trailerFlag,
-    });
+    super(method, exchange, isBinary, protocol);
   }
 
   async success(message: Message): Promise<Answer> {
-    const { serialization, options } = this.call.method;
-    const encoding = {
-      serialization: serialization.getO(this.#isBinary),
-      compression: this.#headers.responseCompression,
-    };
-    return this.#answer(await envelop(message, encoding, options.compressMinBytes));
+    return this.#answer(await this.envelop(message));
   }
 
   failure(error: ConnectError): Promise<Answer> {
@@ -72,7 +37,7 @@ export class GrpcWebCall implements ProtocolCall {
     const trailers = await envelopBytes(
       trailerFlag,
       trailerSerialize(responseTrailer),
-      this.#headers.responseCompression,
+      this.headers.responseCompression,
       method.options.compressMinBytes,
     );
     return { status: 200, headers, body: Buffer.concat([...message, trailers]) };
