@@ -4,7 +4,7 @@ import type { PoolSizes } from "./database/pools.ts";
 import type { EntryWriterLimits } from "./entries/entry-writer.ts";
 import { StartupError } from "./errors/startup-error.ts";
 import { type LogLevel, logLevels } from "./telemetry/log.ts";
-import type { UnaryPath } from "./transport/listener.ts";
+import type { UnaryPath } from "./transport/request-listeners.ts";
 
 /** Everything that an operator can set. docs/configuration.md says what each variable is for. */
 export interface Config {

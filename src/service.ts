@@ -20,8 +20,9 @@ import { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import { SummaryMemo } from "./summaries/summary-memo.ts";
 import type { Log } from "./telemetry/log.ts";
 import { createErrorInterceptor } from "./transport/error-interceptor.ts";
-import { createListeners } from "./transport/listener.ts";
-import { type Listeners, listen, type Port } from "./transport/port.ts";
+import { type HttpServer, listen } from "./transport/http-server.ts";
+import { createListeners } from "./transport/request-listeners.ts";
+import type { Listeners } from "./transport/unary/http/listeners.ts";
 import { withCheckedJson } from "./validation/checked-json.ts";
 import { createRequestValidator } from "./validation/request-validator.ts";
 
@@ -96,14 +97,14 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     corsOrigins: config.corsOrigins,
     unaryPath: config.unaryPath,
   });
-  const port = await listenOn(config, listeners);
-  started.defer(() => port.close(drainMs));
+  const server = await listenOn(config, listeners);
+  started.defer(() => server.close(drainMs));
   started.defer(() => readiness.drain());
 
   // The embedded server has the rules of this process.
   if (config.databaseUrl !== undefined) warnOfOtherRules(config.databaseUrl, log);
   const running = started.move();
-  return { url: urlOf(port), failed, stop: () => running.disposeAsync() };
+  return { url: urlOf(server), failed, stop: () => running.disposeAsync() };
 }
 
 /** Goes on after a while even if it is not done; what it waits for ends with the process. */
@@ -148,7 +149,7 @@ function describePending(pending: readonly string[]): string | undefined {
   return pending.length > 0 ? `migrations are pending: ${pending.join(", ")}` : undefined;
 }
 
-async function listenOn(config: Config, listeners: Listeners): Promise<Port> {
+async function listenOn(config: Config, listeners: Listeners): Promise<HttpServer> {
   try {
     return await listen(listeners, config.host, config.port, { idleMs: config.idleTimeoutMs });
   } catch (error) {
@@ -156,7 +157,7 @@ async function listenOn(config: Config, listeners: Listeners): Promise<Port> {
   }
 }
 
-function urlOf({ address: { address, family, port } }: Port): string {
+function urlOf({ address: { address, family, port } }: HttpServer): string {
   return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }
 

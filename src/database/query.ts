@@ -4,7 +4,7 @@ import pg from "pg";
 import { overloaded, unavailable } from "../errors/retryable.ts";
 import { freeFullQueue } from "./notification-queue.ts";
 import type { ConnectionPool } from "./pool.ts";
-import { conditionOf } from "./sqlstate.ts";
+import { conditionOf, isContention } from "./sqlstate.ts";
 
 /**
  * Runs one statement on a connection of the pool.
@@ -73,6 +73,26 @@ export async function transaction<Result>(
   } finally {
     // Closing the connection rolls back whatever it had begun, even when it no longer answers.
     if (client) pool.release(client, failed);
+  }
+}
+
+const maxContentionAttempts = 10;
+const firstContentionPauseMs = 2;
+
+/**
+ * Runs a statement or transaction again when it lost a race against another one (a deadlock or a serialization
+ * failure), after a random pause that grows from 2 ms to about a second.
+ *
+ * @throws whatever else it throws, or the last of ten such failures
+ */
+export async function retryOnContention<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  for (let attempts = 1; ; attempts += 1) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isContention(error) || attempts === maxContentionAttempts) throw error;
+      await sleep(firstContentionPauseMs * 2 ** (attempts - 1) * (0.5 + Math.random()));
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import type { LearnerChanges } from "../changes/learner-changes.ts";
-import { retryOnContention } from "../database/contention.ts";
 import type { ConnectionPool } from "../database/pool.ts";
+import { retryOnContention } from "../database/query.ts";
 import type { NewEntry, StoredEntry } from "./entry.ts";
 import { findEntries } from "./sql/find-entries.ts";
 import { insertEntries } from "./sql/insert-entries.ts";

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LearningLogClient } from "../support/clients.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, rounds, seededRandom } from "./fault-run.ts";
@@ -10,7 +11,6 @@ import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
 import { type ServiceChild, startServiceChild, waitUntilReady } from "./service-child.ts";
-import { TcpProxy } from "./tcp-proxy.ts";
 
 // The way between the service and its database breaks under load, or swallows everything. Each call is answered
 // within a bound, and without a restart the service works again once the way is open.

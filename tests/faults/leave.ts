@@ -1,6 +1,6 @@
 import { flag, frame, frameType, uint32 } from "../support/http2-frames.ts";
+import type { TcpProxy } from "../support/tcp-proxy.ts";
 import type { RawHttp2 } from "./raw-http2.ts";
-import type { TcpProxy } from "./tcp-proxy.ts";
 
 /** Each way in which a client ends, as the server sees it. */
 export const waysToLeave = ["politely", "by RST_STREAM", "by FIN", "by RST", "in silence"] as const;

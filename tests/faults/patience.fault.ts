@@ -4,10 +4,11 @@ import { once } from "node:events";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, test } from "vitest";
+import { FollowedWatch } from "../support/followed-watch.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { report, seededRandom } from "./fault-run.ts";
-import { FollowedWatch } from "./followed-watch.ts";
 import { answerPings, leave } from "./leave.ts";
 import { expectOnlyBystander } from "./left-behind.ts";
 import { underLoad, write } from "./load.ts";
@@ -17,7 +18,6 @@ import { RawHttp2 } from "./raw-http2.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
 import { startServiceChild } from "./service-child.ts";
 import { makeSummariesSlow, slowSummaryRequest } from "./slow-summaries.ts";
-import { TcpProxy } from "./tcp-proxy.ts";
 
 // What shows only after half a minute or more, side by side, for they wait most of the time.
 

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, test } from "vitest";
+import { FollowedWatch } from "../support/followed-watch.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, seededRandom } from "./fault-run.ts";
-import { FollowedWatch } from "./followed-watch.ts";
 import { underLoad, write } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, waitForBlocked, withConnection } from "./recount.ts";

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, test, vi } from "vitest";
-import { FollowedWatch } from "../faults/followed-watch.ts";
 import { grpcClient } from "../support/clients.ts";
+import { FollowedWatch } from "../support/followed-watch.ts";
 import { startOwnService } from "../support/own-service.ts";
 import { proxyDatabase } from "../support/proxied-database.ts";
 import { useTestDatabase } from "../support/test-database.ts";

@@ -1,7 +1,7 @@
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { guardedConnectNodeAdapter } from "../../src/transport/unary/connect-node/guarded-connect-node.ts";
-import { streamListenerOf } from "../../src/transport/unary/http/stream-listener.ts";
-import { type NodeListeners, unaryNodeAdapter } from "../../src/transport/unary/unary-node-adapter.ts";
+import { type Listeners, streamListenerOf } from "../../src/transport/unary/http/listeners.ts";
+import { unaryNodeAdapter } from "../../src/transport/unary/unary-node-adapter.ts";
 
 /**
  * The adapters that must not differ in anything that a caller sees. connect-node's is guarded, as the service has it:
@@ -13,7 +13,7 @@ export const adapters = {
     return { request, stream: streamListenerOf(request) };
   },
   lean: unaryNodeAdapter,
-} satisfies Record<string, (options: ConnectNodeAdapterOptions) => NodeListeners>;
+} satisfies Record<string, (options: ConnectNodeAdapterOptions) => Listeners>;
 
 export type AdapterName = keyof typeof adapters;
 

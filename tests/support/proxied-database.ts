@@ -1,5 +1,5 @@
 import { onTestFinished } from "vitest";
-import { TcpProxy } from "../faults/tcp-proxy.ts";
+import { TcpProxy } from "./tcp-proxy.ts";
 
 /** The way to a database, which can be lost and found again, until the test finishes. */
 export async function proxyDatabase(databaseUrl: string): Promise<{ proxy: TcpProxy; url: string }> {

@@ -16,10 +16,10 @@ import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { startService } from "../../src/service.ts";
-import { TcpProxy } from "../faults/tcp-proxy.ts";
 import { transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
 import { lockTables } from "../support/table-locks.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import { testConfig } from "../support/test-config.ts";
 import { useTestService } from "../support/test-service.ts";
 

@@ -4,12 +4,13 @@ import { connect, type Socket } from "node:net";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { type Listeners, listen, type TimeLimits } from "../../src/transport/port.ts";
-import { TcpProxy } from "../faults/tcp-proxy.ts";
+import { listen, type TimeLimits } from "../../src/transport/http-server.ts";
+import type { Listeners } from "../../src/transport/unary/http/listeners.ts";
 import { type AdapterName, adapterNames, adapters } from "../support/adapters.ts";
 import { transports } from "../support/clients.ts";
 import { connectionPreface, settingsFrame } from "../support/http2-frames.ts";
 import { useServerSockets } from "../support/server-sockets.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 
 // Callers leave in each way there is. The server notices at once, and nothing of them is left.
 

@@ -1,7 +1,6 @@
 import { bucketOf } from "../../aggregates/bucket.ts";
-import { retryOnContention } from "../../database/contention.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
-import { transaction } from "../../database/query.ts";
+import { retryOnContention, transaction } from "../../database/query.ts";
 import type { StoredEntry } from "../entry.ts";
 import { type EntryRow, entryColumns, storedEntry } from "./entry-row.ts";
 import { notifyDeletion } from "./notify-deletion.ts";

@@ -1,9 +1,8 @@
 import { bucketOf } from "../../aggregates/bucket.ts";
 import { allTime } from "../../changes/learner-changes.ts";
-import { retryOnContention } from "../../database/contention.ts";
 import type { LockPatience } from "../../database/lock-patience.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
-import { query, transaction } from "../../database/query.ts";
+import { query, retryOnContention, transaction } from "../../database/query.ts";
 import { notifyDeletion } from "./notify-deletion.ts";
 
 /** How many entries one transaction deletes, so that none takes long. */

@@ -1,34 +1,21 @@
 import type { ServerResponse } from "node:http";
 import { Http2ServerRequest } from "node:http2";
 import { createContextValues } from "@connectrpc/connect";
-import {
-  type ConnectNodeAdapterOptions,
-  compressionBrotli,
-  compressionGzip,
-  type connectNodeAdapter,
-} from "@connectrpc/connect-node";
+import { type ConnectNodeAdapterOptions, compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { type ProtocolCall, serveUnary } from "./call/serve-unary.ts";
 import { collectUnaryMethods } from "./call/unary-methods.ts";
 import { guardedConnectNodeAdapter } from "./connect-node/guarded-connect-node.ts";
 import type { Exchange } from "./http/exchange.ts";
 import { Http1Exchange } from "./http/http1-exchange.ts";
 import { Http2Exchange } from "./http/http2-exchange.ts";
-import { type StreamListener, streamListenerOf } from "./http/stream-listener.ts";
+import { type Listeners, streamListenerOf } from "./http/listeners.ts";
 import { matchUnary, type UnaryMatch } from "./match-unary.ts";
 import { ConnectCall } from "./protocols/connect-call.ts";
 import { GrpcCall } from "./protocols/grpc-call.ts";
 import { GrpcWebCall } from "./protocols/grpc-web-call.ts";
 
-/** What servers of Node take. */
-export interface NodeListeners {
-  /** For `request` of a server of node:http or node:https; what comes from one of node:http2 is handed on. */
-  readonly request: ReturnType<typeof connectNodeAdapter>;
-  /** For `stream` of a server of node:http2, in place of `request`. */
-  readonly stream: StreamListener;
-}
-
 /** Serves unary calls itself; everything else is handed to connect-node's adapter unchanged. */
-export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): NodeListeners {
+export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): Listeners {
   // As connect-node does.
   const acceptCompression = givenOptions.acceptCompression ?? [compressionGzip, compressionBrotli];
   const options = { ...givenOptions, acceptCompression };

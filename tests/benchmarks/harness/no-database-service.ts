@@ -6,8 +6,8 @@ import { newEntry } from "../../../src/entries/entry.ts";
 import { Readiness } from "../../../src/health/readiness.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { createErrorInterceptor } from "../../../src/transport/error-interceptor.ts";
-import { createListeners } from "../../../src/transport/listener.ts";
-import { listen } from "../../../src/transport/port.ts";
+import { listen } from "../../../src/transport/http-server.ts";
+import { createListeners } from "../../../src/transport/request-listeners.ts";
 
 // The rival of retries, a process of its own: the service's port, interceptors and validation, and the error with the
 // same details, but nothing behind them that knows or looks up any entry.

@@ -3,11 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { importRows } from "../../../src/commands/import/import-rows.ts";
 import type { Row } from "../../../src/commands/import/read-rows.ts";
-import { TcpProxy } from "../../faults/tcp-proxy.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../../support/aggregates.ts";
 import { grpcClient } from "../../support/clients.ts";
 import { startOwnService } from "../../support/own-service.ts";
 import { lockWrites } from "../../support/table-locks.ts";
+import { TcpProxy } from "../../support/tcp-proxy.ts";
 import { useTestDatabase } from "../../support/test-database.ts";
 
 // The clients wait before they try again.

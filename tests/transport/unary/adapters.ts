@@ -2,7 +2,8 @@ import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { onTestFinished } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { type Listeners, listen } from "../../../src/transport/port.ts";
+import { listen } from "../../../src/transport/http-server.ts";
+import type { Listeners } from "../../../src/transport/unary/http/listeners.ts";
 
 type Adapter = (options: ConnectNodeAdapterOptions) => Listeners;
 

@@ -6,9 +6,7 @@ import {
   headerTimeout as headerGrpcTimeout,
   parseTimeout as parseGrpc,
 } from "@connectrpc/connect/protocol-grpc";
-import type { connectNodeAdapter } from "@connectrpc/connect-node";
-
-type Request = Parameters<ReturnType<typeof connectNodeAdapter>>[0];
+import type { NodeRequest } from "../http/listeners.ts";
 
 /** No timer of Node runs for longer than these 24 days; one that should, runs for a millisecond. */
 export const maxTimerMs = 2 ** 31 - 1;
@@ -20,7 +18,7 @@ const timeouts = [
 
 /** Takes a deadline out of the headers that no timer runs for: connect-node would end the call at once. */
 export function forgetEndlessDeadline(
-  { headers }: Request,
+  { headers }: NodeRequest,
   maxTimeoutMs: number = Number.MAX_SAFE_INTEGER,
 ): void {
   for (const [name, parse] of timeouts) {

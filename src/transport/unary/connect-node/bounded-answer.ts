@@ -1,14 +1,12 @@
 import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type ConnectionMemory, freeBytes } from "../http/connection-memory.ts";
-
-type Response = Parameters<ReturnType<typeof connectNodeAdapter>>[1];
+import type { NodeResponse } from "../http/listeners.ts";
 
 /** Counts each message until its caller takes it, and breaks the call off if the connection's calls hold too much. */
-export function boundAnswer(response: Response, memory: ConnectionMemory): void {
+export function boundAnswer(response: NodeResponse, memory: ConnectionMemory): void {
   const write: WriteChunk = response.write;
-  const boundWrite: WriteChunk = function (this: Response, chunk, encoding, done) {
+  const boundWrite: WriteChunk = function (this: NodeResponse, chunk, encoding, done) {
     // A text comes from end(), and is short.
     const bytes = typeof chunk === "string" ? 0 : chunk.byteLength;
     if (bytes <= freeBytes) return write.call(response, chunk, encoding, done);
@@ -28,13 +26,13 @@ export function boundAnswer(response: Response, memory: ConnectionMemory): void 
 
 /** As connect-node calls it, and Node itself from end(). */
 type WriteChunk = (
-  this: Response,
+  this: NodeResponse,
   chunk: Uint8Array | string,
   encoding: BufferEncoding,
   done: (error?: Error | null) => void,
 ) => boolean;
 
-function breakOff(response: Response): void {
+function breakOff(response: NodeResponse): void {
   // RESOURCE_EXHAUSTED to gRPC.
   if ("stream" in response) response.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   else response.destroy();

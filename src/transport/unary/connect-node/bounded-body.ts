@@ -1,9 +1,7 @@
-import type { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type ConnectionMemory, tooMuchHeld } from "../http/connection-memory.ts";
+import type { NodeRequest } from "../http/listeners.ts";
 import { messageLength, prefixBytes } from "../messages/envelope.ts";
 import { ReceivedBytes } from "../messages/received-bytes.ts";
-
-type Request = Parameters<ReturnType<typeof connectNodeAdapter>>[0];
 
 /**
  * Reads a request's body for connect-node, whole messages at a time: connect-node keeps a list of what has come of a
@@ -14,7 +12,7 @@ type Request = Parameters<ReturnType<typeof connectNodeAdapter>>[0];
  * @throws ConnectError RESOURCE_EXHAUSTED if the connection's calls hold too much
  */
 export async function* readMessages(
-  request: Request,
+  request: NodeRequest,
   memory: ConnectionMemory,
   maxBytes: number,
 ): AsyncGenerator<Uint8Array> {
@@ -44,7 +42,7 @@ export async function* readMessages(
 }
 
 /** Everything but unary calls over Connect. */
-function isEnveloped({ headers }: Request): boolean {
+function isEnveloped({ headers }: NodeRequest): boolean {
   return /^\s*application\/(grpc|connect\+)/i.test(headers["content-type"] ?? "");
 }
 

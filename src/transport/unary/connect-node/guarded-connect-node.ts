@@ -3,6 +3,7 @@ import { validateReadWriteMaxBytes } from "@connectrpc/connect/protocol";
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
 import { forgetEndlessDeadline } from "../call/endless-deadline.ts";
 import { ConnectionMemory } from "../http/connection-memory.ts";
+import type { RequestListener } from "../http/listeners.ts";
 import { discardUnreadBody } from "../http/unread-body.ts";
 import { boundAnswer } from "./bounded-answer.ts";
 import { readMessages } from "./bounded-body.ts";
@@ -10,9 +11,7 @@ import { correctUnaryAnswers } from "./corrected-answer.ts";
 import { guardErrors } from "./guard-errors.ts";
 
 /** connect-node's adapter, with guards that keep one request from harming others. */
-export function guardedConnectNodeAdapter(
-  options: ConnectNodeAdapterOptions,
-): ReturnType<typeof connectNodeAdapter> {
+export function guardedConnectNodeAdapter(options: ConnectNodeAdapterOptions): RequestListener {
   const interceptors = [answerAtDeadline, guardErrors, ...(options.interceptors ?? [])];
   const routes = (router: ConnectRouter) => {
     options.routes(router);

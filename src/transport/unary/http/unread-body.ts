@@ -1,8 +1,5 @@
 import { constants, type Http2ServerRequest } from "node:http2";
-import type { connectNodeAdapter } from "@connectrpc/connect-node";
-
-type Request = Parameters<ReturnType<typeof connectNodeAdapter>>[0];
-type Response = Parameters<ReturnType<typeof connectNodeAdapter>>[1];
+import type { NodeRequest, NodeResponse } from "./listeners.ts";
 
 /** How long a client of HTTP/2 may go on sending after its answer. */
 export const lingerMs = 2_000;
@@ -12,7 +9,7 @@ export const lingerMs = 2_000;
  * the rest blocks the next request of an HTTP/1.1 connection, and HTTP/2 runs out of memory and of streams, so that
  * one caller's mistake fails every other call on the connection.
  */
-export function discardUnreadBody(request: Request, response: Response): void {
+export function discardUnreadBody(request: NodeRequest, response: NodeResponse): void {
   const drain = () => {
     request.removeAllListeners("readable");
     request.resume();
@@ -34,6 +31,6 @@ export function discardUnreadBody(request: Request, response: Response): void {
   }
 }
 
-function isHttp2(request: Request): request is Http2ServerRequest {
+function isHttp2(request: NodeRequest): request is Http2ServerRequest {
   return request.httpVersionMajor === 2;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import type { LearningLogClient } from "../support/clients.ts";
+import type { LearningLogClient } from "./clients.ts";
 
 const daySeconds = 86_400n;
 

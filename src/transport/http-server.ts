@@ -1,24 +1,12 @@
 import { createServer as createHttp1Server, type ServerResponse } from "node:http";
 import { constants, createServer as createHttp2Server, type Http2Stream } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
-import type { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Http2Connections } from "./http2-connections.ts";
 import { sniffHttp2 } from "./sniff-http2.ts";
-import type { StreamListener } from "./unary/http/stream-listener.ts";
+import type { Listeners } from "./unary/http/listeners.ts";
 
-/** Answers a request of either version of HTTP. */
-export type Listener = ReturnType<typeof connectNodeAdapter>;
-
-/** What answers. */
-export interface Listeners {
-  /** Gets the requests of HTTP/1.1. */
-  readonly request: Listener;
-  /** Gets the streams of HTTP/2. */
-  readonly stream: StreamListener;
-}
-
-/** A port that is listened on. */
-export interface Port {
+/** A server that listens on a port. */
+export interface HttpServer {
   readonly address: AddressInfo;
   /**
    * Takes no new connection, lets the calls in flight finish, and closes each connection after its last one.
@@ -60,7 +48,7 @@ export async function listen(
   host: string,
   port: number,
   { idleMs = 620_000, firstBytesMs = 10_000, stalledMs = 300_000, silenceMs = 20_000 }: TimeLimits = {},
-): Promise<Port> {
+): Promise<HttpServer> {
   const http2 = createHttp2Server({ settings: { maxConcurrentStreams }, ...streamResetLimits });
   const http1 = createHttp1Server(
     { keepAlive: true, keepAliveInitialDelay: keepAliveMs, keepAliveTimeout: idleMs },

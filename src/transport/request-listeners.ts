@@ -3,18 +3,20 @@ import { type ConnectRouter, cors as connectCors, type Interceptor } from "@conn
 import cors from "cors";
 import { type ProbeAnswer, probe } from "../health/probes.ts";
 import type { Readiness } from "../health/readiness.ts";
-import type { Listener, Listeners } from "./port.ts";
 import { explainRefusals } from "./refusals.ts";
 import { guardedConnectNodeAdapter } from "./unary/connect-node/guarded-connect-node.ts";
-import { streamListenerOf } from "./unary/http/stream-listener.ts";
+import {
+  type Listeners,
+  type NodeRequest,
+  type NodeResponse,
+  type RequestListener,
+  streamListenerOf,
+} from "./unary/http/listeners.ts";
 import { unaryNodeAdapter } from "./unary/unary-node-adapter.ts";
 import { unbufferedStreams } from "./unbuffered-streams.ts";
 
 /** The largest message that is read, in bytes: gRPC's usual limit. */
 const maxMessageBytes = 4 * 1024 * 1024;
-
-type Request = Parameters<Listener>[0];
-type Response = Parameters<Listener>[1];
 
 /** What serves unary calls: the lean path of this repository, or connect-node, as it serves everything else. */
 export type UnaryPath = "lean" | "connect-node";
@@ -53,7 +55,7 @@ function onlyConnectNode(options: Parameters<typeof guardedConnectNodeAdapter>[0
 }
 
 /** Sets headers of the response before the call is answered, or answers itself. */
-type Middleware = (request: Request, response: Response, next: () => void) => void;
+type Middleware = (request: NodeRequest, response: NodeResponse, next: () => void) => void;
 
 /** @param concerns which streams of HTTP/2 need the middleware, and with it Node's request and response */
 function behind(
@@ -61,7 +63,7 @@ function behind(
   concerns: (headers: IncomingHttpHeaders) => boolean,
   listeners: Listeners,
 ): Listeners {
-  const request: Listener = (received, response) => {
+  const request: RequestListener = (received, response) => {
     middleware(received, response, () => listeners.request(received, response));
   };
   const streamWithResponse = streamListenerOf(request);
@@ -94,7 +96,7 @@ function isFromPage(headers: IncomingHttpHeaders): boolean {
  * What is asked for by GET belongs to one learner, and can change at any time: a browser may keep it, if it asks again
  * each time. Answers are compressed by what the caller takes.
  */
-function keepPrivate(request: Request, response: Response, next: () => void): void {
+function keepPrivate(request: NodeRequest, response: NodeResponse, next: () => void): void {
   if (request.method === "GET") {
     response.setHeader("cache-control", "private, no-cache");
     response.setHeader("vary", "accept-encoding");
@@ -106,7 +108,7 @@ function isGet(headers: IncomingHttpHeaders): boolean {
   return headers[":method"] === "GET";
 }
 
-function answerPlainRequest(readiness: Readiness, about: string): Listener {
+function answerPlainRequest(readiness: Readiness, about: string): RequestListener {
   return (request, response) => {
     const url = URL.parse(request.url ?? "/", "http://localhost");
     const isRead = request.method === "GET" || request.method === "HEAD";
@@ -119,7 +121,7 @@ function answerPlainRequest(readiness: Readiness, about: string): Listener {
   }
 }
 
-function sendText(request: Request, response: Response, { status, text }: ProbeAnswer): void {
+function sendText(request: NodeRequest, response: NodeResponse, { status, text }: ProbeAnswer): void {
   response.statusCode = status;
   response.setHeader("content-type", "text/plain; charset=utf-8");
   response.setHeader("cache-control", "no-store");
