@@ -38,8 +38,8 @@ export async function recordBatch(
     checkEntry(schema, `entries[${index}].`, request, nowMs);
     return newEntry(request, nowMs);
   });
-  const recordings = await writer.recordBatch(entries, signal);
-  const duplicates = recordings.flatMap(({ stored, isNew }, index) => {
+  const results = await writer.recordBatch(entries, signal);
+  const duplicates = results.flatMap(({ stored, isNew }, index) => {
     const sent = entries[index];
     return isNew || !sent ? [] : { index, conflict: requestIdConflict(sent, stored) };
   });

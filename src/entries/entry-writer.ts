@@ -9,7 +9,7 @@ import { overloaded, unavailable } from "../errors/retryable.ts";
 import { BlockedLearners } from "./blocked-learners.ts";
 import type { NewEntry, StoredEntry } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
-import { type Recording, recordEntries } from "./record-entries.ts";
+import { type RecordResult, recordEntries } from "./record-entries.ts";
 import { areTablesLocked, findLockedLearners } from "./sql/find-locks.ts";
 import { type GroupOutcome, type WaitingEntry, writeGroup } from "./write-group.ts";
 
@@ -82,14 +82,14 @@ export class EntryWriter {
    * @throws ConnectError RESOURCE_EXHAUSTED if too many entries are pending, or if it meets a lock for too long;
    * UNAVAILABLE if the database is away
    */
-  async record(entry: NewEntry, caller: Caller): Promise<Recording> {
+  async record(entry: NewEntry, caller: Caller): Promise<RecordResult> {
     const stored = this.#parts.recent.get(entry.requestId);
     if (stored) return { stored, isNew: false };
     const { signal } = caller;
     signal.throwIfAborted();
     this.#admit(1);
 
-    const { promise, resolve, reject } = Promise.withResolvers<Recording>();
+    const { promise, resolve, reject } = Promise.withResolvers<RecordResult>();
     const waiting: WaitingEntry = { entry, resolve, reject, isWithdrawn: false };
     const giveUp = () => {
       waiting.isWithdrawn = true;
@@ -115,7 +115,7 @@ export class EntryWriter {
    * @returns one for each entry, in the same order
    * @throws as {@link record} does
    */
-  async recordBatch(entries: readonly NewEntry[], signal?: AbortSignal): Promise<Recording[]> {
+  async recordBatch(entries: readonly NewEntry[], signal?: AbortSignal): Promise<RecordResult[]> {
     this.#admit(entries.length);
     const { pools, changes } = this.#parts;
     const created: StoredEntry[] = [];

@@ -6,14 +6,14 @@ import { findEntries } from "./sql/find-entries.ts";
 import { insertEntries } from "./sql/insert-entries.ts";
 
 /** What became of an entry that was to be recorded. */
-export interface Recording {
+export interface RecordResult {
   /** What is stored under its request_id. */
   readonly stored: StoredEntry;
   /** It was not known before. */
   readonly isNew: boolean;
 }
 
-/** What recording works on. */
+/** What result works on. */
 export interface RecordingParts {
   readonly pool: ConnectionPool;
   readonly changes: LearnerChanges;
@@ -31,7 +31,7 @@ export async function recordEntries(
   parts: RecordingParts,
   entries: readonly NewEntry[],
   created: StoredEntry[] = [],
-): Promise<Recording[]> {
+): Promise<RecordResult[]> {
   if (created.length === 0) {
     const inserted = await create(parts, entries);
     // As a rule all of them are new.

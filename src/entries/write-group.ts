@@ -4,12 +4,12 @@ import { isUnanswered } from "../database/query.ts";
 import { isLocked, isOfOneRow } from "../database/sqlstate.ts";
 import type { NewEntry, StoredEntry } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
-import { type Recording, recordEntries } from "./record-entries.ts";
+import { type RecordResult, recordEntries } from "./record-entries.ts";
 
 /** A call that waits until its entry is written. */
 export interface WaitingEntry {
   readonly entry: NewEntry;
-  readonly resolve: (recording: Recording) => void;
+  readonly resolve: (result: RecordResult) => void;
   readonly reject: (reason: unknown) => void;
   /** Its caller gave up. */
   isWithdrawn: boolean;
@@ -39,16 +39,16 @@ export async function writeGroup(
   const created: StoredEntry[] = [];
   const { epoch } = recent;
   try {
-    const recordings = await recordEntries(
+    const results = await recordEntries(
       { pool, changes },
       group.map(({ entry }) => entry),
       created,
     );
     recent.add(
-      recordings.map(({ stored }) => stored),
+      results.map(({ stored }) => stored),
       epoch,
     );
-    for (const [index, recording] of recordings.entries()) group[index]?.resolve(recording);
+    for (const [index, result] of results.entries()) group[index]?.resolve(result);
     return { locked: [] };
   } catch (error) {
     if (isLocked(error)) return { locked: answerCreated(group, created) };

@@ -22,11 +22,9 @@ describe("group commit", () => {
   test("500 entries at once take a handful of statements, and every one is recorded", async () => {
     const { writer, statements } = openWriter();
     const entries = Array.from({ length: 500 }, () => entryOf({}));
-    const recordings = await Promise.all(entries.map((entry) => writer.record(entry, forever)));
-    expect(recordings.map(({ isNew }) => isNew)).toEqual(entries.map(() => true));
-    expect(recordings.map(({ stored }) => stored.requestId)).toEqual(
-      entries.map(({ requestId }) => requestId),
-    );
+    const results = await Promise.all(entries.map((entry) => writer.record(entry, forever)));
+    expect(results.map(({ isNew }) => isNew)).toEqual(entries.map(() => true));
+    expect(results.map(({ stored }) => stored.requestId)).toEqual(entries.map(({ requestId }) => requestId));
     expect(await count(entries)).toBe(500);
     expect(statements()).toBeLessThan(10);
   });
@@ -46,11 +44,11 @@ describe("group commit", () => {
     const { writer, statements } = openWriter({ maxStatements: 2, maxStatementRows: 10 });
     await using lock = await lockWrites(database);
     const entries = Array.from({ length: 36 }, () => entryOf({}));
-    const recordings = entries.map((entry) => writer.record(entry, forever));
+    const results = entries.map((entry) => writer.record(entry, forever));
     await lock.waitForBlocked(2);
     expect(statements()).toBe(2);
     await lock.release();
-    await Promise.all(recordings);
+    await Promise.all(results);
     // Two of one row that found the line idle; the other 34 in tens, or less.
     expect(statements()).toBeGreaterThanOrEqual(2 + 4);
     expect(await count(entries)).toBe(36);
@@ -59,10 +57,10 @@ describe("group commit", () => {
   test("no statement takes all that waits while another one may come free", async () => {
     const { writer, statements } = openWriter({ maxStatements: 2 });
     await using lock = await lockWrites(database);
-    const recordings = Array.from({ length: 202 }, () => writer.record(entryOf({}), forever));
+    const results = Array.from({ length: 202 }, () => writer.record(entryOf({}), forever));
     await lock.waitForBlocked(2);
     await lock.release();
-    await Promise.all(recordings);
+    await Promise.all(results);
     // Two of one row that found the line idle, and at least two for the other 200.
     expect(statements()).toBeGreaterThanOrEqual(2 + 2);
   });
@@ -96,11 +94,11 @@ describe("group commit", () => {
     const userId = randomUUID();
     await using lock = await lockWrites(database);
     const others = [1, 2, 3].map(() => writer.record(entryOf({}), forever));
-    const recordings = [7, 8, 9, 7].map((wordCount) =>
+    const results = [7, 8, 9, 7].map((wordCount) =>
       writer.record(entryOf({ requestId, userId, wordCount }), forever),
     );
     await lock.release();
-    expect(await Promise.all(recordings)).toMatchObject([
+    expect(await Promise.all(results)).toMatchObject([
       { isNew: true, stored: { wordCount: 7 } },
       { isNew: false, stored: { wordCount: 7 } },
       { isNew: false, stored: { wordCount: 7 } },
@@ -233,7 +231,7 @@ describe("draining", () => {
     const { writer } = openWriter({ maxStatements: 1, maxStatementRows: 3 });
     const entries = Array.from({ length: 20 }, () => entryOf({}));
     await using lock = await lockWrites(database);
-    const recordings = entries.map((entry) => writer.record(entry, forever));
+    const results = entries.map((entry) => writer.record(entry, forever));
     const batch = [entryOf({}), entryOf({})];
     const batchRecordings = writer.recordBatch(batch);
     const drained = writer.drain();
@@ -245,7 +243,7 @@ describe("draining", () => {
     await lock.release();
     await drained;
     expect(await count([...entries, ...batch])).toBe(22);
-    await Promise.all([...recordings, batchRecordings]);
+    await Promise.all([...results, batchRecordings]);
   });
 
   test("ends at once when nothing is pending, also the second time", async () => {
@@ -261,14 +259,14 @@ test("an entry that was written to a database that is gone by then: UNAVAILABLE,
   const { writer } = openWriter();
   await using lock = await lockWrites(database);
   const entry = entryOf({});
-  const recording = failureOf(writer.record(entry, forever));
+  const failure = failureOf(writer.record(entry, forever));
   await lock.waitForBlocked(1);
   await database.pool.query(
     `SELECT pg_terminate_backend(pid)
     FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'`,
   );
-  const error = await recording;
+  const error = await failure;
   expect(error).toMatchObject({ code: Code.Unavailable });
   expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
   await lock.release();

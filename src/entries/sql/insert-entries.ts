@@ -72,7 +72,7 @@ export const insertEntriesStatement = {
     FROM created`,
 } as const;
 
-interface InsertionRow {
+interface InsertRow {
   readonly create_time_micros: string;
   /** Null if all of them were created. */
   readonly created_ids: string[] | null;
@@ -91,7 +91,7 @@ export async function insertEntries(
   watches: KnownWatches,
 ): Promise<readonly StoredEntry[]> {
   const userIds = entries.map(({ userId }) => userId);
-  const rows = await query<InsertionRow>(pool, {
+  const rows = await query<InsertRow>(pool, {
     ...insertEntriesStatement,
     values: [
       arrayLiteral(entries.map(({ requestId }) => requestId)),
@@ -108,7 +108,7 @@ export async function insertEntries(
   return createdEntries(entries, rows[0]);
 }
 
-function createdEntries(entries: readonly EntryPayload[], row: InsertionRow | undefined): StoredEntry[] {
+function createdEntries(entries: readonly EntryPayload[], row: InsertRow | undefined): StoredEntry[] {
   if (row === undefined) throw new Error("an aggregate without GROUP BY has a row");
   const createTime = BigInt(row.create_time_micros);
   const createdIds = row.created_ids && new Set(row.created_ids);
