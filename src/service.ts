@@ -76,7 +76,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   const writer = new EntryWriter({ pools: pools.writes, changes, recent }, config.writing);
   started.defer(() => within(closingMs, writer.drain()));
 
-  const readiness = new Readiness(() => findObstacle(pools));
+  const readiness = new Readiness(() => notReadyReason(pools));
   await readiness.start();
   started.defer(() => readiness.drain());
 
@@ -133,7 +133,7 @@ async function prepareDatabase(
 }
 
 /** Why calls cannot be answered; undefined if they can. */
-async function findObstacle({ probes }: Pools): Promise<string | undefined> {
+async function notReadyReason({ probes }: Pools): Promise<string | undefined> {
   const client = await probes.connect();
   let isBroken = true;
   try {

@@ -93,7 +93,7 @@ export class Readiness {
   }
 }
 
-/** @param obstacle why calls cannot be answered; undefined if they can */
-function stateFor(obstacle: string | undefined): ReadinessState {
-  return obstacle === undefined ? { ready: true } : { ready: false, reason: obstacle };
+/** @param reason why calls cannot be answered; undefined if they can */
+function stateFor(reason: string | undefined): ReadinessState {
+  return reason === undefined ? { ready: true } : { ready: false, reason: reason };
 }
