@@ -95,5 +95,5 @@ export class Readiness {
 
 /** @param reason why calls cannot be answered; undefined if they can */
 function stateFor(reason: string | undefined): ReadinessState {
-  return reason === undefined ? { ready: true } : { ready: false, reason: reason };
+  return reason === undefined ? { ready: true } : { ready: false, reason };
 }

@@ -15,7 +15,7 @@ export class UnacknowledgedBatches {
   readonly #source: AsyncIterator<EntryOfLine[], void>;
   readonly #batches: EntryOfLine[][] = [];
   /** The batch that is being read: a stream that breaks meanwhile leaves it to the next one. */
-  #reading: Promise<IteratorResult<EntryOfLine[], void>> | undefined;
+  #bodyRead: Promise<IteratorResult<EntryOfLine[], void>> | undefined;
   #isRead = false;
   #readFailure: { readonly error: unknown } | undefined;
   #acknowledged = Promise.withResolvers<void>();
@@ -53,7 +53,7 @@ export class UnacknowledgedBatches {
       }
       const batch = await this.#read();
       if (signal.aborted || batch === undefined) return;
-      this.#reading = undefined;
+      this.#bodyRead = undefined;
       this.#batches.push(batch);
       onSend();
       yield toRequest(batch);
@@ -79,8 +79,8 @@ export class UnacknowledgedBatches {
 
   async #read(): Promise<EntryOfLine[] | undefined> {
     try {
-      this.#reading ??= this.#source.next();
-      const { done, value } = await this.#reading;
+      this.#bodyRead ??= this.#source.next();
+      const { done, value } = await this.#bodyRead;
       if (!done) return value;
     } catch (error) {
       this.#readFailure = { error };

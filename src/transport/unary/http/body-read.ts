@@ -1,7 +1,7 @@
 import type { BodyReader } from "./exchange.ts";
 
 /** A request's body while it is read: it ends once, with what the reader makes of it, or with a reason. */
-export class Reading<Result> {
+export class BodyRead<Result> {
   readonly result: Promise<Result>;
   readonly #resolve: (result: Result | Promise<Result>) => void;
   readonly #reject: (reason: unknown) => void;
@@ -48,4 +48,4 @@ export class Reading<Result> {
 }
 
 /** Of whatever comes of it. */
-export type AnyReading = Pick<Reading<unknown>, "isOpen" | "add" | "end" | "fail">;
+export type AnyBodyRead = Pick<BodyRead<unknown>, "isOpen" | "add" | "end" | "fail">;

@@ -43,8 +43,8 @@ export interface Exchange {
    * @throws what the reader throws, or the reason if the peer goes away
    */
   read<Result>(reader: BodyReader<Result>): Promise<Result>;
-  /** Lets the reading that is under way throw. */
-  interruptReading(reason: unknown): void;
+  /** Lets the bodyRead that is under way throw. */
+  cancelRead(reason: unknown): void;
   /**
    * Sends the answer; what is left of the request's body is discarded. Does nothing if the peer is gone, and aborts if
    * a header cannot be sent.

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { ContextValues } from "@connectrpc/connect";
 import { errorFromAbortedRequest } from "./abort-reasons.ts";
-import { type AnyReading, Reading } from "./body-read.ts";
+import { type AnyBodyRead, BodyRead } from "./body-read.ts";
 import { ConnectionMemory, freeBytes, tooMuchHeld } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 
@@ -15,7 +15,7 @@ export class Http1Exchange implements Exchange {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #memory: ConnectionMemory;
-  #reading: AnyReading | undefined;
+  #bodyRead: AnyBodyRead | undefined;
 
   constructor(
     request: IncomingMessage,
@@ -38,24 +38,24 @@ export class Http1Exchange implements Exchange {
   read<Result>(reader: BodyReader<Result>): Promise<Result> {
     const request = this.#request;
     const memory = this.#memory;
-    const reading = new Reading(reader);
-    this.#reading = reading;
-    if (request.destroyed) reading.fail(errorFromAbortedRequest(request));
+    const bodyRead = new BodyRead(reader);
+    this.#bodyRead = bodyRead;
+    if (request.destroyed) bodyRead.fail(errorFromAbortedRequest(request));
     let isFirst = true;
     // It must not keep the exchange: Node keeps a request until the next one of its connection.
     request.on("data", (chunk: Uint8Array) => {
-      if (!reading.isOpen) return;
+      if (!bodyRead.isOpen) return;
       // Twice, for the buffer that it goes to doubles when it is full.
-      if (!isFirst && !memory.hold(2 * chunk.byteLength)) reading.fail(tooMuchHeld());
+      if (!isFirst && !memory.hold(2 * chunk.byteLength)) bodyRead.fail(tooMuchHeld());
       isFirst = false;
-      reading.add(chunk);
+      bodyRead.add(chunk);
     });
-    request.on("end", () => reading.end());
-    return reading.result;
+    request.on("end", () => bodyRead.end());
+    return bodyRead.result;
   }
 
-  interruptReading(reason: unknown): void {
-    this.#reading?.fail(reason);
+  cancelRead(reason: unknown): void {
+    this.#bodyRead?.fail(reason);
   }
 
   respond({ status, headers, body }: Answer): void {
@@ -83,7 +83,7 @@ export class Http1Exchange implements Exchange {
     this.#memory.release();
     if (this.#response.writableFinished) return;
     const reason = errorFromAbortedRequest(this.#request);
-    this.#reading?.fail(reason);
+    this.#bodyRead?.fail(reason);
     this.onGone?.(reason);
   }
 }

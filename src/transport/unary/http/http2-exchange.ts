@@ -6,7 +6,7 @@ import {
 } from "node:http2";
 import type { ContextValues } from "@connectrpc/connect";
 import { errorFromResetCode } from "./abort-reasons.ts";
-import { type AnyReading, Reading } from "./body-read.ts";
+import { type AnyBodyRead, BodyRead } from "./body-read.ts";
 import { ConnectionMemory, freeBytes, tooMuchHeld } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 import { lingerMs } from "./unread-body.ts";
@@ -32,7 +32,7 @@ export class Http2Exchange implements Exchange {
   /** Made for what is large enough to count. */
   #memory: ConnectionMemory | undefined;
   /** While the body is read; later on it would keep the message, and V8 keeps an exchange longer than its call. */
-  #reading: AnyReading | undefined;
+  #bodyRead: AnyBodyRead | undefined;
   #trailers: OutgoingHttpHeaders | undefined;
   #isFirstChunk = true;
   #isRead = false;
@@ -56,16 +56,16 @@ export class Http2Exchange implements Exchange {
 
   read<Result>(reader: BodyReader<Result>): Promise<Result> {
     const stream = this.#stream;
-    const reading = new Reading(reader);
-    this.#reading = reading;
-    if (stream.destroyed) reading.fail(errorFromResetCode(stream.rstCode));
+    const bodyRead = new BodyRead(reader);
+    this.#bodyRead = bodyRead;
+    if (stream.destroyed) bodyRead.fail(errorFromResetCode(stream.rstCode));
     stream.on("data", onData);
     stream.on("end", onEnd);
-    return reading.result;
+    return bodyRead.result;
   }
 
-  interruptReading(reason: unknown): void {
-    this.#reading?.fail(reason);
+  cancelRead(reason: unknown): void {
+    this.#bodyRead?.fail(reason);
   }
 
   respond({ status, headers, body, trailers }: Answer): void {
@@ -97,19 +97,19 @@ export class Http2Exchange implements Exchange {
   }
 
   receive(chunk: Uint8Array): void {
-    const reading = this.#reading;
-    if (!reading?.isOpen) return;
+    const bodyRead = this.#bodyRead;
+    if (!bodyRead?.isOpen) return;
     // Twice, for the buffer that it goes to doubles when it is full.
-    if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) reading.fail(tooMuchHeld());
+    if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) bodyRead.fail(tooMuchHeld());
     this.#isFirstChunk = false;
-    reading.add(chunk);
-    if (!reading.isOpen) this.#reading = undefined;
+    bodyRead.add(chunk);
+    if (!bodyRead.isOpen) this.#bodyRead = undefined;
   }
 
-  endReading(): void {
+  endRead(): void {
     this.#isRead = true;
-    this.#reading?.end();
-    this.#reading = undefined;
+    this.#bodyRead?.end();
+    this.#bodyRead = undefined;
   }
 
   sendTrailers(): void {
@@ -121,7 +121,7 @@ export class Http2Exchange implements Exchange {
     this.#memory?.release();
     if (this.onGone === undefined && this.#isRead) return;
     const reason = errorFromResetCode(this.#stream.rstCode);
-    this.#reading?.fail(reason);
+    this.#bodyRead?.fail(reason);
     this.onGone?.(reason);
   }
 
@@ -149,7 +149,7 @@ function onData(this: ServedStream, chunk: Uint8Array): void {
 }
 
 function onEnd(this: ServedStream): void {
-  this[exchangeOf]?.endReading();
+  this[exchangeOf]?.endRead();
 }
 
 function onWantTrailers(this: ServedStream): void {

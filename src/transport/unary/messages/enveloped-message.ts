@@ -136,7 +136,7 @@ class SingleMessageReader implements BodyReader<Message> {
       return;
     }
     const decompressed = this.#decompress(envelope, this.#others?.at(-1) ?? this.#first);
-    decompressed.catch((error) => this.#exchange.interruptReading(error));
+    decompressed.catch((error) => this.#exchange.cancelRead(error));
     if (this.#first === undefined) this.#first = decompressed;
     else this.#others = [...(this.#others ?? []), decompressed];
   }
