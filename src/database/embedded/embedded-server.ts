@@ -5,10 +5,10 @@ import { StartupError } from "../../errors/startup-error.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { describeConnectError } from "../connect-error.ts";
 import { type DataFolder, prepareDataFolder } from "./data-folder.ts";
-import { PassingError, retryPassing, serverPatienceMs } from "./passing-error.ts";
 import { PostgresCluster } from "./postgres-cluster.ts";
 import { installServerPrograms } from "./server-programs.ts";
 import { isServiceAlive, ServiceRecord } from "./service-record.ts";
+import { retryTransient, serverRetryMs, TransientError } from "./transient-error.ts";
 
 /** A PostgreSQL server that came with npm and runs beside this process, on the loopback interface. */
 export interface EmbeddedServer {
@@ -57,10 +57,10 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
   await using failedStart = new AsyncDisposableStack();
   const record = await ServiceRecord.open(folder.path);
   failedStart.defer(() => record.close());
-  await retryPassing(requireFree);
+  await retryTransient(requireFree);
   await cluster.initialize();
   const password = await cluster.readPassword();
-  const { url, port, ...started } = await retryPassing(async () => {
+  const { url, port, ...started } = await retryTransient(async () => {
     const wasRunning = await cluster.isRunning();
     if (!wasRunning) await cluster.start(await freePort());
     const port = await cluster.readPort();
@@ -68,7 +68,7 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     try {
       return { url, port, claimed: await claim(url) };
     } catch (error) {
-      if (!wasRunning && !(error instanceof PassingError)) await cluster.stop();
+      if (!wasRunning && !(error instanceof TransientError)) await cluster.stop();
       throw error;
     }
   });
@@ -97,13 +97,13 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
   }
 
   async function recover() {
-    await retryPassing(async () => {
+    await retryTransient(async () => {
       if (isStopping) return;
       if (!(await cluster.isRunning())) await cluster.start(port);
       claimed = await claim(url);
       watch();
       log.info("the embedded PostgreSQL is back");
-    }, serverPatienceMs);
+    }, serverRetryMs);
   }
 
   async function stop() {
@@ -131,7 +131,7 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
       const message = `cannot connect to the PostgreSQL in DATA_DIR ${folder.path}: ${describeConnectError(error)}`;
       // What the database says of itself is final, unless it is that it is starting or stopping.
       const isFinal = error instanceof pg.DatabaseError && !error.code?.startsWith("57P");
-      throw isFinal ? new StartupError(message) : new PassingError(message, serverPatienceMs);
+      throw isFinal ? new StartupError(message) : new TransientError(message, serverRetryMs);
     }
     try {
       // The lock alone is not enough: a running service may just have lost it.
@@ -148,8 +148,11 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     if (await record.isOtherAlive()) throw inUse();
   }
 
-  function inUse(): PassingError {
-    return new PassingError(`DATA_DIR ${folder.path} is in use by another daily-aggregator`, claimPatienceMs);
+  function inUse(): TransientError {
+    return new TransientError(
+      `DATA_DIR ${folder.path} is in use by another daily-aggregator`,
+      claimPatienceMs,
+    );
   }
 }
 

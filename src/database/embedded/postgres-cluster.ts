@@ -18,9 +18,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { StartupError } from "../../errors/startup-error.ts";
 import type { DataFolder } from "./data-folder.ts";
-import { PassingError, serverPatienceMs } from "./passing-error.ts";
 import { lastFatalLine, logSize } from "./server-log.ts";
 import type { ServerPrograms } from "./server-programs.ts";
+import { serverRetryMs, TransientError } from "./transient-error.ts";
 
 const run = promisify(execFile);
 
@@ -74,7 +74,7 @@ export class PostgresCluster {
   /**
    * Runs the program itself: pg_ctl would do it through a shell, which reads more into a path than there is.
    *
-   * @throws PassingError if the server may start a moment later
+   * @throws TransientError if the server may start a moment later
    */
   async start(port: number): Promise<void> {
     const settings = {
@@ -108,7 +108,7 @@ export class PostgresCluster {
         const reason = (await lastFatalLine(this.#logFile, loggedBefore)) ?? ended;
         const message = `the embedded PostgreSQL in DATA_DIR ${this.#folder.path} does not start: ${reason}`;
         throw passingReason.test(reason)
-          ? new PassingError(message, serverPatienceMs)
+          ? new TransientError(message, serverRetryMs)
           : new StartupError(message);
       }
       if (performance.now() > deadline) {
@@ -145,12 +145,12 @@ export class PostgresCluster {
     });
   }
 
-  /** @throws PassingError if there is none at this moment */
+  /** @throws TransientError if there is none at this moment */
   async readPort(): Promise<number> {
     const { port } = await this.#readStatus();
     if (port) return Number(port);
     const message = `the embedded PostgreSQL in DATA_DIR ${this.#folder.path} is just starting or stopping`;
-    throw new PassingError(message, serverPatienceMs);
+    throw new TransientError(message, serverRetryMs);
   }
 
   async #isReady(pid: number | undefined): Promise<boolean> {

@@ -2,35 +2,35 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { StartupError } from "../../errors/startup-error.ts";
 
 /** A condition that usually ends by itself soon. */
-export class PassingError extends StartupError {
+export class TransientError extends StartupError {
   /** How long to wait for it to pass. */
-  readonly patienceMs: number;
+  readonly retryForMs: number;
 
-  constructor(message: string, patienceMs: number) {
+  constructor(message: string, retryForMs: number) {
     super(message);
-    this.patienceMs = patienceMs;
+    this.retryForMs = retryForMs;
   }
 }
 
 /** A server that starts, stops, or was killed: one of its statements may run for 30 seconds more. */
-export const serverPatienceMs = 40_000;
+export const serverRetryMs = 40_000;
 
 /**
- * Tries again for a while as long as only a PassingError is in the way.
+ * Tries again for a while as long as only a TransientError is in the way.
  *
- * @param minPatienceMs for errors that have less
+ * @param minRetryMs for errors that have less
  */
-export async function retryPassing<Result>(
+export async function retryTransient<Result>(
   attempt: () => Promise<Result>,
-  minPatienceMs = 0,
+  minRetryMs = 0,
 ): Promise<Result> {
   const startedAt = performance.now();
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
-      if (!(error instanceof PassingError)) throw error;
-      if (performance.now() > startedAt + Math.max(error.patienceMs, minPatienceMs)) throw error;
+      if (!(error instanceof TransientError)) throw error;
+      if (performance.now() > startedAt + Math.max(error.retryForMs, minRetryMs)) throw error;
       await sleep(200);
     }
   }
