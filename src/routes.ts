@@ -8,7 +8,7 @@ import type { LearnerChanges } from "./changes/learner-changes.ts";
 import type { Pools } from "./database/pools.ts";
 import { batchCreateEntries } from "./entries/batch-create-entries.ts";
 import { createEntry } from "./entries/create-entry.ts";
-import { deleteEntry, deleteUserEntries, deletionPatience } from "./entries/delete-entries.ts";
+import { createDeletionRetry, deleteEntry, deleteUserEntries } from "./entries/delete-entries.ts";
 import type { EntryWriter } from "./entries/entry-writer.ts";
 import { importEntries } from "./entries/import-entries.ts";
 import { listEntries } from "./entries/list-entries.ts";
@@ -45,7 +45,7 @@ export function createRoutes({
   feeds,
   readiness,
 }: Parts): (router: ConnectRouter) => void {
-  const deletion = { pool: pools.writes.deletions, patience: deletionPatience(), recent, changes };
+  const deletion = { pool: pools.writes.deletions, lockRetry: createDeletionRetry(), recent, changes };
   const summaryPools = { small: pools.reads, large: pools.largeReads };
   return (router) => {
     router.service(LearningLogService, {

@@ -1,4 +1,4 @@
-import { lockedTooLong, lockPatienceMs } from "../database/lock-patience.ts";
+import { lockedTooLong, lockRetryMs } from "../database/lock-retry.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import { blockedConnections, type WritePools } from "../database/pools.ts";
 import { overloaded } from "../errors/retryable.ts";
@@ -40,7 +40,7 @@ interface BlockedLearnersOptions {
  *     blocked ──a pause, its turn──> waits in the database ──written──> gone
  *        │                                 └──it meets the lock──> blocked
  *        └──its rows are free again──> suspect
- *     every entry: lockPatienceMs have passed ──> refused with RESOURCE_EXHAUSTED
+ *     every entry: lockRetryMs have passed ──> refused with RESOURCE_EXHAUSTED
  *
  * A suspect's statement hardly waits for a lock, so that those who are not blocked are found out soon. The statement of
  * a blocked learner waits for longer, so that it passes as soon as the lock is released. If many wait for their turn,
@@ -105,7 +105,7 @@ export class BlockedLearners {
   }
 
   #add(calls: readonly WaitingEntry[], turn: Set<BlockedLearner>): void {
-    const endsAt = performance.now() + lockPatienceMs;
+    const endsAt = performance.now() + lockRetryMs;
     for (const call of calls) {
       if (this.#rows >= this.#options.maxRows) {
         call.reject(overloaded("too many entries wait for locks in the database"));

@@ -10,7 +10,7 @@ import {
   DeleteUserEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { allTime, type LearnerChanges } from "../changes/learner-changes.ts";
-import { LockPatience } from "../database/lock-patience.ts";
+import { LockRetry } from "../database/lock-retry.ts";
 import { leaseMs } from "../database/notifications.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import { entryMessage } from "./entry.ts";
@@ -21,14 +21,14 @@ import { deleteUserEntries as deleteUserFromDatabase } from "./sql/delete-user-e
 /** What deleting works on. */
 export interface DeletionParts {
   readonly pool: ConnectionPool;
-  readonly patience: LockPatience;
+  readonly lockRetry: LockRetry;
   readonly recent: RecentEntries;
   readonly changes: LearnerChanges;
 }
 
 /** For deletions that meet a lock: those of one learner must not take the connections of all the others. */
-export function deletionPatience(): LockPatience {
-  return new LockPatience({ maxRetrying: 4, maxWaiting: 1000, pauseMs: 50 });
+export function createDeletionRetry(): LockRetry {
+  return new LockRetry({ maxRetrying: 4, maxWaiting: 1000, pauseMs: 50 });
 }
 
 /**
@@ -37,11 +37,11 @@ export function deletionPatience(): LockPatience {
  * @throws ConnectError NOT_FOUND if there is no such entry
  */
 export async function deleteEntry(
-  { pool, patience, recent, changes }: DeletionParts,
+  { pool, lockRetry, recent, changes }: DeletionParts,
   request: DeleteEntryRequest,
 ): Promise<DeleteEntryResponse> {
   const requestId = request.requestId.toLowerCase();
-  const deleted = await patience.run(() => deleteFromDatabase(pool, requestId));
+  const deleted = await lockRetry.run(() => deleteFromDatabase(pool, requestId));
   recent.forget({ requestId });
   if (deleted) changes.announce(deleted.userId, { from: deleted.timestamp, to: deleted.timestamp });
   // Even if there was nothing to delete, for another call may have deleted it a moment ago.
@@ -56,10 +56,10 @@ export async function deleteEntry(
  * @throws ConnectError NOT_FOUND if the learner has none
  */
 export async function deleteUserEntries(
-  { pool, patience, recent, changes }: DeletionParts,
+  { pool, lockRetry, recent, changes }: DeletionParts,
   { userId }: DeleteUserEntriesRequest,
 ): Promise<DeleteUserEntriesResponse> {
-  const deletedCount = await deleteUserFromDatabase(pool, patience, userId);
+  const deletedCount = await deleteUserFromDatabase(pool, lockRetry, userId);
   recent.forget({ userId });
   changes.announce(userId, allTime);
   await sleep(leaseMs);

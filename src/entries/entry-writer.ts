@@ -1,6 +1,6 @@
 import type { Caller } from "../caller.ts";
 import type { LearnerChanges } from "../changes/learner-changes.ts";
-import { LockPatience, lockedTooLong, lockPatienceMs } from "../database/lock-patience.ts";
+import { LockRetry, lockedTooLong, lockRetryMs } from "../database/lock-retry.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import type { WritePools } from "../database/pools.ts";
 import { isUnanswered } from "../database/query.ts";
@@ -54,7 +54,7 @@ export class EntryWriter {
   readonly #limits: EntryWriterLimits;
   readonly #blocked: BlockedLearners;
   /** For batches. One that waits for a lock holds the rows of many learners, so one at a time is tried again. */
-  readonly #patience = new LockPatience({ maxRetrying: 1, maxWaiting: 1000, pauseMs: 300 });
+  readonly #lockRetry = new LockRetry({ maxRetrying: 1, maxWaiting: 1000, pauseMs: 300 });
   readonly #waiting = new Set<WaitingEntry>();
   #statements = 0;
   /** How many single entries are under way. */
@@ -133,7 +133,7 @@ export class EntryWriter {
     };
     const isLikelyLocked = !this.#blocked.isEmpty && entries.some(({ userId }) => this.#blocked.has(userId));
     try {
-      return await this.#patience.run(attempt, isLikelyLocked, signal);
+      return await this.#lockRetry.run(attempt, isLikelyLocked, signal);
     } finally {
       forgetLearners();
       this.#dismiss(entries.length);
@@ -199,7 +199,7 @@ export class EntryWriter {
   /** Answers every call of the group, or leaves it to the blocked learners; never throws. */
   async #writeGroup(group: readonly WaitingEntry[]): Promise<void> {
     const { groups, suspects } = this.#parts.pools;
-    const endsAt = performance.now() + lockPatienceMs;
+    const endsAt = performance.now() + lockRetryMs;
     let { locked } = await this.#write(groups, group);
     try {
       // While nobody can write, it makes no difference whom the group holds up.

@@ -15,7 +15,7 @@ import { changedPart } from "./changed-part.ts";
 import type { DeliveryPace } from "./delivery-pace.ts";
 import { LearnerWatch } from "./learner-watch.ts";
 import { orAborted } from "./or-aborted.ts";
-import { patiently } from "./patience.ts";
+import { retryOnCodes } from "./retry-on-codes.ts";
 import { periodSummary, type SummaryPools, summarize } from "./summarize.ts";
 import type { SummaryRequest } from "./summary-request.ts";
 import { WatchedPeriods } from "./watched-periods.ts";
@@ -177,11 +177,11 @@ export class SummaryFeed {
   }
 
   /** The periods that a change can have touched, as they are now. */
-  async #compute(changed: ChangedRange, passing: readonly Code[]): Promise<PeriodSummary[]> {
+  async #compute(changed: ChangedRange, codes: readonly Code[]): Promise<PeriodSummary[]> {
     this.#computationsBegun += 1;
     const part = changedPart(this.#request, changed);
-    const { periods, next } = await patiently(
-      passing,
+    const { periods, next } = await retryOnCodes(
+      codes,
       () => summarize(this.#parts.pools, part, this.#signal),
       this.#signal,
     );

@@ -4,7 +4,7 @@ import { bucketMicros } from "../aggregates/bucket.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import { isInvalidParameterValue } from "../database/sqlstate.ts";
 import { calendarUnits } from "./granularity.ts";
-import { patiently } from "./patience.ts";
+import { retryOnCodes } from "./retry-on-codes.ts";
 import { findPeriodStart } from "./sql/find-period-start.ts";
 import { type SummaryRequest, unknownTimeZone } from "./summary-request.ts";
 
@@ -44,7 +44,11 @@ export class WatchedRanges {
     let start = this.#starts.get(key);
     if (start === undefined) {
       const asked = { unit, timeZone, quarter };
-      start = patiently([Code.ResourceExhausted], () => findPeriodStart(this.#pool, asked), this.#draining);
+      start = retryOnCodes(
+        [Code.ResourceExhausted],
+        () => findPeriodStart(this.#pool, asked),
+        this.#draining,
+      );
       this.#starts.set(key, start);
     }
     try {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { deletionPatience } from "../../src/entries/delete-entries.ts";
+import { createDeletionRetry } from "../../src/entries/delete-entries.ts";
 import { deleteEntry } from "../../src/entries/sql/delete-entry.ts";
 import { deleteUserEntries } from "../../src/entries/sql/delete-user-entries.ts";
 import { findEntries } from "../../src/entries/sql/find-entries.ts";
@@ -145,7 +145,7 @@ describe.for(planCacheModes)("%s", (mode) => {
       from: "2025-01-01Z",
       to: "2026-01-01Z",
     });
-    const found = await scans((pool) => deleteUserEntries(pool, deletionPatience(), userId));
+    const found = await scans((pool) => deleteUserEntries(pool, createDeletionRetry(), userId));
     expect(indexesOf(found)).toEqual(new Set([logKey, logInTime, aggregatesKey]));
   });
 });

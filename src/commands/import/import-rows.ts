@@ -24,7 +24,7 @@ export interface ImportEvents {
 }
 
 /** How long the service may acknowledge nothing: longer than its own time limit for a statement. */
-const defaultPatienceMs = 60_000;
+const defaultTimeoutMs = 60_000;
 
 /**
  * Records every row, and counts what became of it. Batches go over one stream; when that breaks, what is not
@@ -42,7 +42,7 @@ export async function importRows(
   rows: AsyncIterable<Row>,
   { onRejected, onRetry }: ImportEvents,
   tally: ImportTally,
-  patienceMs: number = defaultPatienceMs,
+  timeoutMs: number = defaultTimeoutMs,
 ): Promise<void> {
   const reject = (line: number, reason: string) => {
     tally.rejected += 1;
@@ -59,7 +59,7 @@ export async function importRows(
   };
   for (;;) {
     try {
-      await sendBatches(client, batches, acknowledge, patienceMs);
+      await sendBatches(client, batches, acknowledge, timeoutMs);
       break;
     } catch (cause) {
       if (!(cause instanceof ConnectError)) throw cause;
@@ -71,7 +71,7 @@ export async function importRows(
       }
       failingSince ??= performance.now();
       const delayMs = retryDelayMs(cause, wasReached);
-      if (delayMs === undefined || performance.now() + delayMs > failingSince + patienceMs) throw cause;
+      if (delayMs === undefined || performance.now() + delayMs > failingSince + timeoutMs) throw cause;
       onRetry?.(cause.message);
       await sleep(delayMs);
     }
@@ -88,15 +88,15 @@ async function sendBatches(
   client: Client<typeof LearningLogService>,
   batches: UnacknowledgedBatches,
   acknowledge: (response: ImportEntriesResponse) => void,
-  patienceMs: number,
+  timeoutMs: number,
 ): Promise<void> {
   const stream = new AbortController();
   const timer = setTimeout(() => {
     // While the file has nothing to send, as standard input may, there is nothing to answer.
     if (!batches.isAnswerDue) timer.refresh();
     else
-      stream.abort(new ConnectError(`no answer within ${patienceMs / 1000} seconds`, Code.DeadlineExceeded));
-  }, patienceMs);
+      stream.abort(new ConnectError(`no answer within ${timeoutMs / 1000} seconds`, Code.DeadlineExceeded));
+  }, timeoutMs);
   try {
     const requests = batches.send(stream.signal, () => timer.refresh());
     for await (const response of client.importEntries(requests, { signal: stream.signal })) {

@@ -35,7 +35,7 @@ interface Claim {
 }
 
 /** A service that was killed: the server notices almost at once. */
-const claimPatienceMs = 1_000;
+const claimRetryMs = 1_000;
 
 const connectTimeoutMs = 5_000;
 
@@ -149,10 +149,7 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
   }
 
   function inUse(): TransientError {
-    return new TransientError(
-      `DATA_DIR ${folder.path} is in use by another daily-aggregator`,
-      claimPatienceMs,
-    );
+    return new TransientError(`DATA_DIR ${folder.path} is in use by another daily-aggregator`, claimRetryMs);
   }
 }
 

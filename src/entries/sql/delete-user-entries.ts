@@ -1,6 +1,6 @@
 import { bucketOf } from "../../aggregates/bucket.ts";
 import { allTime } from "../../changes/learner-changes.ts";
-import type { LockPatience } from "../../database/lock-patience.ts";
+import type { LockRetry } from "../../database/lock-retry.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query, retryOnContention, transaction } from "../../database/query.ts";
 import { notifyDeletion } from "./notify-deletion.ts";
@@ -16,7 +16,7 @@ const maxRows = 10_000;
  */
 export async function deleteUserEntries(
   pool: ConnectionPool,
-  patience: LockPatience,
+  lockRetry: LockRetry,
   userId: string,
 ): Promise<number> {
   const [clock] = await query<Clock>(pool, {
@@ -24,7 +24,7 @@ export async function deleteUserEntries(
   });
   let total = 0;
   for (;;) {
-    const deleted = await patience.run(() => retryOnContention(() => deleteOldest(pool, userId, clock)));
+    const deleted = await lockRetry.run(() => retryOnContention(() => deleteOldest(pool, userId, clock)));
     total += deleted;
     // Fewer than it takes may also mean that others deleted some of them at the same time.
     if (deleted < maxRows && !(await hasEntries(pool, userId, clock))) return total;

@@ -84,7 +84,7 @@ async function importEntries(
   url: string,
   rows: AsyncIterable<Row>,
   onRetry: () => unknown,
-  patienceMs?: number,
+  timeoutMs?: number,
 ) {
   const tally = { created: 0, duplicates: 0, rejected: 0 };
   const retries: string[] = [];
@@ -95,7 +95,7 @@ async function importEntries(
       onRetry();
     },
   };
-  await importRows(grpcClient(url), rows, events, tally, patienceMs);
+  await importRows(grpcClient(url), rows, events, tally, timeoutMs);
   return { tally, retries };
 }
 

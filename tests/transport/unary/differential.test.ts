@@ -25,8 +25,8 @@ test("the lean adapter answers any request as connect-node does", {
 }, async () => {
   await fc.assert(
     fc.asyncProperty(randomRequests(), async (request) => {
-      const ask = (patienceMs: number) =>
-        Promise.all([exchange(request, connectNode(), patienceMs), exchange(request, lean(), patienceMs)]);
+      const ask = (timeoutMs: number) =>
+        Promise.all([exchange(request, connectNode(), timeoutMs), exchange(request, lean(), timeoutMs)]);
       let [expected, actual] = await ask(60);
       // On a busy machine, a sender may have given up before one of the answers came.
       if (!isDeepStrictEqual(actual, expected)) [expected, actual] = await ask(3_000);

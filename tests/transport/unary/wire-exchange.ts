@@ -21,18 +21,18 @@ export interface Target {
   readonly session: http2.ClientHttp2Session;
 }
 
-/** @param patienceMs after this long, a sender who does not say that there is no more gives up */
+/** @param timeoutMs after this long, a sender who does not say that there is no more gives up */
 export function exchange(
   request: WireRequest,
   { http1Port, session }: Target,
-  patienceMs: number,
+  timeoutMs: number,
 ): Promise<WireAnswer> {
   return request.httpVersion === 1
-    ? exchangeHttp1(request, http1Port, patienceMs)
-    : exchangeHttp2(request, session, patienceMs);
+    ? exchangeHttp1(request, http1Port, timeoutMs)
+    : exchangeHttp2(request, session, timeoutMs);
 }
 
-async function exchangeHttp1(request: WireRequest, port: number, patienceMs: number): Promise<WireAnswer> {
+async function exchangeHttp1(request: WireRequest, port: number, timeoutMs: number): Promise<WireAnswer> {
   const socket = connect({ port, host: "127.0.0.1", noDelay: true });
   const received: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => received.push(chunk));
@@ -64,7 +64,7 @@ async function exchangeHttp1(request: WireRequest, port: number, patienceMs: num
   }
   if (isChunked && request.ends) socket.write("0\r\n\r\n");
   const isWhole = !missingBytes && (request.ends || !isChunked);
-  if (!isWhole) await Promise.race([closed, sleep(patienceMs).then(() => socket.end())]);
+  if (!isWhole) await Promise.race([closed, sleep(timeoutMs).then(() => socket.end())]);
   await closed;
   return parseHttp1(Buffer.concat(received));
 }
@@ -72,7 +72,7 @@ async function exchangeHttp1(request: WireRequest, port: number, patienceMs: num
 async function exchangeHttp2(
   request: WireRequest,
   session: http2.ClientHttp2Session,
-  patienceMs: number,
+  timeoutMs: number,
 ): Promise<WireAnswer> {
   const { verb, path, headers, missingBytes, body } = request;
   const length = missingBytes === undefined ? [] : ["content-length", String(body.length + missingBytes)];
@@ -112,7 +112,7 @@ async function exchangeHttp2(
     stream.write(part);
     await sleep(0);
   }
-  if (!request.ends || missingBytes) await Promise.race([closed, sleep(patienceMs)]);
+  if (!request.ends || missingBytes) await Promise.race([closed, sleep(timeoutMs)]);
   if (request.ends) stream.end();
   else stream.close(http2.constants.NGHTTP2_CANCEL);
   await closed;

@@ -43,7 +43,7 @@ export interface Exchange {
    * @throws what the reader throws, or the reason if the peer goes away
    */
   read<Result>(reader: BodyReader<Result>): Promise<Result>;
-  /** Lets the bodyRead that is under way throw. */
+  /** Makes the read in progress throw the reason. */
   cancelRead(reason: unknown): void;
   /**
    * Sends the answer; what is left of the request's body is discarded. Does nothing if the peer is gone, and aborts if

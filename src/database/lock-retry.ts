@@ -5,14 +5,14 @@ import { isLocked } from "./sqlstate.ts";
 import { WaitingLine } from "./waiting-line.ts";
 
 /** How long a write that meets a lock is tried again, in milliseconds. */
-export const lockPatienceMs = 10_000;
+export const lockRetryMs = 10_000;
 
 /** What those get who meet a lock for too long. */
 export function lockedTooLong(): ConnectError {
   return overloaded("another transaction in the database holds a lock on these entries");
 }
 
-interface LockPatienceLimits {
+interface LockRetryLimits {
   /** How many writes that met a lock may be tried again at once. */
   readonly maxRetrying: number;
   /** How many more may wait for their turn. */
@@ -26,18 +26,18 @@ interface LockPatienceLimits {
  * its own, on the rows that it has written so far, so it gives up soon, and is tried again later:
  *
  *     tried ──it meets a lock──> waiting for a turn ──> tried again ──it meets a lock──> pausing ──> waiting for a turn
- *       └──> done                     └──lockPatienceMs have passed, or the caller gave up──> failed
+ *       └──> done                     └──lockRetryMs have passed, or the caller gave up──> failed
  *
  * Those that are tried again take turns, so that no number of them takes all connections, or holds the rows of others
  * all the time.
  */
-export class LockPatience {
+export class LockRetry {
   readonly #turns: WaitingLine;
   readonly #pauseMs: number;
 
-  constructor({ maxRetrying, maxWaiting, pauseMs }: LockPatienceLimits) {
+  constructor({ maxRetrying, maxWaiting, pauseMs }: LockRetryLimits) {
     const refusal = "too many writes wait for locks in the database";
-    this.#turns = new WaitingLine({ maxInside: maxRetrying, maxWaiting, maxWaitMs: lockPatienceMs, refusal });
+    this.#turns = new WaitingLine({ maxInside: maxRetrying, maxWaiting, maxWaitMs: lockRetryMs, refusal });
     this.#pauseMs = pauseMs;
   }
 
@@ -59,7 +59,7 @@ export class LockPatience {
         if (!isLocked(error)) throw error;
       }
     }
-    const timeout = AbortSignal.timeout(lockPatienceMs);
+    const timeout = AbortSignal.timeout(lockRetryMs);
     const ended = signal ? AbortSignal.any([signal, timeout]) : timeout;
     for (;;) {
       await this.#waitForTurn(ended, timeout);
