@@ -25,7 +25,7 @@ import { EncodedMessage } from "./transport/unary/messages/encoded-message.ts";
 export type EncodedSummary = EncodedMessage<typeof GetSummaryResponseSchema>;
 
 /** What the methods work on. */
-interface Parts {
+interface Dependencies {
   readonly pools: Pools;
   readonly changes: LearnerChanges;
   readonly recent: RecentEntries;
@@ -44,7 +44,7 @@ export function createRoutes({
   memo,
   feeds,
   readiness,
-}: Parts): (router: ConnectRouter) => void {
+}: Dependencies): (router: ConnectRouter) => void {
   const deletion = { pool: pools.writes.deletions, lockRetry: createDeletionRetry(), recent, changes };
   const summaryPools = { small: pools.reads, large: pools.largeReads };
   return (router) => {

@@ -19,7 +19,7 @@ import { deleteEntry as deleteFromDatabase } from "./sql/delete-entry.ts";
 import { deleteUserEntries as deleteUserFromDatabase } from "./sql/delete-user-entries.ts";
 
 /** What deleting works on. */
-export interface DeletionParts {
+export interface DeletionDependencies {
   readonly pool: ConnectionPool;
   readonly lockRetry: LockRetry;
   readonly recent: RecentEntries;
@@ -37,7 +37,7 @@ export function createDeletionRetry(): LockRetry {
  * @throws ConnectError NOT_FOUND if there is no such entry
  */
 export async function deleteEntry(
-  { pool, lockRetry, recent, changes }: DeletionParts,
+  { pool, lockRetry, recent, changes }: DeletionDependencies,
   request: DeleteEntryRequest,
 ): Promise<DeleteEntryResponse> {
   const requestId = request.requestId.toLowerCase();
@@ -56,7 +56,7 @@ export async function deleteEntry(
  * @throws ConnectError NOT_FOUND if the learner has none
  */
 export async function deleteUserEntries(
-  { pool, lockRetry, recent, changes }: DeletionParts,
+  { pool, lockRetry, recent, changes }: DeletionDependencies,
   { userId }: DeleteUserEntriesRequest,
 ): Promise<DeleteUserEntriesResponse> {
   const deletedCount = await deleteUserFromDatabase(pool, lockRetry, userId);

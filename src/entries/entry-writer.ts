@@ -27,7 +27,7 @@ export interface EntryWriterLimits {
 const minShareRows = 32;
 
 /** What the writer works on. */
-export interface EntryWriterParts {
+export interface EntryWriterDependencies {
   readonly pools: WritePools;
   readonly changes: LearnerChanges;
   readonly recent: RecentEntries;
@@ -50,7 +50,7 @@ export interface EntryWriterParts {
  *     open ──drain()──> draining: refuses new entries, writes those that wait ──> done
  */
 export class EntryWriter {
-  readonly #parts: EntryWriterParts;
+  readonly #dependencies: EntryWriterDependencies;
   readonly #limits: EntryWriterLimits;
   readonly #blocked: BlockedLearners;
   /** For batches. One that waits for a lock holds the rows of many learners, so one at a time is tried again. */
@@ -63,11 +63,11 @@ export class EntryWriter {
   #draining = false;
   readonly #drained = Promise.withResolvers<void>();
 
-  constructor(parts: EntryWriterParts, limits: EntryWriterLimits) {
-    this.#parts = parts;
+  constructor(dependencies: EntryWriterDependencies, limits: EntryWriterLimits) {
+    this.#dependencies = dependencies;
     this.#limits = limits;
     this.#blocked = new BlockedLearners({
-      pools: parts.pools,
+      pools: dependencies.pools,
       write: (pool, group) => this.#write(pool, group),
       maxStatementRows: limits.maxStatementRows,
       // The other half stays for those whom no lock blocks.
@@ -83,7 +83,7 @@ export class EntryWriter {
    * UNAVAILABLE if the database is away
    */
   async record(entry: NewEntry, caller: Caller): Promise<RecordResult> {
-    const stored = this.#parts.recent.get(entry.requestId);
+    const stored = this.#dependencies.recent.get(entry.requestId);
     if (stored) return { stored, isNew: false };
     const { signal } = caller;
     signal.throwIfAborted();
@@ -117,7 +117,7 @@ export class EntryWriter {
    */
   async recordBatch(entries: readonly NewEntry[], signal?: AbortSignal): Promise<RecordResult[]> {
     this.#admit(entries.length);
-    const { pools, changes } = this.#parts;
+    const { pools, changes } = this.#dependencies;
     const created: StoredEntry[] = [];
     let forgetLearners = () => {};
     const attempt = async () => {
@@ -198,7 +198,7 @@ export class EntryWriter {
 
   /** Answers every call of the group, or leaves it to the blocked learners; never throws. */
   async #writeGroup(group: readonly WaitingEntry[]): Promise<void> {
-    const { groups, suspects } = this.#parts.pools;
+    const { groups, suspects } = this.#dependencies.pools;
     const endsAt = performance.now() + lockRetryMs;
     let { locked } = await this.#write(groups, group);
     try {
@@ -227,7 +227,7 @@ export class EntryWriter {
 
   /** Never throws. If the database does not answer, all waiting calls fail now, instead of after a time limit each. */
   async #write(pool: ConnectionPool, group: readonly WaitingEntry[]): Promise<GroupOutcome> {
-    const outcome = await writeGroup(this.#parts, pool, group);
+    const outcome = await writeGroup(this.#dependencies, pool, group);
     if (outcome.unanswered !== undefined) this.#rejectWaiting(outcome.unanswered);
     return outcome;
   }
@@ -240,7 +240,7 @@ export class EntryWriter {
 
   /** @throws if the database does not answer */
   async #areTablesLocked(): Promise<boolean> {
-    return areTablesLocked(this.#parts.pools.groups).catch((error) => {
+    return areTablesLocked(this.#dependencies.pools.groups).catch((error) => {
       if (isUnanswered(error)) throw error;
       return false;
     });

@@ -14,7 +14,7 @@ export interface RecordResult {
 }
 
 /** What result works on. */
-export interface RecordingParts {
+export interface RecordDependencies {
   readonly pool: ConnectionPool;
   readonly changes: LearnerChanges;
 }
@@ -28,12 +28,12 @@ export interface RecordingParts {
  * @throws as `query` does
  */
 export async function recordEntries(
-  parts: RecordingParts,
+  dependencies: RecordDependencies,
   entries: readonly NewEntry[],
   created: StoredEntry[] = [],
 ): Promise<RecordResult[]> {
   if (created.length === 0) {
-    const inserted = await create(parts, entries);
+    const inserted = await create(dependencies, entries);
     // As a rule all of them are new.
     if (inserted.length === entries.length) return inserted.map((stored) => ({ stored, isNew: true }));
     created.push(...inserted);
@@ -47,11 +47,11 @@ export async function recordEntries(
   let open = without([...first.values()], created);
   while (open.length > 0) {
     // A second statement, for the first cannot see what another transaction committed while it ran.
-    const found = await find(parts, open);
+    const found = await find(dependencies, open);
     known.push(...found);
     // What was deleted between the two is free again.
     const free = without(open, found);
-    const insertedNow = free.length > 0 ? await create(parts, free) : [];
+    const insertedNow = free.length > 0 ? await create(dependencies, free) : [];
     created.push(...insertedNow);
     open = without(free, insertedNow);
   }
@@ -67,7 +67,7 @@ export async function recordEntries(
 
 /** @returns those that are new, in the same order */
 async function create(
-  { pool, changes }: RecordingParts,
+  { pool, changes }: RecordDependencies,
   entries: readonly NewEntry[],
 ): Promise<readonly StoredEntry[]> {
   const watches = changes.watched.among(entries.map(({ userId }) => userId));
@@ -78,7 +78,7 @@ async function create(
 
 /** @returns what is stored under their request_ids */
 async function find(
-  { pool, changes }: RecordingParts,
+  { pool, changes }: RecordDependencies,
   entries: readonly NewEntry[],
 ): Promise<readonly StoredEntry[]> {
   const found = await findEntries(

@@ -24,18 +24,18 @@ export interface GroupOutcome {
 }
 
 /** What writing a group works on. */
-export interface GroupParts {
+export interface WriteGroupDependencies {
   readonly changes: LearnerChanges;
   readonly recent: RecentEntries;
 }
 
 /** Writes a group in one statement, and answers every call of it, but for those that met a lock; never throws. */
 export async function writeGroup(
-  parts: GroupParts,
+  dependencies: WriteGroupDependencies,
   pool: ConnectionPool,
   group: readonly WaitingEntry[],
 ): Promise<GroupOutcome> {
-  const { changes, recent } = parts;
+  const { changes, recent } = dependencies;
   const created: StoredEntry[] = [];
   const { epoch } = recent;
   try {
@@ -55,8 +55,8 @@ export async function writeGroup(
     if (group.length > 1 && isOfOneRow(error)) {
       // Halving finds the row that is to blame, and lets its neighbours pass.
       const middle = Math.ceil(group.length / 2);
-      const first = await writeGroup(parts, pool, group.slice(0, middle));
-      const second = await writeGroup(parts, pool, group.slice(middle));
+      const first = await writeGroup(dependencies, pool, group.slice(0, middle));
+      const second = await writeGroup(dependencies, pool, group.slice(middle));
       return {
         locked: [...first.locked, ...second.locked],
         unanswered: first.unanswered ?? second.unanswered,

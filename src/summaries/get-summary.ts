@@ -10,7 +10,7 @@ import type { SummaryMemo } from "./summary-memo.ts";
 import { canonicalKey, nextPageToken, summaryRequest } from "./summary-request.ts";
 
 /** What summaries are made of, and memoized in. */
-export interface SummaryParts<Encoded> {
+export interface GetSummaryDependencies<Encoded> {
   readonly pools: SummaryPools;
   readonly memo: SummaryMemo<Encoded>;
   /** What is memoized of an answer: its binary form takes a sixteenth of the message's memory. */
@@ -25,7 +25,7 @@ export interface SummaryParts<Encoded> {
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does
  */
 export function getSummary<Encoded>(
-  { pools, memo, encode }: SummaryParts<Encoded>,
+  { pools, memo, encode }: GetSummaryDependencies<Encoded>,
   message: GetSummaryRequest,
   caller: Caller,
 ): Promise<Encoded> {

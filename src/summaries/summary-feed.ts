@@ -24,7 +24,7 @@ import { WatchedPeriods } from "./watched-periods.ts";
 const coalesceMs = 200;
 
 /** What feeds work on. */
-export interface FeedParts {
+export interface SummaryFeedDependencies {
   readonly pools: SummaryPools;
   readonly changes: LearnerChanges;
   readonly pace: DeliveryPace;
@@ -44,7 +44,7 @@ export interface FeedParts {
  * it is ready: a slow one misses nothing, and all who are equally far share one message.
  */
 export class SummaryFeed {
-  readonly #parts: FeedParts;
+  readonly #dependencies: SummaryFeedDependencies;
   readonly #request: SummaryRequest;
   readonly #onEnd: () => void;
   readonly #watch: LearnerWatch;
@@ -60,13 +60,13 @@ export class SummaryFeed {
   #news = Promise.withResolvers<void>();
 
   /** @param onEnd called once, when nobody can follow it any more */
-  constructor(parts: FeedParts, request: SummaryRequest, onEnd: () => void) {
-    this.#parts = parts;
+  constructor(dependencies: SummaryFeedDependencies, request: SummaryRequest, onEnd: () => void) {
+    this.#dependencies = dependencies;
     this.#request = request;
     this.#onEnd = onEnd;
-    this.#signal = AbortSignal.any([this.#ended.signal, parts.draining]);
+    this.#signal = AbortSignal.any([this.#ended.signal, dependencies.draining]);
     this.#periods = new WatchedPeriods(request.range.omitEmptyPeriods);
-    this.#watch = new LearnerWatch(parts.changes, request.range.userId);
+    this.#watch = new LearnerWatch(dependencies.changes, request.range.userId);
     void this.#run();
   }
 
@@ -142,7 +142,9 @@ export class SummaryFeed {
         await sleep(coalesceMs, undefined, { signal: this.#signal });
       }
     } catch (error) {
-      this.#failure = this.#parts.draining.aborted ? unavailable("the server is shutting down") : error;
+      this.#failure = this.#dependencies.draining.aborted
+        ? unavailable("the server is shutting down")
+        : error;
       this.#end();
       this.#tellFollowers();
     }
@@ -150,7 +152,7 @@ export class SummaryFeed {
 
   /** Returns when followers can take news, or a heartbeat, or at least the certainty that nothing has changed. */
   async #tellOfNextChange(): Promise<void> {
-    const { changes, pace, heartbeatMs } = this.#parts;
+    const { changes, pace, heartbeatMs } = this.#dependencies;
     await this.#quietFor(this.#answeredAt + heartbeatMs - performance.now());
     // A heartbeat says that the summary is current. While changes are not heard of, only the database can tell.
     if (!this.#watch.hasChanged && !changes.isCurrent()) this.#watch.onGap();
@@ -182,7 +184,7 @@ export class SummaryFeed {
     const part = changedPart(this.#request, changed);
     const { periods, next } = await retryOnCodes(
       codes,
-      () => summarize(this.#parts.pools, part, this.#signal),
+      () => summarize(this.#dependencies.pools, part, this.#signal),
       this.#signal,
     );
     if (next !== undefined) throw tooManyPeriods();

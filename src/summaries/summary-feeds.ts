@@ -1,22 +1,22 @@
 import type { GetSummaryRequest, WatchSummaryResponse } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { unavailable } from "../errors/retryable.ts";
 import { DeliveryPace } from "./delivery-pace.ts";
-import { type FeedParts, SummaryFeed } from "./summary-feed.ts";
+import { SummaryFeed, type SummaryFeedDependencies } from "./summary-feed.ts";
 import { maxPageSize, type SummaryRequest, summaryRequest } from "./summary-request.ts";
 import { WatchedRanges } from "./watched-range.ts";
 
 /** What watched summaries are made of. */
-export type WatchParts = Omit<FeedParts, "pace">;
+export type SummaryFeedsDependencies = Omit<SummaryFeedDependencies, "pace">;
 
 /** The summaries that are watched at this instance: one feed for all who watch the same periods. */
 export class SummaryFeeds {
-  readonly #parts: FeedParts;
+  readonly #dependencies: SummaryFeedDependencies;
   readonly #ranges: WatchedRanges;
   readonly #feeds = new Map<string, SummaryFeed>();
 
-  constructor(parts: WatchParts) {
-    this.#parts = { ...parts, pace: new DeliveryPace() };
-    this.#ranges = new WatchedRanges(parts.pools.small, parts.draining);
+  constructor(dependencies: SummaryFeedsDependencies) {
+    this.#dependencies = { ...dependencies, pace: new DeliveryPace() };
+    this.#ranges = new WatchedRanges(dependencies.pools.small, dependencies.draining);
   }
 
   /** How many summaries are kept current. */
@@ -37,7 +37,7 @@ export class SummaryFeeds {
     const request = summaryRequest({ ...message, pageSize: maxPageSize, pageToken: "" });
     const shared = await this.#ranges.samePeriods(request);
     signal.throwIfAborted();
-    if (this.#parts.draining.aborted) throw unavailable("the server is shutting down");
+    if (this.#dependencies.draining.aborted) throw unavailable("the server is shutting down");
     yield* this.#feedOf(shared).follow(signal);
   }
 
@@ -45,7 +45,7 @@ export class SummaryFeeds {
     const key = keyOf(request);
     let feed = this.#feeds.get(key);
     if (feed === undefined) {
-      feed = new SummaryFeed(this.#parts, request, () => this.#feeds.delete(key));
+      feed = new SummaryFeed(this.#dependencies, request, () => this.#feeds.delete(key));
       this.#feeds.set(key, feed);
     }
     return feed;
