@@ -63,7 +63,7 @@ export class WatchedLearners {
   }
 
   /** Looks who of the learners is watched; each comes once. */
-  among(userIds: readonly string[]): KnownWatches {
+  filterWatched(userIds: readonly string[]): KnownWatches {
     const { heardUntil } = this.#notifications;
     const { completeAt } = this.#notices;
     if (heardUntil === undefined || completeAt === undefined || heardUntil < completeAt)

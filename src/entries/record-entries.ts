@@ -70,7 +70,7 @@ async function create(
   { pool, changes }: RecordDependencies,
   entries: readonly NewEntry[],
 ): Promise<readonly StoredEntry[]> {
-  const watches = changes.watched.among(entries.map(({ userId }) => userId));
+  const watches = changes.watched.filterWatched(entries.map(({ userId }) => userId));
   const created = await retryOnContention(() => insertEntries(pool, entries, watches));
   changes.announceCreated(created, watches);
   return created;

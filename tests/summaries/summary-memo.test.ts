@@ -63,7 +63,7 @@ const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, i
 // other tests, too.
 beforeEach(() =>
   eventually(() => {
-    expect(changes.watched.among(["anybody"]).asOf).toBeDefined();
+    expect(changes.watched.filterWatched(["anybody"]).asOf).toBeDefined();
     expect(changes.isCurrent()).toBe(true);
     expect(changes.memoizableUntil()).toBeDefined();
   }),

@@ -293,7 +293,7 @@ describe("inside", () => {
   test("whoever goes away leaves nothing behind: writes at the present time tell nobody again", async () => {
     const payloads = await listenTo(database, changesChannel);
     const [userId, late] = [randomUUID(), randomUUID()];
-    const isWatched = () => changes.watched.among([userId]).userIds.length > 0;
+    const isWatched = () => changes.watched.filterWatched([userId]).userIds.length > 0;
     await vi.waitFor(() => expect(isWatched()).toBe(false), { timeout: 20_000 });
 
     const feeds = newFeeds();

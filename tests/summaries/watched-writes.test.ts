@@ -43,7 +43,7 @@ function startInstance({ databaseUrl = database.url, repeatMs = 60_000 } = {}) {
     await notifications.close();
   });
   const isWatched = (userId: string) => {
-    const { userIds, asOf } = changes.watched.among([userId]);
+    const { userIds, asOf } = changes.watched.filterWatched([userId]);
     return asOf === undefined || userIds.length > 0;
   };
   return {
