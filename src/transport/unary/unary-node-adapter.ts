@@ -20,13 +20,13 @@ export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): Liste
   const acceptCompression = givenOptions.acceptCompression ?? [compressionGzip, compressionBrotli];
   const options = { ...givenOptions, acceptCompression };
   const { routes, methods } = collectUnaryMethods(options);
-  const handOn = guardedConnectNodeAdapter({ ...options, routes });
-  const handOnStream = streamListenerOf(handOn);
+  const delegate = guardedConnectNodeAdapter({ ...options, routes });
+  const delegateStream = streamListenerOf(delegate);
   const { contextValues } = options;
 
   return {
     request(request, response) {
-      if (request instanceof Http2ServerRequest) return handOn(request, response);
+      if (request instanceof Http2ServerRequest) return delegate(request, response);
       const match = matchUnary(methods, {
         httpVersion: 1,
         isEncrypted: "encrypted" in request.socket,
@@ -35,7 +35,7 @@ export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): Liste
         authority: request.headers.host,
         headers: request.headers,
       });
-      if (match === undefined) return handOn(request, response);
+      if (match === undefined) return delegate(request, response);
       // It belongs to a request of HTTP/1.1.
       const http1Response = response as ServerResponse;
       const createValues = contextValues ? () => contextValues(request) : createContextValues;
@@ -54,7 +54,7 @@ export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): Liste
       });
       // Who expects "100 Continue" gets it there.
       if (match === undefined || headers.expect !== undefined) {
-        return handOnStream(stream, headers, flags, rawHeaders);
+        return delegateStream(stream, headers, flags, rawHeaders);
       }
       const createValues = contextValues
         ? () => contextValues(new Http2ServerRequest(stream, headers, {}, rawHeaders))

@@ -43,7 +43,7 @@ describe("a deadline is kept", () => {
     }
   });
 
-  test("of a call that is handed on, too", async () => {
+  test("of a delegated call, too", async () => {
     const url = await serve(unaryNodeAdapter, never);
     const headers = { ...grpc, "grpc-timeout": "50m" };
     const { trailers } = await askHttp1(url, { path, headers, body: [framed] });
