@@ -11,7 +11,7 @@ import { decodePageToken, encodePageToken } from "../paging/page-token.ts";
 import { invalidArgument } from "../validation/invalid-argument.ts";
 import { requireValidRange } from "../validation/timestamps.ts";
 import { entryMessage } from "./entry.ts";
-import { type ListPosition, listEntries as selectEntries } from "./sql/list-entries.ts";
+import { type ListPosition, selectEntries } from "./sql/select-entries.ts";
 
 const defaultPageSize = 100;
 const maxPageSize = 1000;

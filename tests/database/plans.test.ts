@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { createDeletionRetry } from "../../src/entries/delete-entries.ts";
-import { deleteEntry } from "../../src/entries/sql/delete-entry.ts";
-import { deleteUserEntries } from "../../src/entries/sql/delete-user-entries.ts";
+import { createDeletionRetry } from "../../src/entries/delete-entry.ts";
+import { deleteEntryRow } from "../../src/entries/sql/delete-entry-row.ts";
+import { deleteUserEntryRows } from "../../src/entries/sql/delete-user-entry-rows.ts";
 import { findEntries } from "../../src/entries/sql/find-entries.ts";
 import { findLockedLearners } from "../../src/entries/sql/find-locks.ts";
-import { listEntries } from "../../src/entries/sql/list-entries.ts";
+import { selectEntries } from "../../src/entries/sql/select-entries.ts";
 import { calendarUnits } from "../../src/summaries/granularity.ts";
 import { summarizeCalendarPeriods } from "../../src/summaries/sql/summarize-calendar-periods.ts";
 import { summarizeHours } from "../../src/summaries/sql/summarize-hours.ts";
@@ -101,7 +101,7 @@ describe.for(planCacheModes)("%s", (mode) => {
     ["next", { timestamp: micros("2025-06-01T00:00Z"), requestId: randomUUID() }],
   ] as const)("the %s page of a list reads the learner's entries from its start on", async ([, after]) => {
     const from = micros("2025-01-02T00:00Z");
-    const found = await scans((pool) => listEntries(pool, { userId: "mia", from, after }, 100, signal));
+    const found = await scans((pool) => selectEntries(pool, { userId: "mia", from, after }, 100, signal));
     expectRanges(found);
     expect(found).toEqual([expect.objectContaining({ index: logInTime, wasRun: true })]);
   });
@@ -133,7 +133,7 @@ describe.for(planCacheModes)("%s", (mode) => {
     const { rows } = await database.pool.query("SELECT request_id FROM learning_log WHERE user_id = $1", [
       userId,
     ]);
-    const found = await scans((pool) => deleteEntry(pool, rows[0].request_id));
+    const found = await scans((pool) => deleteEntryRow(pool, rows[0].request_id));
     expect(indexesOf(found)).toEqual(new Set([logKey, aggregatesKey]));
   });
 
@@ -145,7 +145,7 @@ describe.for(planCacheModes)("%s", (mode) => {
       from: "2025-01-01Z",
       to: "2026-01-01Z",
     });
-    const found = await scans((pool) => deleteUserEntries(pool, createDeletionRetry(), userId));
+    const found = await scans((pool) => deleteUserEntryRows(pool, createDeletionRetry(), userId));
     expect(indexesOf(found)).toEqual(new Set([logKey, logInTime, aggregatesKey]));
   });
 });

@@ -6,7 +6,7 @@ import type pg from "pg";
 import { describe, expect, test } from "vitest";
 import type { Entry, ListEntriesRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import type { ConnectionPool } from "../../src/database/pool.ts";
-import { type ListSelection, listEntries } from "../../src/entries/sql/list-entries.ts";
+import { type ListSelection, selectEntries } from "../../src/entries/sql/select-entries.ts";
 import { encodePageToken } from "../../src/paging/page-token.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
@@ -287,7 +287,12 @@ describe("a page is a range of the index, without a sort, however deep in the li
       release() {},
     };
     try {
-      await listEntries(recorder as unknown as ConnectionPool, selection, 101, new AbortController().signal);
+      await selectEntries(
+        recorder as unknown as ConnectionPool,
+        selection,
+        101,
+        new AbortController().signal,
+      );
       const [statement] = captured;
       await connection.query(`SET plan_cache_mode = ${mode}`);
       const { rows } = await connection.query(

@@ -10,7 +10,10 @@ import { notifyDeletion } from "./notify-deletion.ts";
  *
  * @returns the entry as it was; undefined if there is none
  */
-export async function deleteEntry(pool: ConnectionPool, requestId: string): Promise<StoredEntry | undefined> {
+export async function deleteEntryRow(
+  pool: ConnectionPool,
+  requestId: string,
+): Promise<StoredEntry | undefined> {
   const attempt = () =>
     transaction(pool, async (client) => {
       const { rows } = await client.query<EntryRow>({

@@ -5,18 +5,14 @@ import {
   type DeleteEntryRequest,
   type DeleteEntryResponse,
   DeleteEntryResponseSchema,
-  type DeleteUserEntriesRequest,
-  type DeleteUserEntriesResponse,
-  DeleteUserEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
-import { allTime, type LearnerChanges } from "../changes/learner-changes.ts";
+import type { LearnerChanges } from "../changes/learner-changes.ts";
 import { LockRetry } from "../database/lock-retry.ts";
 import { leaseMs } from "../database/notifications.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import { entryMessage } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
-import { deleteEntry as deleteFromDatabase } from "./sql/delete-entry.ts";
-import { deleteUserEntries as deleteUserFromDatabase } from "./sql/delete-user-entries.ts";
+import { deleteEntryRow } from "./sql/delete-entry-row.ts";
 
 /** What deleting works on. */
 export interface DeletionDependencies {
@@ -41,28 +37,11 @@ export async function deleteEntry(
   request: DeleteEntryRequest,
 ): Promise<DeleteEntryResponse> {
   const requestId = request.requestId.toLowerCase();
-  const deleted = await lockRetry.run(() => deleteFromDatabase(pool, requestId));
+  const deleted = await lockRetry.run(() => deleteEntryRow(pool, requestId));
   recent.forget({ requestId });
   if (deleted) changes.announce(deleted.userId, { from: deleted.timestamp, to: deleted.timestamp });
   // Even if there was nothing to delete, for another call may have deleted it a moment ago.
   await sleep(leaseMs);
   if (deleted === undefined) throw new ConnectError(`there is no entry ${requestId}`, Code.NotFound);
   return create(DeleteEntryResponseSchema, { entry: entryMessage(deleted) });
-}
-
-/**
- * Deletes every entry of a learner. Takes half a second more than the database does, as {@link deleteEntry}.
- *
- * @throws ConnectError NOT_FOUND if the learner has none
- */
-export async function deleteUserEntries(
-  { pool, lockRetry, recent, changes }: DeletionDependencies,
-  { userId }: DeleteUserEntriesRequest,
-): Promise<DeleteUserEntriesResponse> {
-  const deletedCount = await deleteUserFromDatabase(pool, lockRetry, userId);
-  recent.forget({ userId });
-  changes.announce(userId, allTime);
-  await sleep(leaseMs);
-  if (deletedCount === 0) throw new ConnectError("there is no entry of this user_id", Code.NotFound);
-  return create(DeleteUserEntriesResponseSchema, { deletedCount: BigInt(deletedCount) });
 }

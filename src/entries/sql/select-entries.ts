@@ -23,7 +23,7 @@ export interface ListPosition {
  *
  * There is one upper bound only: of two, PostgreSQL would go to the one and read its way down to the other.
  */
-export async function listEntries(
+export async function selectEntries(
   pool: ConnectionPool,
   { userId, from, after }: ListSelection,
   limit: number,

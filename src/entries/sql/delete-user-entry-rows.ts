@@ -14,7 +14,7 @@ const maxRows = 10_000;
  *
  * @returns how many there were
  */
-export async function deleteUserEntries(
+export async function deleteUserEntryRows(
   pool: ConnectionPool,
   lockRetry: LockRetry,
   userId: string,
