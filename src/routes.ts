@@ -20,6 +20,7 @@ import { serveReflection } from "./reflection/reflection.ts";
 import { getSummary } from "./summaries/get-summary.ts";
 import type { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import type { SummaryMemo } from "./summaries/summary-memo.ts";
+import { watchSummary } from "./summaries/watch-summary.ts";
 import { EncodedMessage } from "./transport/unary/messages/encoded-message.ts";
 
 /** What is memoized of a summary. */
@@ -47,18 +48,21 @@ export function createRoutes({
   readiness,
 }: Dependencies): (router: ConnectRouter) => void {
   const deletion = { pool: pools.writes.deletions, lockRetry: createDeletionRetry(), recent, changes };
-  const summaryPools = { small: pools.reads, large: pools.largeReads };
+  const summary = {
+    pools: { small: pools.reads, large: pools.largeReads },
+    memo,
+    encode: encodeSummary,
+  };
   return (router) => {
     router.service(LearningLogService, {
-      createEntry: (request, caller) => createEntry(writer, request, caller),
-      batchCreateEntries: (request, { signal }) => batchCreateEntries(writer, request, signal),
-      importEntries: (requests, { signal }) => importEntries(writer, requests, signal),
-      listEntries: (request, { signal }) => listEntries(pools.reads, request, signal),
+      createEntry: (request, context) => createEntry({ writer }, request, context),
+      batchCreateEntries: (request, context) => batchCreateEntries({ writer }, request, context),
+      importEntries: (requests, context) => importEntries({ writer }, requests, context),
+      listEntries: (request, context) => listEntries({ pool: pools.reads }, request, context),
       deleteEntry: (request) => deleteEntry(deletion, request),
       deleteUserEntries: (request) => deleteUserEntries(deletion, request),
-      getSummary: async (request, caller) =>
-        (await getSummary({ pools: summaryPools, memo, encode: encodeSummary }, request, caller)).toMessage(),
-      watchSummary: (request, { signal }) => feeds.watch(request, signal),
+      getSummary: async (request, context) => (await getSummary(summary, request, context)).toMessage(),
+      watchSummary: (request, context) => watchSummary({ feeds }, request, context),
     });
     router.service(Health, createHealthService(readiness, [LearningLogService.typeName]));
     serveReflection(router, [LearningLogService, Health], [file_google_rpc_error_details]);

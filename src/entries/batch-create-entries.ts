@@ -6,6 +6,7 @@ import {
   BatchCreateEntriesResponseSchema,
   type CreateEntryRequest,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
+import type { CallContext } from "../call-context.ts";
 import { checkEntry } from "./check-entry.ts";
 import { requestIdConflict } from "./conflict.ts";
 import { newEntry } from "./entry.ts";
@@ -18,9 +19,9 @@ import type { EntryWriter } from "./entry-writer.ts";
  * @throws ConnectError INVALID_ARGUMENT with the path of the entry's field
  */
 export async function batchCreateEntries(
-  writer: EntryWriter,
+  { writer }: { readonly writer: EntryWriter },
   request: BatchCreateEntriesRequest,
-  signal: AbortSignal,
+  { signal }: CallContext,
 ): Promise<BatchCreateEntriesResponse> {
   const result = await recordBatch(writer, BatchCreateEntriesRequestSchema, request.entries, signal);
   return create(BatchCreateEntriesResponseSchema, result);

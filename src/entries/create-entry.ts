@@ -6,7 +6,7 @@ import {
   type CreateEntryResponse,
   CreateEntryResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
-import type { Caller } from "../caller.ts";
+import type { CallContext } from "../call-context.ts";
 import { checkEntry } from "./check-entry.ts";
 import { alreadyExists } from "./conflict.ts";
 import { entryMessage, newEntry } from "./entry.ts";
@@ -16,18 +16,18 @@ import type { EntryWriter } from "./entry-writer.ts";
  * Records one entry; answers once it is committed.
  *
  * @param request valid by the rules of the schema
- * @param caller whoever gives up before the entry was sent to the database withdraws it; later, the entry may stand
+ * @param context whoever gives up before the entry was sent to the database withdraws it; later, the entry may stand
  * @throws ConnectError ALREADY_EXISTS if the request_id is known and the request does not ask to ignore that
  */
 export async function createEntry(
-  writer: EntryWriter,
+  { writer }: { readonly writer: EntryWriter },
   request: CreateEntryRequest,
-  caller: Caller,
+  context: CallContext,
 ): Promise<CreateEntryResponse> {
   const nowMs = Date.now();
   checkEntry(CreateEntryRequestSchema, "", request, nowMs);
   const entry = newEntry(request, nowMs);
-  const { stored, isNew } = await writer.record(entry, caller);
+  const { stored, isNew } = await writer.record(entry, context);
   const mayIgnore = request.onConflict === ConflictPolicy.IGNORE && stored.userId === entry.userId;
   if (!isNew && !mayIgnore) throw alreadyExists(entry, stored);
   return create(CreateEntryResponseSchema, { entry: entryMessage(stored), alreadyExisted: !isNew });

@@ -1,4 +1,4 @@
-import type { Caller } from "../caller.ts";
+import type { CallContext } from "../call-context.ts";
 import type { LearnerChanges } from "../changes/learner-changes.ts";
 import { LockRetry, lockedTooLong, lockRetryMs } from "../database/lock-retry.ts";
 import type { ConnectionPool } from "../database/pool.ts";
@@ -82,10 +82,10 @@ export class EntryWriter {
    * @throws ConnectError RESOURCE_EXHAUSTED if too many entries are pending, or if it meets a lock for too long;
    * UNAVAILABLE if the database is away
    */
-  async record(entry: NewEntry, caller: Caller): Promise<RecordResult> {
+  async record(entry: NewEntry, context: CallContext): Promise<RecordResult> {
     const stored = this.#dependencies.recent.get(entry.requestId);
     if (stored) return { stored, isNew: false };
-    const { signal } = caller;
+    const { signal } = context;
     signal.throwIfAborted();
     this.#admit(1);
 

@@ -5,6 +5,7 @@ import {
   type ImportEntriesResponse,
   ImportEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
+import type { CallContext } from "../call-context.ts";
 import { recordBatch } from "./batch-create-entries.ts";
 import type { EntryWriter } from "./entry-writer.ts";
 
@@ -16,9 +17,9 @@ import type { EntryWriter } from "./entry-writer.ts";
  * @throws ConnectError INVALID_ARGUMENT with the path of the entry's field; what was acknowledged stands
  */
 export async function* importEntries(
-  writer: EntryWriter,
+  { writer }: { readonly writer: EntryWriter },
   requests: AsyncIterable<ImportEntriesRequest>,
-  signal: AbortSignal,
+  { signal }: CallContext,
 ): AsyncIterable<ImportEntriesResponse> {
   for await (const { entries } of requests) {
     const result = await recordBatch(writer, ImportEntriesRequestSchema, entries, signal);

@@ -5,6 +5,7 @@ import {
   type ListEntriesResponse,
   ListEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
+import type { CallContext } from "../call-context.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import { microsFromTimestamp } from "../database/timestamps.ts";
 import { decodePageToken, encodePageToken } from "../paging/page-token.ts";
@@ -23,13 +24,13 @@ const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  * Lists one learner's entries, the newest first.
  *
  * @param request valid by the rules of the schema
- * @param signal aborting it cancels the statement
+ * @param context aborting its signal cancels the statement
  * @throws ConnectError INVALID_ARGUMENT if from is after to, or the page token is not one of this request's
  */
 export async function listEntries(
-  pool: ConnectionPool,
+  { pool }: { readonly pool: ConnectionPool },
   request: ListEntriesRequest,
-  signal: AbortSignal,
+  { signal }: CallContext,
 ): Promise<ListEntriesResponse> {
   const range = rangeOf(request);
   const { userId, from } = range;

@@ -4,7 +4,7 @@ import {
   type GetSummaryResponse,
   GetSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
-import type { Caller } from "../caller.ts";
+import type { CallContext } from "../call-context.ts";
 import { periodSummary, type SummaryPools, summarize } from "./summarize.ts";
 import type { SummaryMemo } from "./summary-memo.ts";
 import { canonicalKey, nextPageToken, summaryRequest } from "./summary-request.ts";
@@ -21,13 +21,13 @@ export interface GetSummaryDependencies<Encoded> {
  * Adds up one learner's entries per period; from memory where nothing can have changed.
  *
  * @param message valid by the rules of the schema
- * @param caller whoever gives up cancels the statement, unless others wait for the same one
+ * @param context whoever gives up cancels the statement, unless others wait for the same one
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does
  */
 export function getSummary<Encoded>(
   { pools, memo, encode }: GetSummaryDependencies<Encoded>,
   message: GetSummaryRequest,
-  caller: Caller,
+  context: CallContext,
 ): Promise<Encoded> {
   const request = summaryRequest(message);
   const question = {
@@ -42,5 +42,5 @@ export function getSummary<Encoded>(
       return { value: encode(answer), end: end * 1_000_000n };
     },
   };
-  return memo.answer(question, caller);
+  return memo.answer(question, context);
 }

@@ -1,8 +1,8 @@
-import type { GetSummaryRequest, WatchSummaryResponse } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { WatchSummaryResponse } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { unavailable } from "../errors/retryable.ts";
 import { DeliveryPace } from "./delivery-pace.ts";
 import { SummaryFeed, type SummaryFeedDependencies } from "./summary-feed.ts";
-import { maxPageSize, type SummaryRequest, summaryRequest } from "./summary-request.ts";
+import type { SummaryRequest } from "./summary-request.ts";
 import { WatchedRanges } from "./watched-range.ts";
 
 /** What watched summaries are made of. */
@@ -25,16 +25,12 @@ export class SummaryFeeds {
   }
 
   /**
-   * Answers a summary, and then the periods that change, for as long as the caller stays.
+   * Yields the whole summary, and then the periods that change.
    *
-   * @param message valid by the rules of the schema
    * @param signal aborted when the caller is gone
-   * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does, and for more than 10,000 periods
-   * @throws ConnectError UNAVAILABLE when the instance shuts down, or the database is away for long
-   * @throws ConnectError RESOURCE_EXHAUSTED when the database is busy for long
+   * @throws ConnectError as `watchSummary` does
    */
-  async *watch(message: GetSummaryRequest, signal: AbortSignal): AsyncIterable<WatchSummaryResponse> {
-    const request = summaryRequest({ ...message, pageSize: maxPageSize, pageToken: "" });
+  async *follow(request: SummaryRequest, signal: AbortSignal): AsyncIterable<WatchSummaryResponse> {
     const shared = await this.#ranges.samePeriods(request);
     signal.throwIfAborted();
     if (this.#dependencies.draining.aborted) throw unavailable("the server is shutting down");

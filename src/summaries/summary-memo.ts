@@ -1,5 +1,5 @@
 import { LRUCache } from "lru-cache";
-import type { Caller } from "../caller.ts";
+import type { CallContext } from "../call-context.ts";
 import type { ChangeFollower, LearnerChanges } from "../changes/learner-changes.ts";
 import { learnerKey } from "../changes/learner-key.ts";
 import { SharedComputation } from "./shared-computation.ts";
@@ -69,11 +69,11 @@ export class SummaryMemo<Value> {
   }
 
   /** @throws whatever the computation throws; the reason of the caller's signal once it is aborted */
-  async answer(question: Question<Value>, caller: Caller): Promise<Value> {
+  async answer(question: Question<Value>, context: CallContext): Promise<Value> {
     let computation = this.#computations.get(question.key);
     let found = this.#find(question.key);
     if (found === undefined && computation !== undefined) {
-      await computation.settled(caller.signal);
+      await computation.settled(context.signal);
       found = this.#find(question.key);
       computation = this.#computations.get(question.key);
     }
@@ -83,7 +83,7 @@ export class SummaryMemo<Value> {
     }
     this.misses += 1;
     computation ??= this.#begin(question);
-    return (await computation.share(caller.signal)).value;
+    return (await computation.share(context.signal)).value;
   }
 
   #find(key: string): Value | undefined {

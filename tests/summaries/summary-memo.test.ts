@@ -7,7 +7,7 @@ import {
   type GetSummaryResponse,
   Granularity,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
-import type { Caller } from "../../src/caller.ts";
+import type { CallContext } from "../../src/call-context.ts";
 import { changesChannel } from "../../src/changes/learner-changes.ts";
 import { learnerKey } from "../../src/changes/learner-key.ts";
 import { everybodyWatched } from "../../src/changes/watched-learners.ts";
@@ -85,11 +85,11 @@ const pools = { small: database.connections, large: database.connections };
 function leapDay(
   memo: SummaryMemo<GetSummaryResponse>,
   userId: string,
-  caller: Caller = never,
+  context: CallContext = never,
 ): Promise<GetSummaryResponse> {
   const day = { from: noon, to: noon, granularity: Granularity.DAY, timeZone: "UTC" };
   const request = create(GetSummaryRequestSchema, summaryRequestOf(userId, day));
-  return getSummary({ pools, memo, encode: (answer) => answer }, request, caller);
+  return getSummary({ pools, memo, encode: (answer) => answer }, request, context);
 }
 
 const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });

@@ -14,6 +14,7 @@ import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { changesChannel } from "../../src/changes/learner-changes.ts";
 import { learnerKey } from "../../src/changes/learner-key.ts";
 import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
+import { watchSummary } from "../../src/summaries/watch-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { type LearningLogClient, transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
@@ -227,7 +228,7 @@ describe("inside", () => {
     const controller = new AbortController();
     onTestFinished(() => controller.abort());
     const message = create(GetSummaryRequestSchema, summaryRequestOf(userId, question));
-    const answers = feeds.watch(message, controller.signal);
+    const answers = watchSummary({ feeds }, message, controller);
     return { controller, ...follow(answers[Symbol.asyncIterator]()) };
   }
 

@@ -5,6 +5,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { learnerKey } from "../../src/changes/learner-key.ts";
 import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
+import { watchSummary } from "../../src/summaries/watch-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { linkTo } from "../support/paused-link.ts";
 import { lockWrites } from "../support/table-locks.ts";
@@ -76,7 +77,7 @@ async function watch({ changes }: Instance, userId: string) {
   const following = (async () => {
     const pools = { small: pool, large: pool };
     const feeds = new SummaryFeeds({ pools, changes, draining: never.signal, heartbeatMs: 60_000 });
-    for await (const { periods } of feeds.watch(message, controller.signal))
+    for await (const { periods } of watchSummary({ feeds }, message, controller))
       counts.push(...periods.map(({ entryCount }) => entryCount));
   })();
   following.catch(() => {});
