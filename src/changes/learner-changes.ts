@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { bucketMicros } from "../aggregates/bucket.ts";
 import type { Notifications } from "../database/notifications.ts";
-import { learnerKey } from "./learner-key.ts";
+import { type LearnerKey, learnerKey, receivedLearnerKey } from "./learner-key.ts";
 import type { KnownWatches, WatchedLearners } from "./watched-learners.ts";
 
 // A transaction that changes a learner's entries announces it to every instance, if that matters to one of them: if an
@@ -72,7 +72,7 @@ export interface ChangeFollower {
 export class LearnerChanges {
   readonly watched: WatchedLearners;
   readonly #notifications: Notifications;
-  readonly #followers = new Map<string, Set<ChangeFollower>>();
+  readonly #followers = new Map<LearnerKey, Set<ChangeFollower>>();
   /** No summary that this instance may have memoized ends later; microseconds since 1970. */
   #memoizedUntil = 0n;
 
@@ -103,12 +103,11 @@ export class LearnerChanges {
     return until;
   }
 
-  /** @param learner a learner key */
-  follow(learner: string, follower: ChangeFollower): void {
+  follow(learner: LearnerKey, follower: ChangeFollower): void {
     this.#followers.set(learner, (this.#followers.get(learner) ?? new Set()).add(follower));
   }
 
-  unfollow(learner: string, follower: ChangeFollower): void {
+  unfollow(learner: LearnerKey, follower: ChangeFollower): void {
     const followers = this.#followers.get(learner);
     followers?.delete(follower);
     if (followers?.size === 0) this.#followers.delete(learner);
@@ -143,7 +142,7 @@ export class LearnerChanges {
       return;
     }
     for (const change of payload.split(",")) {
-      const followers = this.#followers.get(change.slice(0, change.indexOf(":")));
+      const followers = this.#followers.get(receivedLearnerKey(change.slice(0, change.indexOf(":"))));
       if (followers === undefined) continue;
       const range = rangeOf(change);
       for (const follower of followers) follower.onChange(range);

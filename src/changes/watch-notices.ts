@@ -1,4 +1,5 @@
 import type { Heartbeat, Notifications } from "../database/notifications.ts";
+import type { LearnerKey } from "./learner-key.ts";
 
 /**
  * The channel. A payload is a list of learner keys, separated by commas; or `?` and the database's clock in microseconds,
@@ -23,15 +24,15 @@ const answerMicros = 1_000_000n;
 
 /** Those whom this instance watches. */
 export interface OwnWatches {
-  has(learner: string): boolean;
-  learners(): readonly string[];
+  has(learner: LearnerKey): boolean;
+  learners(): readonly LearnerKey[];
   /** Anything of the learner may have changed. */
-  gap(learner: string): void;
+  gap(learner: LearnerKey): void;
 }
 
 /** A message that was sent. */
 interface Notice {
-  readonly learners: readonly string[];
+  readonly learners: readonly LearnerKey[];
   /** In milliseconds of `performance.now()`. */
   readonly committedBy: number;
   /** Until when it told nothing new, by the database's clock; undefined if it was new anyway. */
@@ -63,7 +64,7 @@ export class WatchNotices {
   readonly #own: OwnWatches;
   /** How late a repetition may be, in microseconds. */
   readonly #punctualMicros: bigint;
-  readonly #untold = new Set<string>();
+  readonly #untold = new Set<LearnerKey>();
   #mustRepeat = false;
   #mustAsk = false;
   #isTelling = false;
@@ -74,7 +75,7 @@ export class WatchNotices {
   /** What was sent since the last heartbeat. */
   #notices: Notice[] = [];
   /** Learners of whom a write may have been missed. */
-  readonly #unsettled = new Map<string, Unsettled>();
+  readonly #unsettled = new Map<LearnerKey, Unsettled>();
   /** The clock by which all answers to this instance's question must have arrived. */
   #completeAt: bigint | undefined;
 
@@ -92,12 +93,12 @@ export class WatchNotices {
   }
 
   /** There will be a gap for the learner once nothing can come unannounced any more. */
-  begin(learner: string): void {
+  begin(learner: LearnerKey): void {
     this.#untold.add(learner);
     void this.#tell();
   }
 
-  end(learner: string): void {
+  end(learner: LearnerKey): void {
     this.#untold.delete(learner);
     this.#unsettled.delete(learner);
   }
@@ -179,7 +180,7 @@ export class WatchNotices {
     });
   }
 
-  async #send(learners: readonly string[], punctualUntil: bigint | undefined): Promise<void> {
+  async #send(learners: readonly LearnerKey[], punctualUntil: bigint | undefined): Promise<void> {
     const payloads: string[] = [];
     for (let start = 0; start < learners.length; start += keysPerNotification) {
       payloads.push(learners.slice(start, start + keysPerNotification).join(","));
@@ -207,7 +208,7 @@ export class WatchNotices {
     void this.#tell();
   }
 
-  #unsettle(learner: string, clock: bigint): void {
+  #unsettle(learner: LearnerKey, clock: bigint): void {
     if (!this.#own.has(learner)) return;
     // The first one keeps its time, or messages in quick succession would postpone it without end.
     const first = this.#unsettled.get(learner)?.clock ?? clock;

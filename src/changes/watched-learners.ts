@@ -1,5 +1,5 @@
 import type { Notifications } from "../database/notifications.ts";
-import { learnerKey } from "./learner-key.ts";
+import { type LearnerKey, learnerKey, receivedLearnerKey } from "./learner-key.ts";
 import { WatchNotices, watchesChannel } from "./watch-notices.ts";
 
 /** How many learners are read again at once while nothing is heard of them, and how often, in milliseconds. */
@@ -35,9 +35,9 @@ export const everybodyWatched: KnownWatches = { userIds: [], asOf: undefined };
 export class WatchedLearners {
   readonly #notifications: Notifications;
   readonly #notices: WatchNotices;
-  readonly #own = new Map<string, Set<Watcher>>();
+  readonly #own = new Map<LearnerKey, Set<Watcher>>();
   /** Until when each learner counts as watched somewhere, in milliseconds of `performance.now()`. */
-  readonly #until = new Map<string, number>();
+  readonly #until = new Map<LearnerKey, number>();
   /** For how long the others believe what an instance says, in milliseconds. */
   readonly #believeMs: number;
   readonly #timers: readonly NodeJS.Timeout[];
@@ -47,9 +47,9 @@ export class WatchedLearners {
     this.#notifications = notifications;
     this.#believeMs = 3 * repeatMs;
     const own = {
-      has: (learner: string) => this.#own.has(learner),
+      has: (learner: LearnerKey) => this.#own.has(learner),
       learners: () => [...this.#own.keys()],
-      gap: (learner: string) => this.#gap(learner),
+      gap: (learner: LearnerKey) => this.#gap(learner),
     };
     this.#notices = new WatchNotices(notifications, own, 2 * repeatMs);
     this.#timers = [
@@ -75,7 +75,7 @@ export class WatchedLearners {
   }
 
   /** @param watcher reads what there is now, and gets a gap once nothing can come unannounced any more */
-  add(learner: string, watcher: Watcher): void {
+  add(learner: LearnerKey, watcher: Watcher): void {
     const watchers = this.#own.get(learner);
     if (watchers !== undefined) {
       watchers.add(watcher);
@@ -86,7 +86,7 @@ export class WatchedLearners {
     this.#notices.begin(learner);
   }
 
-  remove(learner: string, watcher: Watcher): void {
+  remove(learner: LearnerKey, watcher: Watcher): void {
     const watchers = this.#own.get(learner);
     watchers?.delete(watcher);
     if (watchers?.size !== 0) return;
@@ -105,7 +105,7 @@ export class WatchedLearners {
       return;
     }
     const until = performance.now() + this.#believeMs;
-    for (const learner of payload.split(",")) {
+    for (const learner of payload.split(",").map(receivedLearnerKey)) {
       if (!this.#own.has(learner)) this.#until.set(learner, until);
     }
   }
@@ -126,7 +126,7 @@ export class WatchedLearners {
     }
   }
 
-  #gap(learner: string): void {
+  #gap(learner: LearnerKey): void {
     for (const watcher of this.#own.get(learner) ?? []) watcher.onGap();
   }
 }

@@ -1,5 +1,5 @@
 import { allTime, type ChangedRange, type LearnerChanges } from "../changes/learner-changes.ts";
-import { learnerKey } from "../changes/learner-key.ts";
+import { type LearnerKey, learnerKey } from "../changes/learner-key.ts";
 
 /**
  * Follows one learner's changes for one reader, and adds up what the reader has not taken yet: a slow one misses nothing,
@@ -7,7 +7,7 @@ import { learnerKey } from "../changes/learner-key.ts";
  */
 export class LearnerWatch {
   readonly #changes: LearnerChanges;
-  readonly #learner: string;
+  readonly #learner: LearnerKey;
   #changed: ChangedRange | undefined;
   #wake = Promise.withResolvers<void>();
 

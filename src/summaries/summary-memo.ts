@@ -1,7 +1,7 @@
 import { LRUCache } from "lru-cache";
 import type { CallContext } from "../call-context.ts";
 import type { ChangeFollower, LearnerChanges } from "../changes/learner-changes.ts";
-import { learnerKey } from "../changes/learner-key.ts";
+import { type LearnerKey, learnerKey } from "../changes/learner-key.ts";
 import { SharedComputation } from "./shared-computation.ts";
 
 /** What a computation found. */
@@ -23,7 +23,7 @@ export interface Question<Value> {
 interface Memoized<Value> {
   readonly value: Value;
   /** A learner key. */
-  readonly learner: string;
+  readonly learner: LearnerKey;
   readonly follower: ChangeFollower;
 }
 
@@ -115,7 +115,7 @@ export class SummaryMemo<Value> {
     return computation;
   }
 
-  #store(learner: string, key: string, value: Value): void {
+  #store(learner: LearnerKey, key: string, value: Value): void {
     const follower = followAny(() => this.#values.delete(key));
     this.#values.set(key, { value, learner, follower });
     // A value that is larger than the memo is not kept.
