@@ -2,6 +2,7 @@ import { ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { SingleBar } from "cli-progress";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { runCommand } from "./command.ts";
 import { type ImportArguments, readArguments, usage } from "./import/import-arguments.ts";
 import { type ImportTally, importRows } from "./import/import-rows.ts";
 import { readRows } from "./import/read-rows.ts";
@@ -11,14 +12,12 @@ import { readRows } from "./import/read-rows.ts";
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
-try {
+await runCommand("import", 2, async () => {
   const args = await readArguments(process.argv.slice(2));
-  if (args === "help") process.stdout.write(`${usage}\n`);
-  else process.exitCode = await importFile(args);
-} catch (error) {
-  say(error instanceof Error ? error.message : String(error));
-  process.exitCode = 2;
-}
+  if (args !== "help") return importFile(args);
+  process.stdout.write(`${usage}\n`);
+  return 0;
+});
 
 async function importFile({ file, size, url, timeoutMs }: ImportArguments): Promise<number> {
   const client = createClient(LearningLogService, createGrpcTransport({ baseUrl: url }));
@@ -45,7 +44,7 @@ async function importFile({ file, size, url, timeoutMs }: ImportArguments): Prom
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
     const [reason] = error.message.split("\n", 1);
-    throw new Error(`the service at ${url}: ${reason}\nRun it again to resume.`);
+    throw new Error(`the service at ${url}: ${reason}; run the import again to resume`);
   } finally {
     bar.stop();
     if (finer > 0) say(`${finer} timestamps are finer than a microsecond, and are cut to it`);

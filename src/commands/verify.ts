@@ -1,12 +1,9 @@
-import { parseArgs } from "node:util";
 import pg from "pg";
 import { type Difference, findDifferences } from "../aggregates/find-differences.ts";
 import { lockAgainstWriters, repairAggregates } from "../aggregates/repair-aggregates.ts";
 import { announceEverything } from "../changes/learner-changes.ts";
 import { readConfig } from "../config.ts";
-import { describeConnectError } from "../database/connect-error.ts";
-import { findEmbeddedServer, startEmbeddedServer } from "../database/embedded/embedded-server.ts";
-import { createLog } from "../telemetry/log.ts";
+import { findDatabase, parseCommandLine, runCommand } from "./command.ts";
 
 // `npm run verify` recounts the log and compares it with the aggregates. It ends with code 0 if they agree, with 1 if
 // they differ, and with 2 if it could not tell. `npm run verify -- --repair` makes the aggregates right, and ends
@@ -21,44 +18,23 @@ const lockTimeoutMs = 10_000;
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-process.on("uncaughtException", fail);
+const usage = "usage: npm run verify [-- --repair]";
 
-try {
-  const { values } = parseArgs({ options: { repair: { type: "boolean", default: false } } });
-  const config = readConfig(process.env);
-  await using stack = new AsyncDisposableStack();
-  const connectionString = config.databaseUrl ?? (await embeddedServerUrl(config.dataDir, stack));
+await runCommand("verify", 2, async (stack) => {
+  const { values } = parseCommandLine(usage, { options: { repair: { type: "boolean", default: false } } });
   const client = new pg.Client({
-    connectionString,
+    connectionString: await findDatabase(readConfig(process.env), stack),
     application_name: "daily-aggregator verify",
     connectionTimeoutMillis: connectTimeoutMs,
     lock_timeout: lockTimeoutMs,
     keepAlive: true,
   });
-  // The statement that runs fails, too; without a listener the process would end as if the aggregates differed.
+  // The statement that runs fails, too; without a listener the error would end the process before that.
   client.on("error", () => {});
   await client.connect();
   stack.defer(() => client.end());
-  process.exitCode = await verify(client, values.repair);
-} catch (error) {
-  fail(error);
-}
-
-function fail(error: unknown): never {
-  process.stderr.write(`verify: ${describeConnectError(error)}\n`);
-  // node-postgres keeps the socket of a login that failed, and with it the process.
-  process.exit(2);
-}
-
-/** The server of the service that runs, or one that is started for as long as this command takes. */
-async function embeddedServerUrl(dataDir: string, stack: AsyncDisposableStack): Promise<string> {
-  const log = createLog("error");
-  const running = await findEmbeddedServer(dataDir, log);
-  if (running !== undefined) return running;
-  const server = await startEmbeddedServer({ dataDir, log });
-  stack.defer(() => server.stop());
-  return server.url;
-}
+  return verify(client, values.repair);
+});
 
 async function verify(client: pg.Client, repair: boolean): Promise<number> {
   await client.query(repair ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");

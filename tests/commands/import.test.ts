@@ -44,14 +44,14 @@ describe("npm run import", () => {
 
   test("ends with 2 and the reason if the file is not there", async () => {
     const result = await runImport(files.missing);
-    expect(result).toMatchObject({ code: 2, stderr: expect.stringMatching(/^ENOENT.*missing\.csv/) });
+    expect(result).toMatchObject({ code: 2, stderr: expect.stringMatching(/^import: ENOENT.*missing\.csv/) });
   });
 
   test("ends with 2 and the reason if there is no service, even if standard input stays open", async () => {
     const script = "src/commands/import.ts";
     const { code, stderr } = await runCommand(script, ["-", "--url", "http://127.0.0.1:1"]);
     expect(code).toBe(2);
-    expect(stderr).toMatch(/unavailable.*\nRun it again to resume\.\n$/);
+    expect(stderr).toMatch(/^import: .*unavailable.*; run the import again to resume\n$/);
   });
 
   test("ends with 2 and its usage if it is not told a file", async () => {
@@ -59,7 +59,7 @@ describe("npm run import", () => {
     expect(result).toEqual({
       code: 2,
       stdout: "",
-      stderr: expect.stringMatching(/^usage: npm run import -- FILE/),
+      stderr: expect.stringMatching(/^import: usage: npm run import -- FILE/),
     });
   });
 
@@ -85,7 +85,7 @@ describe("npm run import", () => {
     expect(result).toEqual({
       code: 2,
       stdout: "0 created, 0 duplicates, 0 rejected\n",
-      stderr: `the service at ${url}: [deadline_exceeded] no answer within 1 seconds\nRun it again to resume.\n`,
+      stderr: `import: the service at ${url}: [deadline_exceeded] no answer within 1 seconds; run the import again to resume\n`,
     });
   });
 

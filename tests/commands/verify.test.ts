@@ -136,7 +136,7 @@ test("a database that cannot be reached, or an option that it does not know: say
   expect(misspelt).toMatchObject({
     code: 2,
     stdout: "",
-    stderr: expect.stringMatching(/^verify: .*--repiar/),
+    stderr: expect.stringMatching(/^verify: .*--repiar.*\nusage: npm run verify/s),
   });
 });
 

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { parseArgs } from "node:util";
+import { parseCommandLine, UsageError } from "../command.ts";
 
 export const usage = `usage: npm run import -- FILE [--url http://127.0.0.1:8080] [--timeout 60]
 FILE is CSV, plain or gzip, with the columns request_id, user_id, word_count and timestamp; - reads standard input.
@@ -19,32 +19,24 @@ export interface ImportArguments {
  * @throws Error that says what is wrong with them, or that there is no such file
  */
 export async function readArguments(args: readonly string[]): Promise<ImportArguments | "help"> {
-  const { positionals, values } = parse(args);
+  const { positionals, values } = parseCommandLine(usage, {
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      url: { type: "string", default: "http://127.0.0.1:8080" },
+      timeout: { type: "string", default: "60" },
+      help: { type: "boolean", short: "h", default: false },
+    },
+  });
   if (values.help) return "help";
   const [file, ...rest] = positionals;
-  if (file === undefined || rest.length > 0) throw new Error(usage);
+  if (file === undefined || rest.length > 0) throw new UsageError(usage);
   return {
     file,
     size: file === "-" ? 0 : await sizeOf(file),
     url: urlOf(values.url),
     timeoutMs: secondsOf(values.timeout) * 1000,
   };
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        url: { type: "string", default: "http://127.0.0.1:8080" },
-        timeout: { type: "string", default: "60" },
-        help: { type: "boolean", short: "h", default: false },
-      },
-    });
-  } catch (error) {
-    throw new Error(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
-  }
 }
 
 async function sizeOf(file: string): Promise<number> {
