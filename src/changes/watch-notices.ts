@@ -1,3 +1,4 @@
+import type { Clock } from "../clock.ts";
 import type { Heartbeat, Notifications } from "../database/notifications.ts";
 import type { LearnerKey } from "./learner-key.ts";
 
@@ -33,7 +34,7 @@ export interface OwnWatches {
 /** A message that was sent. */
 interface Notice {
   readonly learners: readonly LearnerKey[];
-  /** In milliseconds of `performance.now()`. */
+  /** In milliseconds of the {@link Clock}. */
   readonly committedBy: number;
   /** Until when it told nothing new, by the database's clock; undefined if it was new anyway. */
   readonly punctualUntil: bigint | undefined;
@@ -62,6 +63,7 @@ interface Unsettled {
 export class WatchNotices {
   readonly #notifications: Notifications;
   readonly #own: OwnWatches;
+  readonly #clock: Clock;
   /** How late a repetition may be, in microseconds. */
   readonly #punctualMicros: bigint;
   readonly #untold = new Set<LearnerKey>();
@@ -80,9 +82,10 @@ export class WatchNotices {
   #completeAt: bigint | undefined;
 
   /** @param punctualMs within which time a repetition must follow the one before */
-  constructor(notifications: Notifications, own: OwnWatches, punctualMs: number) {
+  constructor(notifications: Notifications, own: OwnWatches, punctualMs: number, clock: Clock) {
     this.#notifications = notifications;
     this.#own = own;
+    this.#clock = clock;
     this.#punctualMicros = BigInt(punctualMs) * 1_000n;
     notifications.followHeartbeats((heartbeat) => this.#settle(heartbeat));
   }
@@ -186,7 +189,7 @@ export class WatchNotices {
       payloads.push(learners.slice(start, start + keysPerNotification).join(","));
     }
     if (payloads.length > 0) await this.#notifications.send(watchesChannel, payloads);
-    this.#notices.push({ learners, committedBy: performance.now(), punctualUntil });
+    this.#notices.push({ learners, committedBy: this.#clock.now(), punctualUntil });
   }
 
   #settle({ began, clock }: Heartbeat): void {

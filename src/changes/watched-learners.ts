@@ -1,10 +1,19 @@
+import { type Clock, processClock } from "../clock.ts";
 import type { Notifications } from "../database/notifications.ts";
 import { type LearnerKey, learnerKey, receivedLearnerKey } from "./learner-key.ts";
 import { WatchNotices, watchesChannel } from "./watch-notices.ts";
 
-/** How many learners are read again at once while nothing is heard of them, and how often, in milliseconds. */
+/** How many learners are read again at once while nothing is heard of them. */
 const polledAtOnce = 100;
-const pollMs = 2_000;
+
+/** What a test can set. */
+interface WatchedLearnersOptions {
+  /** How often an instance repeats whom it watches, in milliseconds. */
+  readonly repeatMs?: number;
+  /** How often learners are read again while nothing is heard of them, in milliseconds. */
+  readonly pollMs?: number;
+  readonly clock?: Clock;
+}
 
 /** Who watches a learner. */
 export interface Watcher {
@@ -36,26 +45,26 @@ export class WatchedLearners {
   readonly #notifications: Notifications;
   readonly #notices: WatchNotices;
   readonly #own = new Map<LearnerKey, Set<Watcher>>();
-  /** Until when each learner counts as watched somewhere, in milliseconds of `performance.now()`. */
+  /** Until when each learner counts as watched somewhere, in milliseconds of the {@link Clock}. */
   readonly #until = new Map<LearnerKey, number>();
   /** For how long the others believe what an instance says, in milliseconds. */
   readonly #believeMs: number;
-  readonly #timers: readonly NodeJS.Timeout[];
+  readonly #clock: Clock;
+  readonly #closed = new AbortController();
 
-  /** @param repeatMs how often an instance repeats whom it watches */
-  constructor(notifications: Notifications, repeatMs = 10_000) {
+  constructor(notifications: Notifications, options: WatchedLearnersOptions = {}) {
+    const { repeatMs = 10_000, pollMs = 2_000, clock = processClock } = options;
     this.#notifications = notifications;
+    this.#clock = clock;
     this.#believeMs = 3 * repeatMs;
     const own = {
       has: (learner: LearnerKey) => this.#own.has(learner),
       learners: () => [...this.#own.keys()],
       gap: (learner: LearnerKey) => this.#gap(learner),
     };
-    this.#notices = new WatchNotices(notifications, own, 2 * repeatMs);
-    this.#timers = [
-      setInterval(() => this.#repeat(), repeatMs).unref(),
-      setInterval(() => this.#poll(), pollMs).unref(),
-    ];
+    this.#notices = new WatchNotices(notifications, own, 2 * repeatMs, clock);
+    void this.#every(repeatMs, () => this.#repeat());
+    void this.#every(pollMs, () => this.#poll());
     notifications.subscribe(watchesChannel, {
       onMessage: (payload) => this.#receive(payload),
       onGap: () => this.#notices.startOver(),
@@ -92,11 +101,20 @@ export class WatchedLearners {
     if (watchers?.size !== 0) return;
     this.#own.delete(learner);
     this.#notices.end(learner);
-    this.#until.set(learner, performance.now() + this.#believeMs);
+    this.#until.set(learner, this.#clock.now() + this.#believeMs);
   }
 
   close(): void {
-    for (const timer of this.#timers) clearInterval(timer);
+    this.#closed.abort();
+  }
+
+  async #every(ms: number, task: () => void): Promise<void> {
+    const { signal } = this.#closed;
+    for (;;) {
+      await this.#clock.sleep(ms, signal);
+      if (signal.aborted) return;
+      task();
+    }
   }
 
   #receive(payload: string): void {
@@ -104,14 +122,14 @@ export class WatchedLearners {
       this.#notices.answer(BigInt(payload.slice(1)));
       return;
     }
-    const until = performance.now() + this.#believeMs;
+    const until = this.#clock.now() + this.#believeMs;
     for (const learner of payload.split(",").map(receivedLearnerKey)) {
       if (!this.#own.has(learner)) this.#until.set(learner, until);
     }
   }
 
   #repeat(): void {
-    const now = performance.now();
+    const now = this.#clock.now();
     for (const [learner, until] of this.#until) if (until < now) this.#until.delete(learner);
     this.#notices.repeat();
   }

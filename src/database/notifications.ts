@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import { type Clock, processClock } from "../clock.ts";
 import type { Log } from "../telemetry/log.ts";
 import { NotificationLink, UndeliveredError } from "./notification-link.ts";
 import { SettledTime } from "./settled-time.ts";
@@ -14,7 +14,7 @@ export interface Subscriber {
 
 /** A heartbeat that came back. Every message that was committed before it began has been delivered. */
 export interface Heartbeat {
-  /** When it began, in milliseconds of `performance.now()`. */
+  /** When it began, in milliseconds of the {@link Clock}. */
   readonly began: number;
   /** The database's clock after it began, in microseconds since 1970. */
   readonly clock: bigint;
@@ -26,17 +26,16 @@ export const leaseMs = 500;
 /** Timers may fire a little early, and no two clocks run at quite the same speed. */
 const toleranceMs = 20;
 
-const heartbeatMs = 150;
-
-/** How long things take that tests have no time for; in milliseconds. */
-interface Patience {
-  /** How long the database may take for anything. */
-  readonly timeoutMs: number;
-  /** How long to wait before the next try to connect. */
-  readonly reconnectMs: number;
+/** What a test can set. */
+interface NotificationsOptions {
+  /** How long the database may take for anything, in milliseconds. */
+  readonly timeoutMs?: number;
+  /** The pause between two heartbeats, in milliseconds. */
+  readonly heartbeatMs?: number;
+  /** The pause before the next attempt to connect, in milliseconds. */
+  readonly reconnectMs?: number;
+  readonly clock?: Clock;
 }
-
-const usualPatience: Patience = { timeoutMs: 5_000, reconnectMs: 1_000 };
 
 /**
  * Follows channels of LISTEN and NOTIFY, and knows whether it hears everything.
@@ -53,7 +52,10 @@ const usualPatience: Patience = { timeoutMs: 5_000, reconnectMs: 1_000 };
 export class Notifications {
   readonly #databaseUrl: string;
   readonly #log: Log;
-  readonly #patience: Patience;
+  readonly #timeoutMs: number;
+  readonly #heartbeatMs: number;
+  readonly #reconnectMs: number;
+  readonly #clock: Clock;
   readonly #ownChannel = `daily_aggregator_${randomUUID()}`;
   readonly #subscribers = new Map<string, Subscriber>();
   readonly #heartbeatFollowers: ((heartbeat: Heartbeat) => void)[] = [];
@@ -65,10 +67,14 @@ export class Notifications {
   /** The failure that the log has, until a heartbeat comes back. */
   #saidFailure = "";
 
-  constructor(databaseUrl: string, log: Log, patience = usualPatience) {
+  constructor(databaseUrl: string, log: Log, options: NotificationsOptions = {}) {
+    const { timeoutMs = 5_000, heartbeatMs = 150, reconnectMs = 1_000, clock = processClock } = options;
     this.#databaseUrl = databaseUrl;
     this.#log = log;
-    this.#patience = patience;
+    this.#timeoutMs = timeoutMs;
+    this.#heartbeatMs = heartbeatMs;
+    this.#reconnectMs = reconnectMs;
+    this.#clock = clock;
   }
 
   /** @param channel not followed yet; to be called before {@link start} */
@@ -91,7 +97,7 @@ export class Notifications {
    * this goes by goes on while the process is stopped.
    */
   isCurrent(): boolean {
-    return this.#latest !== undefined && performance.now() - this.#latest.began < leaseMs - toleranceMs;
+    return this.#latest !== undefined && this.#clock.now() - this.#latest.began < leaseMs - toleranceMs;
   }
 
   /**
@@ -129,7 +135,7 @@ export class Notifications {
       this.#link = undefined;
       this.#latest = undefined;
       this.#settled.reset();
-      await this.#pause(this.#patience.reconnectMs);
+      await this.#clock.sleep(this.#reconnectMs, this.#closed.signal);
     }
   }
 
@@ -140,18 +146,18 @@ export class Notifications {
       ownChannel: this.#ownChannel,
       channels: [...this.#subscribers.keys()],
       deliver: (channel, payload) => this.#deliver(channel, payload),
-      timeoutMs: this.#patience.timeoutMs,
+      timeoutMs: this.#timeoutMs,
     });
     this.#link = link;
     this.#gap();
     while (!this.#closed.signal.aborted) {
       await this.#beat(link);
-      await this.#pause(heartbeatMs);
+      await this.#clock.sleep(this.#heartbeatMs, this.#closed.signal);
     }
   }
 
   async #beat(link: NotificationLink): Promise<void> {
-    const began = performance.now();
+    const began = this.#clock.now();
     const sample = await link.beat();
     const clockGoesOn = this.#settled.add(sample);
     this.#latest = { began, clock: sample.clock };
@@ -191,9 +197,5 @@ export class Notifications {
     if (failure === this.#saidFailure) return;
     this.#saidFailure = failure;
     this.#log.warn({ error: String(error) }, failure);
-  }
-
-  async #pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.#closed.signal }).catch(() => {});
   }
 }

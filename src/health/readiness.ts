@@ -1,16 +1,19 @@
 import { EventEmitter, on } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { type Clock, processClock } from "../clock.ts";
 import { measureBusyness } from "../telemetry/busyness.ts";
 
 /** Whether calls can be answered, and if not, why. */
 export type ReadinessState = { readonly ready: true } | { readonly ready: false; readonly reason: string };
 
-/** How often what the service depends on is looked at. */
-const probeIntervalMs = 2_000;
-
-/** A database that takes this long to answer is as good as away. */
-const probeTimeoutMs = 5_000;
+/** What a test can set. */
+interface ReadinessOptions {
+  /** The pause between two probes, in milliseconds. */
+  readonly intervalMs?: number;
+  /** A database that takes this long to answer a probe counts as away, in milliseconds. */
+  readonly timeoutMs?: number;
+  readonly clock?: Clock;
+}
 
 const away = "the database is away";
 
@@ -27,11 +30,17 @@ export class Readiness {
   readonly #probe: () => Promise<string | undefined>;
   readonly #changes = new EventEmitter().setMaxListeners(0);
   readonly #draining = new AbortController();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #intervalMs: number;
+  readonly #timeoutMs: number;
+  readonly #clock: Clock;
 
   /** @param probe finds out why calls cannot be answered; undefined if they can */
-  constructor(probe: () => Promise<string | undefined>) {
+  constructor(probe: () => Promise<string | undefined>, options: ReadinessOptions = {}) {
+    const { intervalMs = 2_000, timeoutMs = 5_000, clock = processClock } = options;
     this.#probe = probe;
+    this.#intervalMs = intervalMs;
+    this.#timeoutMs = timeoutMs;
+    this.#clock = clock;
   }
 
   get state(): ReadinessState {
@@ -43,18 +52,31 @@ export class Readiness {
     return this.#draining.signal;
   }
 
-  /** Looks for the first time, and then regularly. */
+  /** Probes, and then again and again until it drains. Resolves after the first probe. */
   async start(): Promise<void> {
+    await this.#update();
+    void this.#repeat();
+  }
+
+  async #repeat(): Promise<void> {
+    const { signal } = this.#draining;
+    for (;;) {
+      await this.#clock.sleep(this.#intervalMs, signal);
+      if (signal.aborted) return;
+      await this.#update();
+    }
+  }
+
+  async #update(): Promise<void> {
     const found = await this.#look();
-    if (this.#draining.signal.aborted) return;
-    if (found !== undefined) this.#set(found);
-    this.#timer = setTimeout(() => this.start(), probeIntervalMs).unref();
+    if (found !== undefined && !this.#draining.signal.aborted) this.#set(found);
   }
 
   /** @returns undefined if this process is too busy to tell, so that the last finding stays */
   async #look(): Promise<ReadinessState | undefined> {
     const isBusy = measureBusyness();
-    const timeout = sleep(probeTimeoutMs, undefined, { ref: false });
+    const answered = new AbortController();
+    const timeout = this.#clock.sleep(this.#timeoutMs, answered.signal);
     try {
       return await Promise.race([
         this.#probe().then(stateFor),
@@ -63,12 +85,13 @@ export class Readiness {
     } catch (error) {
       const isOverloaded = error instanceof ConnectError && error.code === Code.ResourceExhausted;
       return isOverloaded ? undefined : stateFor(away);
+    } finally {
+      answered.abort();
     }
   }
 
   /** From now on it is not ready; whoever follows the changes hears that, and then the end. */
   drain(): void {
-    clearTimeout(this.#timer);
     this.#set({ ready: false, reason: "shutting down" });
     this.#draining.abort();
   }

@@ -1,5 +1,6 @@
 import { LearnerChanges } from "../../src/changes/learner-changes.ts";
 import { WatchedLearners } from "../../src/changes/watched-learners.ts";
+import type { Clock } from "../../src/clock.ts";
 import { Notifications } from "../../src/database/notifications.ts";
 import type { ConnectionPool } from "../../src/database/pool.ts";
 import type { WritePools } from "../../src/database/pools.ts";
@@ -24,14 +25,18 @@ interface WritePathOptions {
   readonly recentEntries: number;
   /** How often an instance repeats whom it watches. */
   readonly repeatWatchesMs?: number;
+  readonly clock?: Clock;
   readonly log: Log;
 }
 
 export function createWritePath(options: WritePathOptions): WritePath {
-  const { pool, databaseUrl, limits, recentEntries, repeatWatchesMs, log } = options;
-  const notifications = new Notifications(databaseUrl, log);
+  const { pool, databaseUrl, limits, recentEntries, repeatWatchesMs, clock, log } = options;
+  const notifications = new Notifications(databaseUrl, log, { ...(clock && { clock }) });
   const recent = new RecentEntries(notifications, recentEntries);
-  const watched = new WatchedLearners(notifications, repeatWatchesMs);
+  const watched = new WatchedLearners(notifications, {
+    ...(repeatWatchesMs && { repeatMs: repeatWatchesMs }),
+    ...(clock && { clock }),
+  });
   const changes = new LearnerChanges(notifications, watched);
   const pools = options.writePools ?? {
     groups: pool,
