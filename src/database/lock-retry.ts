@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ConnectError } from "@connectrpc/connect";
 import { overloaded } from "../errors/retryable.ts";
+import { Semaphore } from "./semaphore.ts";
 import { isLocked } from "./sqlstate.ts";
-import { WaitingLine } from "./waiting-line.ts";
 
 /** How long a write that meets a lock is tried again, in milliseconds. */
 export const lockRetryMs = 10_000;
@@ -32,12 +32,12 @@ interface LockRetryLimits {
  * all the time.
  */
 export class LockRetry {
-  readonly #turns: WaitingLine;
+  readonly #turns: Semaphore;
   readonly #pauseMs: number;
 
   constructor({ maxRetrying, maxWaiting, pauseMs }: LockRetryLimits) {
     const refusal = "too many writes wait for locks in the database";
-    this.#turns = new WaitingLine({ maxInside: maxRetrying, maxWaiting, maxWaitMs: lockRetryMs, refusal });
+    this.#turns = new Semaphore({ permits: maxRetrying, maxWaiting, maxWaitMs: lockRetryMs, refusal });
     this.#pauseMs = pauseMs;
   }
 
@@ -69,14 +69,14 @@ export class LockRetry {
         if (!isLocked(error)) throw error;
         await sleep(this.#pauseMs, undefined, { ref: false });
       } finally {
-        this.#turns.leave();
+        this.#turns.release();
       }
     }
   }
 
   async #waitForTurn(ended: AbortSignal, timeout: AbortSignal): Promise<void> {
     try {
-      await this.#turns.enter(ended);
+      await this.#turns.acquire(ended);
     } catch (error) {
       throw error === timeout.reason ? lockedTooLong() : error;
     }

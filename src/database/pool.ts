@@ -3,8 +3,8 @@ import { parse, parseIntoClientConfig } from "pg-connection-string";
 import { overloaded } from "../errors/retryable.ts";
 import { measureBusyness } from "../telemetry/busyness.ts";
 import type { Log } from "../telemetry/log.ts";
+import { Semaphore } from "./semaphore.ts";
 import { codeOf, TroubleLog } from "./trouble-log.ts";
-import { WaitingLine } from "./waiting-line.ts";
 
 /** What a pool is for, and how much it takes. */
 export interface PoolSettings {
@@ -49,14 +49,14 @@ const sessionOptions = "-c plan_cache_mode=force_generic_plan -c jit=off";
  */
 export class ConnectionPool {
   readonly #pool: pg.Pool;
-  readonly #line: WaitingLine;
+  readonly #semaphore: Semaphore;
   readonly #troubles: TroubleLog | undefined;
   /** The connections that were made since they were last distrusted. */
   #trusted = new WeakSet<pg.PoolClient>();
 
-  constructor(pool: pg.Pool, line: WaitingLine, troubles?: TroubleLog) {
+  constructor(pool: pg.Pool, semaphore: Semaphore, troubles?: TroubleLog) {
     this.#pool = pool;
-    this.#line = line;
+    this.#semaphore = semaphore;
     this.#troubles = troubles;
     pool.on("connect", (client) => this.#trusted.add(client));
   }
@@ -73,7 +73,7 @@ export class ConnectionPool {
    * @throws Error if the database cannot be reached
    */
   async connect(signal?: AbortSignal): Promise<pg.PoolClient> {
-    await this.#line.enter(signal);
+    await this.#semaphore.acquire(signal);
     const isBusy = measureBusyness();
     const beganAt = performance.now();
     try {
@@ -83,7 +83,7 @@ export class ConnectionPool {
         client.release(true);
       }
     } catch (error) {
-      this.#line.leave();
+      this.#semaphore.release();
       const isTimeout = performance.now() - beganAt >= connectTimeoutMs;
       if (isTimeout && isBusy()) throw overloaded("the server is busy");
       throw error;
@@ -93,7 +93,7 @@ export class ConnectionPool {
   /** @param isBroken closes the connection, so that nobody uses it again */
   release(client: pg.PoolClient, isBroken: boolean): void {
     client.release(isBroken || !this.#trusted.has(client));
-    this.#line.leave();
+    this.#semaphore.release();
   }
 
   /**
@@ -142,6 +142,6 @@ export function createPool(
   // idle connections only: of one that is in use, the statement that runs on it fails, too.
   pool.on("error", (error) => log.warn({ code: codeOf(error) }, "lost an idle database connection"));
   pool.on("connect", (client) => client.on("error", () => {}));
-  const line = new WaitingLine({ maxInside: size, maxWaiting, maxWaitMs, refusal });
-  return new ConnectionPool(pool, line, troubles);
+  const semaphore = new Semaphore({ permits: size, maxWaiting, maxWaitMs, refusal });
+  return new ConnectionPool(pool, semaphore, troubles);
 }

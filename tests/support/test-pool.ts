@@ -1,11 +1,11 @@
 import pg from "pg";
 import { ConnectionPool } from "../../src/database/pool.ts";
-import { WaitingLine } from "../../src/database/waiting-line.ts";
+import { Semaphore } from "../../src/database/semaphore.ts";
 
 /** Lets the code under test use connections that a test watches or runs statements on, too. */
 export function connectionPoolOver(pool: pg.Pool): ConnectionPool {
-  const limits = { maxInside: pool.options.max, maxWaiting: 10_000, maxWaitMs: 30_000, refusal: "busy" };
-  return new ConnectionPool(pool, new WaitingLine(limits));
+  const limits = { permits: pool.options.max, maxWaiting: 10_000, maxWaitMs: 30_000, refusal: "busy" };
+  return new ConnectionPool(pool, new Semaphore(limits));
 }
 
 /** A pool as tests use it; a broken connection fails whoever uses it next, and nothing else. */

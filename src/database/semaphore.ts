@@ -1,8 +1,8 @@
 import { overloaded } from "../errors/retryable.ts";
 
-export interface WaitingLineLimits {
+export interface SemaphoreLimits {
   /** How many may be inside at once. */
-  readonly maxInside: number;
+  readonly permits: number;
   /** How many may wait; further ones are refused at once. */
   readonly maxWaiting: number;
   /** How long one may wait, in milliseconds. */
@@ -14,31 +14,31 @@ export interface WaitingLineLimits {
 /**
  * Lets a bounded number inside at once. The others wait in the order in which they came, and every wait has an end:
  *
- *     waiting ──somebody leaves──> inside ──leave()──> gone
+ *     waiting ──somebody leaves──> inside ──release()──> gone
  *        ├──the caller gives up──> gone
  *        └──maxWaitMs have passed──> refused
  */
-export class WaitingLine {
-  readonly #limits: WaitingLineLimits;
-  #inside = 0;
+export class Semaphore {
+  readonly #limits: SemaphoreLimits;
+  #acquired = 0;
   /** Each is called when it is its turn. */
   readonly #waiting = new Set<() => void>();
 
-  constructor(limits: WaitingLineLimits) {
+  constructor(limits: SemaphoreLimits) {
     this.#limits = limits;
   }
 
   /**
-   * Resolves when the caller is inside; it must call {@link leave} then.
+   * Resolves when the caller is inside; it must call {@link release} then.
    *
    * @throws the signal's reason if it aborts first
    * @throws ConnectError RESOURCE_EXHAUSTED if the line is full, or the wait takes too long
    */
-  async enter(signal?: AbortSignal): Promise<void> {
+  async acquire(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    const { maxInside, maxWaiting, maxWaitMs, refusal } = this.#limits;
-    if (this.#inside < maxInside) {
-      this.#inside += 1;
+    const { permits, maxWaiting, maxWaitMs, refusal } = this.#limits;
+    if (this.#acquired < permits) {
+      this.#acquired += 1;
       return;
     }
     if (this.#waiting.size >= maxWaiting) throw overloaded(refusal);
@@ -61,10 +61,10 @@ export class WaitingLine {
   }
 
   /** Makes room for the one who has waited longest. */
-  leave(): void {
+  release(): void {
     const [next] = this.#waiting;
     if (next === undefined) {
-      this.#inside -= 1;
+      this.#acquired -= 1;
       return;
     }
     this.#waiting.delete(next);

@@ -1,12 +1,12 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { WaitingLine } from "../../src/database/waiting-line.ts";
+import { Semaphore } from "../../src/database/semaphore.ts";
 import { failureOf } from "../support/failures.ts";
 
-const newLine = (limits: Partial<ConstructorParameters<typeof WaitingLine>[0]> = {}) =>
-  new WaitingLine({
-    maxInside: 1,
+const newSemaphore = (limits: Partial<ConstructorParameters<typeof Semaphore>[0]> = {}) =>
+  new Semaphore({
+    permits: 1,
     maxWaiting: 2,
     maxWaitMs: 60_000,
     refusal: "too many are here",
@@ -22,78 +22,80 @@ function expectRefusal(error: ConnectError): void {
 }
 
 test("as many as may be inside enter at once, and the others in the order in which they came", async () => {
-  const line = newLine({ maxInside: 2 });
-  await line.enter();
-  await line.enter();
+  const semaphore = newSemaphore({ permits: 2 });
+  await semaphore.acquire();
+  await semaphore.acquire();
   const entered: string[] = [];
-  const first = line.enter().then(() => entered.push("first"));
-  const second = line.enter().then(() => entered.push("second"));
-  line.leave();
+  const first = semaphore.acquire().then(() => entered.push("first"));
+  const second = semaphore.acquire().then(() => entered.push("second"));
+  semaphore.release();
   await first;
   expect(entered).toEqual(["first"]);
-  line.leave();
+  semaphore.release();
   await second;
   expect(entered).toEqual(["first", "second"]);
 });
 
 test("a caller who comes to a full line is refused at once, with RetryInfo", async () => {
-  const line = newLine();
-  await line.enter();
-  const waiting = [line.enter(), line.enter()];
-  expectRefusal(await failureOf(line.enter()));
+  const semaphore = newSemaphore();
+  await semaphore.acquire();
+  const waiting = [semaphore.acquire(), semaphore.acquire()];
+  expectRefusal(await failureOf(semaphore.acquire()));
   // The others keep their places.
   for (const one of waiting) {
-    line.leave();
+    semaphore.release();
     await one;
   }
 });
 
 test("whoever waits for too long is refused, and the next one is not held up", async () => {
-  const line = newLine({ maxWaitMs: 50 });
-  await line.enter();
-  expectRefusal(await failureOf(line.enter()));
-  const next = line.enter();
-  line.leave();
+  const semaphore = newSemaphore({ maxWaitMs: 50 });
+  await semaphore.acquire();
+  expectRefusal(await failureOf(semaphore.acquire()));
+  const next = semaphore.acquire();
+  semaphore.release();
   await next;
 });
 
 test("whoever gives up leaves the line, and makes room in it", async () => {
-  const line = newLine({ maxWaiting: 1 });
-  await line.enter();
+  const semaphore = newSemaphore({ maxWaiting: 1 });
+  await semaphore.acquire();
   const caller = new AbortController();
-  const waiting = line.enter(caller.signal);
+  const waiting = semaphore.acquire(caller.signal);
   caller.abort(new Error("gave up"));
   await expect(waiting).rejects.toThrow("gave up");
-  const next = line.enter();
-  line.leave();
+  const next = semaphore.acquire();
+  semaphore.release();
   await next;
 });
 
 test("whoever has given up before does not enter", async () => {
-  const line = newLine();
-  await expect(line.enter(AbortSignal.abort(new Error("gave up")))).rejects.toThrow("gave up");
-  await line.enter();
+  const semaphore = newSemaphore();
+  await expect(semaphore.acquire(AbortSignal.abort(new Error("gave up")))).rejects.toThrow("gave up");
+  await semaphore.acquire();
 });
 
 test("no place is lost when a caller gives up at the moment of its turn", async () => {
-  const line = newLine();
-  await line.enter();
+  const semaphore = newSemaphore();
+  await semaphore.acquire();
   const caller = new AbortController();
-  const waiting = line.enter(caller.signal);
-  line.leave();
+  const waiting = semaphore.acquire(caller.signal);
+  semaphore.release();
   caller.abort();
   // It is inside all the same, and leaves as everybody does.
   await waiting;
-  line.leave();
-  await line.enter();
+  semaphore.release();
+  await semaphore.acquire();
 });
 
 test("a place that everybody has left is free again", async () => {
-  const line = newLine();
+  const semaphore = newSemaphore();
   for (let round = 0; round < 3; round += 1) {
-    await line.enter();
-    line.leave();
+    await semaphore.acquire();
+    semaphore.release();
   }
-  await line.enter();
-  expect(await Promise.race([line.enter().then(() => "inside"), Promise.resolve("waiting")])).toBe("waiting");
+  await semaphore.acquire();
+  expect(await Promise.race([semaphore.acquire().then(() => "inside"), Promise.resolve("waiting")])).toBe(
+    "waiting",
+  );
 });
