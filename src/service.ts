@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
 import { createValidateInterceptor } from "@connectrpc/validate";
+import type pg from "pg";
 import { about } from "./about.ts";
 import { LearnerChanges } from "./changes/learner-changes.ts";
 import { WatchedLearners } from "./changes/watched-learners.ts";
@@ -8,7 +9,7 @@ import type { Config } from "./config.ts";
 import { warnOfOtherRules } from "./database/compare-time-zone-rules.ts";
 import { describeConnectError } from "./database/connect-error.ts";
 import { startEmbeddedServer } from "./database/embedded/embedded-server.ts";
-import { migrate, pendingMigrations } from "./database/migrations.ts";
+import { migrate, pendingMigrations, requireKnownSchema } from "./database/migrations.ts";
 import { Notifications } from "./database/notifications.ts";
 import { createPools, endPools, type Pools } from "./database/pools.ts";
 import { EntryWriter } from "./entries/entry-writer.ts";
@@ -118,10 +119,19 @@ async function prepareDatabase(
   config: Config,
   log: Log,
 ): Promise<void> {
+  let client: pg.PoolClient;
   try {
-    probes.release(await probes.connect(), false);
+    client = await probes.connect();
   } catch (error) {
     throw new StartupError(`cannot connect to the database (DATABASE_URL): ${describeConnectError(error)}`);
+  }
+  try {
+    await requireKnownSchema(client);
+  } catch (error) {
+    if (error instanceof StartupError) throw error;
+    throw new StartupError(`cannot read the schema of the database: ${describeConnectError(error)}`);
+  } finally {
+    probes.release(client, false);
   }
   if (!config.migrateOnStart) return;
   try {

@@ -21,8 +21,9 @@ const closingMs = 500;
  * Brings the schema up, all steps or none. Instances that start together take turns, by an advisory lock. If nothing is
  * pending, the database is only read, so a role that does not own the tables can start the service.
  *
- * @param direction `down` takes back the newest step only
+ * @param direction `down` reverts the newest step only
  * @returns the names of the steps taken
+ * @throws StartupError if the schema is newer than this version
  */
 export async function migrate(
   databaseUrl: string,
@@ -40,6 +41,7 @@ export async function migrate(
   dbClient.on("error", () => {});
   try {
     await dbClient.connect();
+    await requireKnownSchema(dbClient);
     if (direction === "up" && (await pendingMigrations(dbClient)).length === 0) return [];
     const schema = await requireSchema(dbClient);
     const steps = await runner({
@@ -59,9 +61,27 @@ export async function migrate(
 
 /** The names of the migrations that this version needs and the database has not got. */
 export async function pendingMigrations(database: pg.ClientBase): Promise<string[]> {
-  const needed = (await readdir(migrationsDir)).map((file) => path.parse(file).name);
-  const applied = await appliedMigrations(database);
-  return needed.filter((name) => !applied.has(name)).sort();
+  const [known, applied] = [await knownMigrations(), await appliedMigrations(database)];
+  return known.difference(applied).values().toArray().sort();
+}
+
+/**
+ * A version that started on a newer schema could write what that schema no longer means.
+ *
+ * @throws StartupError that names the migrations which this version does not have
+ */
+export async function requireKnownSchema(database: pg.ClientBase): Promise<void> {
+  const [known, applied] = [await knownMigrations(), await appliedMigrations(database)];
+  const unknown = applied.difference(known).values().toArray().sort();
+  if (unknown.length === 0) return;
+  throw new StartupError(
+    `the schema is newer than this version, which has no migration ${unknown.join(", ")}: run a newer version`,
+  );
+}
+
+async function knownMigrations(): Promise<Set<string>> {
+  const files = await readdir(migrationsDir);
+  return new Set(files.map((file) => path.parse(file).name));
 }
 
 async function appliedMigrations(database: pg.ClientBase): Promise<Set<string>> {

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { migrate, pendingMigrations } from "../../src/database/migrations.ts";
 import { transaction } from "../../src/database/query.ts";
+import { StartupError } from "../../src/errors/startup-error.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
@@ -67,14 +68,38 @@ test("an instance that must not migrate waits, says for what, and serves once it
   await client.createEntry(newEntry());
 });
 
-test("an instance that is older than the database serves, for a newer one may have migrated it", async () => {
-  const url = await createEmptyDatabase();
-  await migrate(url, log);
-  const pool = createTestPool(url);
-  await pool.query("INSERT INTO schema_migrations (name, run_on) VALUES ('9999999999999_later', now())");
-  await pool.end();
-  const service = await startOwnService(url, { migrateOnStart: false });
-  await grpcClient(service.url).createEntry(newEntry());
+describe("a schema that a newer version has migrated", () => {
+  const line =
+    "the schema is newer than this version, which has no migration 9999999999999_later: run a newer version";
+
+  async function migrateFurther(url: string): Promise<void> {
+    const pool = createTestPool(url);
+    await pool.query("INSERT INTO schema_migrations (name, run_on) VALUES ('9999999999999_later', now())");
+    await pool.end();
+  }
+
+  test.for([true, false])("refuses a start in one line, with MIGRATE_ON_START=%s", async (migrateOnStart) => {
+    const url = await createEmptyDatabase();
+    await migrate(url, log);
+    await migrateFurther(url);
+    await expect(startOwnService(url, { migrateOnStart })).rejects.toThrow(new StartupError(line));
+  });
+
+  test.for(["up", "down"])("refuses npm run migrate -- %s in one line", async (direction) => {
+    const url = await createEmptyDatabase();
+    await migrate(url, log);
+    await migrateFurther(url);
+    const result = await runCommand("src/commands/migrate.ts", [direction], { env: { DATABASE_URL: url } });
+    expect(result).toEqual({ code: 1, stdout: "", stderr: `migrate: ${line}\n` });
+  });
+
+  test("is served by an instance that runs already", async () => {
+    const url = await createEmptyDatabase();
+    const service = await startOwnService(url);
+    await migrateFurther(url);
+    await grpcClient(service.url).createEntry(newEntry());
+    await expect(fetch(`${service.url}/readyz`)).resolves.toMatchObject({ status: 200 });
+  });
 });
 
 test("a search path in the URL decides where the tables are, and leaves alone what others have elsewhere", async () => {
