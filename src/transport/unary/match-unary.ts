@@ -4,13 +4,13 @@ import { parseContentType as parseGrpc } from "@connectrpc/connect/protocol-grpc
 import { parseContentType as parseGrpcWeb } from "@connectrpc/connect/protocol-grpc-web";
 import type { UnaryMethod } from "./call/unary-methods.ts";
 
-/** What tells whether a request is a unary call. */
+/** The parts of a request that decide whether it is a unary call. */
 export interface RequestLine {
   readonly httpVersion: 1 | 2;
   readonly isEncrypted: boolean;
   /** The HTTP method. */
   readonly verb: string | undefined;
-  /** The path with its query. */
+  /** The path and query. */
   readonly target: string | undefined;
   readonly authority: string | undefined;
   readonly headers: IncomingHttpHeaders;
@@ -19,13 +19,18 @@ export interface RequestLine {
 export interface UnaryMatch {
   readonly method: UnaryMethod;
   readonly choice: ProtocolChoice;
-  /** Absolute. */
+  /** The absolute URL of the request. */
   readonly url: string;
-  /** The parameters of a GET. */
+  /** The query parameters of a GET. */
   readonly query: URLSearchParams | undefined;
 }
 
-/** @returns undefined for what is no unary call, or an odd one */
+/**
+ * Finds the method and the protocol of a unary call.
+ *
+ * @returns undefined if the request must be delegated: it is not a unary call, its URL is invalid, or its protocol is
+ * not supported here, such as gRPC over HTTP/1.1 or gRPC-Web with base64 text
+ */
 export function matchUnary(
   methods: ReadonlyMap<string, UnaryMethod>,
   { httpVersion, isEncrypted, verb, target = "", authority, headers }: RequestLine,
@@ -57,23 +62,23 @@ export function matchUnary(
   return undefined;
 }
 
-/** What a Content-Type stands for, if it is one of a unary call. */
+/** The protocol and format that the Content-Type of a unary call selects. */
 export interface ProtocolChoice {
   readonly protocol: "grpc" | "grpc-web" | "connect";
-  /** Protobuf, not JSON. */
+  /** Whether messages are in Protobuf; otherwise they are in JSON. */
   readonly isBinary: boolean;
 }
 
-/** Clients send a handful of them. */
-const maxRemembered = 1024;
+/** Clients usually send few different content types. The limit bounds the memory if one sends many. */
+const maxCachedChoices = 1024;
 
-const remembered = new Map<string, ProtocolChoice | undefined>();
+const cachedChoices = new Map<string, ProtocolChoice | undefined>();
 
-/** @returns undefined for the type of a stream, and for what is no type of any of the protocols */
+/** @returns undefined if the type is not a type of a unary call, or if it is gRPC-Web with base64 text */
 function chooseProtocol(contentType: string): ProtocolChoice | undefined {
-  if (remembered.has(contentType)) return remembered.get(contentType);
+  if (cachedChoices.has(contentType)) return cachedChoices.get(contentType);
   const choice = parse(contentType);
-  if (remembered.size < maxRemembered) remembered.set(contentType, choice);
+  if (cachedChoices.size < maxCachedChoices) cachedChoices.set(contentType, choice);
   return choice;
 }
 

@@ -14,9 +14,9 @@ import { ConnectCall } from "./protocols/connect-call.ts";
 import { GrpcCall } from "./protocols/grpc-call.ts";
 import { GrpcWebCall } from "./protocols/grpc-web-call.ts";
 
-/** Serves unary calls itself; everything else is handed to connect-node's adapter unchanged. */
+/** Serves unary calls itself, and delegates everything else to connect-node's adapter. */
 export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): Listeners {
-  // As connect-node does.
+  // connect-node has the same default.
   const acceptCompression = givenOptions.acceptCompression ?? [compressionGzip, compressionBrotli];
   const options = { ...givenOptions, acceptCompression };
   const { routes, methods } = collectUnaryMethods(options);
@@ -36,7 +36,7 @@ export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): Liste
         headers: request.headers,
       });
       if (match === undefined) return delegate(request, response);
-      // It belongs to a request of HTTP/1.1.
+      // The response to an HTTP/1.1 request is a ServerResponse.
       const http1Response = response as ServerResponse;
       const createValues = contextValues ? () => contextValues(request) : createContextValues;
       const exchange = new Http1Exchange(request, http1Response, match.url, createValues);
@@ -52,7 +52,7 @@ export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): Liste
         authority: headers[":authority"] ?? headers.host,
         headers,
       });
-      // Who expects "100 Continue" gets it there.
+      // Node's compatibility layer, which connect-node uses, answers an Expect header, such as "100-continue".
       if (match === undefined || headers.expect !== undefined) {
         return delegateStream(stream, headers, flags, rawHeaders);
       }

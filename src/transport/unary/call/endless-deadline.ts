@@ -8,7 +8,7 @@ import {
 } from "@connectrpc/connect/protocol-grpc";
 import type { NodeRequest } from "../http/listeners.ts";
 
-/** No timer of Node runs for longer than these 24 days; one that should, runs for a millisecond. */
+/** The longest delay of a Node timer: 24 days. A timer with a longer delay fires after a millisecond. */
 export const maxTimerMs = 2 ** 31 - 1;
 
 const timeouts = [
@@ -16,7 +16,7 @@ const timeouts = [
   [headerConnectTimeout.toLowerCase(), parseConnect],
 ] as const;
 
-/** Takes a deadline out of the headers that no timer runs for: connect-node would end the call at once. */
+/** Removes a deadline from the headers if it is too long for a timer: connect-node would end the call at once. */
 export function forgetEndlessDeadline(
   { headers }: NodeRequest,
   maxTimeoutMs: number = Number.MAX_SAFE_INTEGER,

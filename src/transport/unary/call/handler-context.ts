@@ -2,7 +2,7 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { ContextValues, HandlerContext } from "@connectrpc/connect";
 import type { UnaryCall } from "./unary-call.ts";
 
-/** What a handler is told about its call; but for the values, it is read from the call when it is asked for. */
+/** A handler's view of its call. All properties except the values are read from the call on access. */
 export class UnaryHandlerContext implements HandlerContext {
   readonly values: ContextValues;
   readonly #call: UnaryCall;

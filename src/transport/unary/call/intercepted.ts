@@ -2,28 +2,28 @@ import type { DescMessage, DescMethodUnary, DescService, Message } from "@bufbui
 import type { ContextValues, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
 import type { UnaryCall } from "./unary-call.ts";
 
-/** Where an object keeps the call that it is about. */
-const theCall = Symbol("call");
+/** The key of an object's call. */
+const callKey = Symbol("call");
 
 interface HasCall {
-  readonly [theCall]: UnaryCall;
+  readonly [callKey]: UnaryCall;
 }
 
 /**
- * Describes a property that is read from the call when it is asked for. To be defined on each object, not on its
- * prototype, so that a copy as in `{ ...request, message }` has the property, too.
+ * Describes a property that is read from the call on access. It must be defined on each object instead of the
+ * prototype, so that a copy such as `{ ...request, message }` has the property, too.
  */
 function ofCall<Value>(read: (call: UnaryCall) => Value): PropertyDescriptor {
   return {
     enumerable: true,
     configurable: true,
     get(this: HasCall) {
-      return read(this[theCall]);
+      return read(this[callKey]);
     },
   };
 }
 
-/** What interceptors see of a request. */
+/** The request that interceptors receive. */
 export class InterceptedRequest implements UnaryRequest, HasCall {
   readonly stream = false;
   readonly message: Message;
@@ -34,7 +34,7 @@ export class InterceptedRequest implements UnaryRequest, HasCall {
   readonly contextValues: ContextValues;
   declare readonly header: Headers;
   declare readonly signal: AbortSignal;
-  readonly [theCall]: UnaryCall;
+  readonly [callKey]: UnaryCall;
 
   constructor(call: UnaryCall, message: Message) {
     const { method } = call.method.spec;
@@ -44,13 +44,13 @@ export class InterceptedRequest implements UnaryRequest, HasCall {
     this.requestMethod = call.exchange.requestMethod;
     this.url = call.exchange.url;
     this.contextValues = call.values;
-    this[theCall] = call;
+    this[callKey] = call;
     Object.defineProperty(this, "header", requestHeader);
     Object.defineProperty(this, "signal", signal);
   }
 }
 
-/** What interceptors see of a response. */
+/** The response that interceptors receive. */
 export class InterceptedResponse implements UnaryResponse, HasCall {
   readonly stream = false;
   readonly message: Message;
@@ -58,14 +58,14 @@ export class InterceptedResponse implements UnaryResponse, HasCall {
   readonly service: DescService;
   declare readonly header: Headers;
   declare readonly trailer: Headers;
-  readonly [theCall]: UnaryCall;
+  readonly [callKey]: UnaryCall;
 
   constructor(call: UnaryCall, message: Message) {
     const { method } = call.method.spec;
     this.message = message;
     this.method = method;
     this.service = method.parent;
-    this[theCall] = call;
+    this[callKey] = call;
     Object.defineProperty(this, "header", responseHeader);
     Object.defineProperty(this, "trailer", responseTrailer);
   }

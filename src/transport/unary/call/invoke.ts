@@ -6,7 +6,11 @@ import type { UnaryCall } from "./unary-call.ts";
 
 type AnyFn = ReturnType<Interceptor>;
 
-/** Gives a request to the interceptors, in their order, and then to the implementation; their answer comes back. */
+/**
+ * Passes a request through the interceptors, in their order, to the implementation.
+ *
+ * @returns the message of the response
+ */
 export function invoke(
   call: UnaryCall,
   message: Message,
@@ -25,8 +29,8 @@ async function intercept(call: UnaryCall, message: Message): Promise<Message> {
     const output = create(spec.method.output, await spec.impl(passed.message, context));
     return new InterceptedResponse(call, output);
   };
-  // They are put together for each call, for an interceptor may keep something of a call between its two functions.
-  // A unary method gets no streams.
+  // The chain is built for each call, because an interceptor may keep state of a call between its two functions.
+  // The type assertion holds because a unary method receives no streams.
   const chain = options.interceptors.reduceRight<AnyFn>(
     (next, interceptor) => interceptor(next),
     implementation as AnyFn,
@@ -37,11 +41,11 @@ async function intercept(call: UnaryCall, message: Message): Promise<Message> {
     replaceHeaders(call.responseHeader, response.header);
     replaceHeaders(call.responseTrailer, response.trailer);
   }
-  // A unary method's response has one message.
+  // The response of a unary method has a single message, never a stream.
   return response.message as Message;
 }
 
-/** An interceptor may pass on a request of its own. */
+/** The handler's context. An interceptor may have replaced the request; then the context shows the replacement. */
 function contextFor(call: UnaryCall, request: UnaryRequest, passed: UnaryRequest): HandlerContext {
   const context = new UnaryHandlerContext(call);
   if (passed === request) return context;

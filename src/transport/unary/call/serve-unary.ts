@@ -6,19 +6,19 @@ import { UnaryHandlerContext } from "./handler-context.ts";
 import { invoke } from "./invoke.ts";
 import type { UnaryCall } from "./unary-call.ts";
 
-/** A call as its protocol has it: how its request is read, and its answer put together. */
+/** The part of a call that depends on its protocol: reading the request and building the answer. */
 export interface ProtocolCall {
   readonly call: UnaryCall;
-  /** @throws ConnectError for what is wrong with the headers */
+  /** @throws ConnectError if the headers are invalid */
   checkHeaders(): void;
-  /** @throws ConnectError if the body holds anything else than one message */
+  /** @throws ConnectError if the request does not consist of exactly one valid message */
   readMessage(): Promise<Message>;
-  /** @throws ConnectError if the message cannot be written */
+  /** @throws ConnectError if the message cannot be encoded, or is too large */
   success(message: Message): Answer | Promise<Answer>;
   failure(error: ConnectError): Answer | Promise<Answer>;
 }
 
-/** Takes a call from its headers to its answer. */
+/** Serves a call from its headers to its answer. Never rejects. */
 export async function serveUnary(protocol: ProtocolCall): Promise<void> {
   const { call } = protocol;
   const { requestGate } = call.method.options;
@@ -27,7 +27,7 @@ export async function serveUnary(protocol: ProtocolCall): Promise<void> {
     if (requestGate !== undefined) await requestGate(new UnaryHandlerContext(call));
     protocol.checkHeaders();
     const request = await protocol.readMessage();
-    // Whoever waited has got DEADLINE_EXCEEDED, or has left.
+    // The client has received DEADLINE_EXCEEDED, or has closed the connection or the stream.
     if (call.ended) return;
     const response = create(call.method.spec.method.output, await invoke(call, request));
     const answered = protocol.success(response);
@@ -47,7 +47,7 @@ async function fail(protocol: ProtocolCall, reason: unknown): Promise<void> {
   try {
     exchange.respond(await protocol.failure(boundError(error)));
   } catch {
-    // The error's details are no messages, for example.
+    // The error cannot be encoded, for example because a detail is not a valid message.
     exchange.abort();
   }
 }

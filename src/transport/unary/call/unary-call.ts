@@ -9,22 +9,22 @@ interface UnaryCallInit {
   readonly method: UnaryMethod;
   readonly exchange: Exchange;
   readonly protocolName: string;
-  /** How long the caller waits. */
+  /** The caller's timeout; undefined without a deadline. */
   readonly timeoutMs: number | undefined;
-  /** What the answer begins with, with names in lower case. */
+  /** The initial headers of the answer, with names in lower case. */
   readonly responseHeaders: OutgoingHttpHeaders;
   readonly responseTrailers: OutgoingHttpHeaders;
 }
 
 /**
- * One call, from its headers until it is answered or its caller is gone. What handlers seldom ask for is made when it
- * is asked for.
+ * The state of a call, from its headers until it is answered or its peer disconnects. Properties that handlers seldom
+ * use, such as the signal, are created on first access.
  */
 export class UnaryCall {
   readonly method: UnaryMethod;
   readonly exchange: Exchange;
   readonly protocolName: string;
-  /** How much time is left; undefined without a deadline. */
+  /** Returns the time left until the deadline; undefined without a deadline. */
   readonly timeoutMs: () => number | undefined;
   readonly #timeoutMs: number | undefined;
   readonly #responseHeaders: OutgoingHttpHeaders;
@@ -49,7 +49,7 @@ export class UnaryCall {
     this.exchange.onGone = (reason) => this.end(reason);
   }
 
-  /** Whether there is nobody any more who waits for an answer. */
+  /** Whether the call was answered, failed or timed out, or its peer disconnected. */
   get ended(): boolean {
     return this.#ended;
   }
@@ -74,13 +74,13 @@ export class UnaryCall {
     return this.#responseTrailer;
   }
 
-  /** Aborted at the deadline, when the caller is gone, at the server's shutdown, and when the call is answered. */
+  /** Aborted when the deadline passes, the peer disconnects, the server shuts down, or the call is answered. */
   get signal(): AbortSignal {
     this.#controller ??= this.#createController();
     return this.#controller.signal;
   }
 
-  /** The headers of the answer as Node takes them. */
+  /** The headers of the answer in Node's format. */
   get responseHeaders(): OutgoingHttpHeaders {
     return this.#responseHeader === undefined ? this.#responseHeaders : toNodeHeaders(this.#responseHeader);
   }
@@ -91,12 +91,16 @@ export class UnaryCall {
       : toNodeHeaders(this.#responseTrailer);
   }
 
-  /** Whether there may be something in the trailers. */
+  /** Whether a handler or an interceptor may have set trailers. */
   get hasResponseTrailer(): boolean {
     return this.#responseTrailer !== undefined;
   }
 
-  /** @param expire is told when the deadline passes before the call has ended */
+  /**
+   * Starts the timer of the deadline, if there is one and it is not too long for a timer.
+   *
+   * @param expire called with DEADLINE_EXCEEDED if the deadline passes before the call ends
+   */
   startTimer(expire: (error: ConnectError) => void): void {
     if (this.#timeoutMs === undefined || this.#timeoutMs > maxTimerMs) return;
     const end = () => {
@@ -108,10 +112,10 @@ export class UnaryCall {
   }
 
   /**
-   * Ends the call: whoever does it first may answer it.
+   * Ends the call and aborts its signal. Only the caller that receives true may answer the call.
    *
-   * @param reason an error, unless it succeeded
-   * @returns false if it has ended before
+   * @param reason why the call failed; undefined if it succeeded
+   * @returns false if the call has already ended
    */
   end(reason?: unknown): boolean {
     if (this.#ended) return false;
@@ -131,7 +135,7 @@ export class UnaryCall {
   }
 }
 
-/** The same for all calls, for to make one is dear. */
+/** Shared by all calls, because creating a DOMException is expensive. */
 const completed = new DOMException("This operation was aborted", "AbortError");
 
 function noTimeout(): undefined {}

@@ -21,20 +21,21 @@ import { blameSender } from "./bounded-error.ts";
 
 export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
 
-/** A unary method, and everything about it that is the same for all of its calls. */
+/** A unary method, with everything that its calls share. */
 export interface UnaryMethod {
   readonly spec: UnarySpec;
   readonly options: UniversalHandlerOptions;
   readonly serialization: MethodSerializationLookup<DescMessage, DescMessage>;
-  /** connect-node's handler of the same method: it knows the protocols and HTTP methods that may be used. */
+  /** connect-node's handler of the same method, which lists the allowed protocols and HTTP methods. */
   readonly handler: UniversalHandler;
   readonly url: MethodUrl;
 }
 
 /**
- * Watches what routes register on connect-node's router.
+ * Collects the unary methods that the routes register on connect-node's router.
  *
- * @returns the routes for connect-node, and the table that they fill: from the path of a URL to a unary method
+ * @returns routes for connect-node, and a map from URL paths to unary methods; the map is filled when the routes are
+ * called
  */
 export function collectUnaryMethods(options: ConnectNodeAdapterOptions): {
   readonly routes: (router: ConnectRouter) => void;
@@ -51,7 +52,7 @@ export function collectUnaryMethods(options: ConnectNodeAdapterOptions): {
     const handler = router.handlers.findLast(({ method }) => method === spec.method);
     if (handler === undefined) return;
     const path = (options.requestPathPrefix ?? "") + handler.requestPath;
-    // What is registered last on a path is what answers.
+    // The method that is registered last on a path replaces the previous one.
     methods.delete(path);
     if (spec.kind !== "unary") return;
     const own = validateUniversalHandlerOptions({ ...defaults, ...routeOptions });
@@ -60,28 +61,28 @@ export function collectUnaryMethods(options: ConnectNodeAdapterOptions): {
   };
 
   const routes = (router: ConnectRouter) => {
-    const watched: ConnectRouter = {
+    const collectingRouter: ConnectRouter = {
       handlers: router.handlers,
       service(service, implementation, routeOptions) {
         router.service(service, implementation, routeOptions);
         const { methods: specs } = createServiceImplSpec(service, implementation);
         for (const spec of Object.values(specs)) collect(router, spec, routeOptions);
-        return watched;
+        return collectingRouter;
       },
       rpc(method, implementation, routeOptions) {
         router.rpc(method, implementation, routeOptions);
         collect(router, createMethodImplSpec(method, implementation), routeOptions);
-        return watched;
+        return collectingRouter;
       },
     };
-    options.routes(watched);
+    options.routes(collectingRouter);
   };
   return { routes, methods };
 }
 
 /**
- * As connect has it, but that an answer which is encoded already is not encoded again, and that a message that cannot be
- * decoded is its sender's fault.
+ * Creates connect's serialization with two differences: an answer that is already encoded is not encoded again, and a
+ * message that cannot be decoded is INVALID_ARGUMENT.
  */
 function createSerialization(
   { method }: UnarySpec,
@@ -90,14 +91,14 @@ function createSerialization(
   const { binaryOptions, jsonOptions } = options;
   const lookup = createMethodSerializationLookup(method, binaryOptions, jsonOptions, options);
   const binaryOutput = limitSerialization(reuseEncoding(lookup.getO(true)), options);
-  const binaryInput = blaming(lookup.getI(true));
+  const binaryInput = withInvalidArgument(lookup.getI(true));
   return {
     getI: (isBinary) => (isBinary ? binaryInput : lookup.getI(false)),
     getO: (isBinary) => (isBinary ? binaryOutput : lookup.getO(false)),
   };
 }
 
-function blaming({ parse, serialize }: Serialization<Message>): Serialization<Message> {
+function withInvalidArgument({ parse, serialize }: Serialization<Message>): Serialization<Message> {
   return {
     parse(bytes) {
       try {
@@ -110,7 +111,7 @@ function blaming({ parse, serialize }: Serialization<Message>): Serialization<Me
   };
 }
 
-/** The absolute URLs of a method. Clients ask for the same one again and again, so the last one is remembered. */
+/** The absolute URL of a method. Caches the last one, because clients use the same authority repeatedly. */
 class MethodUrl {
   readonly #path: string;
   #scheme = "";
@@ -121,7 +122,7 @@ class MethodUrl {
     this.#path = path;
   }
 
-  /** @returns undefined if the authority is none */
+  /** @returns undefined if the authority is invalid */
   at(scheme: string, authority: string): string | undefined {
     if (authority !== this.#authority || scheme !== this.#scheme) {
       this.#url = URL.parse(this.#path, `${scheme}://${authority}`)?.href;

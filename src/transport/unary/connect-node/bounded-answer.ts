@@ -3,11 +3,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { type ConnectionMemory, freeBytes } from "../http/connection-memory.ts";
 import type { NodeResponse } from "../http/listeners.ts";
 
-/** Counts each message until its caller takes it, and breaks the call off if the connection's calls hold too much. */
+/** Counts each message until it is sent, and aborts the call if the connection's calls hold too much memory. */
 export function boundAnswer(response: NodeResponse, memory: ConnectionMemory): void {
   const write: WriteChunk = response.write;
   const boundWrite: WriteChunk = function (this: NodeResponse, chunk, encoding, done) {
-    // A text comes from end(), and is short.
+    // A string comes from end(), and is short.
     const bytes = typeof chunk === "string" ? 0 : chunk.byteLength;
     if (bytes <= freeBytes) return write.call(response, chunk, encoding, done);
     if (memory.hold(bytes)) {
@@ -16,15 +16,15 @@ export function boundAnswer(response: NodeResponse, memory: ConnectionMemory): v
         done(error);
       });
     }
-    breakOff(response);
-    // With this code, connect-node does not log it.
-    process.nextTick(done, new ConnectError("the call was broken off", Code.Aborted));
+    abortCall(response);
+    // connect-node does not log an error with this code.
+    process.nextTick(done, new ConnectError("the call was aborted", Code.Aborted));
     return false;
   };
   Object.defineProperty(response, "write", { value: boundWrite });
 }
 
-/** As connect-node calls it, and Node itself from end(). */
+/** The signature that connect-node uses, and Node itself from end(). */
 type WriteChunk = (
   this: NodeResponse,
   chunk: Uint8Array | string,
@@ -32,8 +32,8 @@ type WriteChunk = (
   done: (error?: Error | null) => void,
 ) => boolean;
 
-function breakOff(response: NodeResponse): void {
-  // RESOURCE_EXHAUSTED to gRPC.
+function abortCall(response: NodeResponse): void {
+  // gRPC clients map this code to RESOURCE_EXHAUSTED.
   if ("stream" in response) response.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   else response.destroy();
 }

@@ -4,12 +4,12 @@ import { messageLength, prefixBytes } from "../messages/envelope.ts";
 import { ReceivedBytes } from "../messages/received-bytes.ts";
 
 /**
- * Reads a request's body for connect-node, whole messages at a time: connect-node keeps a list of what has come of a
- * message, and goes through that list for each chunk.
+ * Reads a request's body for connect-node and yields whole messages. If it yielded single chunks, connect-node would
+ * keep them in a list and iterate over the list for each new chunk, which takes quadratic time.
  *
- * @param memory counts what has come of a message, and the message until the next one is complete
- * @param maxBytes how large a message may be
- * @throws ConnectError RESOURCE_EXHAUSTED if the connection's calls hold too much
+ * @param memory counts the chunks of an incomplete message, and a complete message until the next one is complete
+ * @param maxBytes the maximum size of a message
+ * @throws ConnectError RESOURCE_EXHAUSTED if the connection's calls would hold too much memory
  */
 export async function* readMessages(
   request: NodeRequest,
@@ -18,35 +18,38 @@ export async function* readMessages(
 ): AsyncGenerator<Uint8Array> {
   const complete = isEnveloped(request) ? completeEnvelopes : wholeBody;
   const received = new ReceivedBytes();
-  let heldForOne = 0;
-  // Whoever stops reading early must not destroy the request, or nobody can read the rest.
+  let heldForIncomplete = 0;
+  // If connect-node stops reading early, the request must not be destroyed, so that the rest can be discarded.
   for await (const chunk of request.iterator({ destroyOnReturn: false })) {
     if (received.length > 0) {
-      // Twice, for the buffer that it goes to doubles when it is full.
+      // Counted twice, because the buffer that collects the chunks doubles its capacity when it is full.
       const bytes = 2 * chunk.byteLength;
       if (!memory.hold(bytes)) throw tooMuchHeld();
-      heldForOne += bytes;
+      heldForIncomplete += bytes;
     }
     received.add(chunk);
     const { bytes } = received;
     const end = complete(bytes, maxBytes);
     if (end === 0) continue;
     received.clear();
-    memory.release(memory.bytes - heldForOne);
-    heldForOne = 0;
+    memory.release(memory.bytes - heldForIncomplete);
+    heldForIncomplete = 0;
     yield bytes.subarray(0, end);
-    // A copy, for the rest is little and the buffer may be large.
+    // Copied, because the rest is small and the buffer may be large.
     if (end < bytes.byteLength) received.add(bytes.slice(end));
   }
   if (received.length > 0) yield received.bytes;
 }
 
-/** Everything but unary calls over Connect. */
+/** Whether messages have envelopes: all calls except unary ones over Connect. */
 function isEnveloped({ headers }: NodeRequest): boolean {
   return /^\s*application\/(grpc|connect\+)/i.test(headers["content-type"] ?? "");
 }
 
-/** How many bytes the complete envelopes take; all, if the next one is too large, so that it is refused at once. */
+/**
+ * @returns the size of the complete envelopes; or the size of all bytes if the next envelope is too large, so that
+ * connect-node rejects it at once
+ */
 function completeEnvelopes(bytes: Uint8Array, maxBytes: number): number {
   let end = 0;
   while (bytes.byteLength - end >= prefixBytes) {
@@ -58,7 +61,10 @@ function completeEnvelopes(bytes: Uint8Array, maxBytes: number): number {
   return end;
 }
 
-/** A body without envelopes is complete at its end; or when it is too large, so that it is refused at once. */
+/**
+ * @returns 0, because a body without envelopes is complete only at its end; or the size of all bytes if the body is
+ * too large, so that connect-node rejects it at once
+ */
 function wholeBody(bytes: Uint8Array, maxBytes: number): number {
   return bytes.byteLength > maxBytes ? bytes.byteLength : 0;
 }

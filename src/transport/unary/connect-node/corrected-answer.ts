@@ -23,8 +23,8 @@ import { prefixBytes } from "../messages/envelope.ts";
 import { readQueryMessage } from "../messages/query-message.ts";
 
 /**
- * Lets connect-node's unary calls answer the errors that interceptors do not see as those that they do: what is wrong
- * with headers and messages is found before.
+ * Corrects errors of connect-node's unary calls that do not pass through the interceptors, because connect-node reads
+ * headers and messages before it calls them. The interceptor `guardErrors` corrects the others.
  */
 export function correctUnaryAnswers({ handlers }: ConnectRouter): void {
   for (const [index, handler] of handlers.entries()) {
@@ -36,7 +36,7 @@ export function correctUnaryAnswers({ handlers }: ConnectRouter): void {
   }
 }
 
-/** What is wrong with the message of a GET; undefined if it can be read, or was not even looked at. */
+/** @returns the error of a GET's message; undefined if the message is valid, or if connect-node has not read it */
 function findQueryError({ method, url }: UniversalServerRequest): ConnectError | undefined {
   if (method !== "GET") return undefined;
   const query = new URL(url).searchParams;
@@ -55,31 +55,35 @@ async function correct(
 ): Promise<UniversalServerResponse> {
   const { status, header, trailer, body } = response;
   if (body === undefined || header === undefined) return response;
-  if (trailer !== undefined) return { ...response, body: thenCorrect(body, trailer) };
+  if (trailer !== undefined) return { ...response, body: correctTrailerAtEnd(body, trailer) };
   const type = header.get("content-type") ?? "";
   if (type.startsWith("application/grpc-web")) return { ...response, body: correctEnvelopes(body) };
-  // connect-node answers such an error as its own.
+  // connect-node reports an invalid message in the URL as an internal error.
   const queryError = status === 500 ? findQueryError(request) : undefined;
-  if (queryError !== undefined) return answerOf(queryError, header);
-  // An error that is worth compressing has been through the interceptors, and what is no JSON is no error of Connect.
+  if (queryError !== undefined) return connectAnswer(queryError, header);
+  // A compressed error has passed through the interceptors: the other errors are too short to be compressed.
+  // A body that is not JSON is not an error of Connect.
   if (status === 200 || header.has(headerUnaryEncoding) || type !== contentTypeUnaryJson) return response;
   const bytes = await readAll(body);
   const unreadable = new ConnectError("", Code.Unknown);
   const error = errorFromJsonBytes(bytes, undefined, unreadable);
   const corrected = boundError(blameSender(error));
-  return corrected === error ? { ...response, body: only(bytes) } : answerOf(corrected, header);
+  return corrected === error ? { ...response, body: singleChunk(bytes) } : connectAnswer(corrected, header);
 }
 
-/** Over Connect. */
-function answerOf(error: ConnectError, header: Headers): UniversalServerResponse {
+/** An error of a unary call over Connect. */
+function connectAnswer(error: ConnectError, header: Headers): UniversalServerResponse {
   const body = errorToJsonBytes(error, undefined);
   header.set("content-type", contentTypeUnaryJson);
   header.set(headerUnaryContentLength, String(body.byteLength));
-  return { status: codeToHttpStatus(error.code), header, body: only(body) };
+  return { status: codeToHttpStatus(error.code), header, body: singleChunk(body) };
 }
 
-/** Over gRPC, the trailers are complete when the body has ended. */
-async function* thenCorrect(body: AsyncIterable<Uint8Array>, trailer: Headers): AsyncIterable<Uint8Array> {
+/** Over gRPC, the trailers are complete only at the end of the body. */
+async function* correctTrailerAtEnd(
+  body: AsyncIterable<Uint8Array>,
+  trailer: Headers,
+): AsyncIterable<Uint8Array> {
   yield* body;
   correctTrailer(trailer);
 }
@@ -96,7 +100,7 @@ async function* correctEnvelopes(body: AsyncIterable<Uint8Array>): AsyncIterable
   }
 }
 
-/** @returns whether anything had to be */
+/** @returns whether the trailer was changed */
 function correctTrailer(trailer: Headers): boolean {
   const error = findTrailerError(trailer);
   if (error === undefined) return false;
@@ -113,6 +117,6 @@ async function readAll(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
-async function* only(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+async function* singleChunk(bytes: Uint8Array): AsyncIterable<Uint8Array> {
   yield bytes;
 }

@@ -1,7 +1,10 @@
 import { ConnectError, type Interceptor } from "@connectrpc/connect";
 import { blameSender, boundError } from "../call/bounded-error.ts";
 
-/** Bounds the errors of what connect-node serves, and blames the sender for messages that cannot be read. */
+/**
+ * Limits the size of the errors of delegated calls. If a message of a stream cannot be decoded, the error is
+ * INVALID_ARGUMENT.
+ */
 export const guardErrors: Interceptor = (next) => async (request) => {
   try {
     const passed = request.stream ? { ...request, message: mapErrors(request.message, blame) } : request;

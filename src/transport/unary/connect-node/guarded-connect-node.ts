@@ -10,7 +10,7 @@ import { readMessages } from "./bounded-body.ts";
 import { correctUnaryAnswers } from "./corrected-answer.ts";
 import { guardErrors } from "./guard-errors.ts";
 
-/** connect-node's adapter, with guards that keep one request from harming others. */
+/** connect-node's adapter with guards, so that one request cannot harm others. */
 export function guardedConnectNodeAdapter(options: ConnectNodeAdapterOptions): RequestListener {
   const interceptors = [answerAtDeadline, guardErrors, ...(options.interceptors ?? [])];
   const routes = (router: ConnectRouter) => {
@@ -33,7 +33,7 @@ export function guardedConnectNodeAdapter(options: ConnectNodeAdapterOptions): R
     try {
       answer(request, response);
     } catch {
-      // Host and path make no URL, and the adapter has answered nothing yet.
+      // The host and the path do not form a valid URL. The adapter has not sent anything yet.
       response.writeHead(400, { "content-type": "text/plain; charset=utf-8" });
       response.end("bad request\n");
     }
@@ -41,8 +41,8 @@ export function guardedConnectNodeAdapter(options: ConnectNodeAdapterOptions): R
 }
 
 /**
- * Answers a unary call once its deadline has passed or its caller is gone, even if what it began is not to be cut
- * off and goes on without it.
+ * Ends a unary call when its deadline passes or its peer disconnects, even if the handler ignores its signal. Such a
+ * handler continues in the background.
  */
 const answerAtDeadline: Interceptor = (next) => (request) =>
   request.stream ? next(request) : untilAborted(next(request), request.signal);

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** As gRPC understands the error codes of HTTP/2; of any other, a call is told nothing but that it is aborted. */
+/** HTTP/2 error codes and their gRPC codes, as in connect-node. For any other code, the reason is an AbortError. */
 const codes: ReadonlyMap<number, readonly [string, Code]> = new Map([
   [constants.NGHTTP2_PROTOCOL_ERROR, ["PROTOCOL_ERROR", Code.Internal]],
   [constants.NGHTTP2_INTERNAL_ERROR, ["INTERNAL_ERROR", Code.Internal]],
@@ -18,7 +18,7 @@ const codes: ReadonlyMap<number, readonly [string, Code]> = new Map([
   [constants.NGHTTP2_HTTP_1_1_REQUIRED, ["HTTP_1_1_REQUIRED", Code.PermissionDenied]],
 ]);
 
-/** Why a stream of HTTP/2 closed too early, as a handler's signal tells it. */
+/** @returns the abort reason of a call whose HTTP/2 stream was closed before its end */
 export function errorFromResetCode(resetCode: number | undefined): Error {
   const [name, code] = codes.get(resetCode ?? constants.NGHTTP2_NO_ERROR) ?? [];
   if (name === undefined || resetCode === undefined) return abortError();
@@ -26,7 +26,7 @@ export function errorFromResetCode(resetCode: number | undefined): Error {
   return new ConnectError(message, code);
 }
 
-/** Why a request of HTTP/1.1 ended too early, as a handler's signal tells it. */
+/** @returns the abort reason of a call whose HTTP/1.1 connection was closed before its end */
 export function errorFromAbortedRequest({ errored }: IncomingMessage): Error {
   return errored === null ? abortError() : ConnectError.from(errored, Code.Aborted);
 }

@@ -1,11 +1,11 @@
 import type { BodyReader } from "./exchange.ts";
 
-/** A request's body while it is read: it ends once, with what the reader makes of it, or with a reason. */
+/** The reading of a request's body. Settles once, with the reader's result or with the reason of a failure. */
 export class BodyRead<Result> {
   readonly result: Promise<Result>;
   readonly #resolve: (result: Result | Promise<Result>) => void;
   readonly #reject: (reason: unknown) => void;
-  /** Let go of as soon as it wants nothing more, with what it has read. */
+  /** Released when the read ends, together with the bytes that it has collected. */
   #reader: BodyReader<Result> | undefined;
 
   constructor(reader: BodyReader<Result>) {
@@ -16,7 +16,7 @@ export class BodyRead<Result> {
     this.#reader = reader;
   }
 
-  /** Whether more of the body is of interest. */
+  /** Whether the reader needs more of the body. */
   get isOpen(): boolean {
     return this.#reader !== undefined;
   }
@@ -29,7 +29,7 @@ export class BodyRead<Result> {
     }
   }
 
-  /** The body has ended, or the reader has enough of it. */
+  /** Called when the body has ended, or when the reader has read enough. */
   end(): void {
     const reader = this.#reader;
     if (reader === undefined) return;
@@ -47,5 +47,5 @@ export class BodyRead<Result> {
   }
 }
 
-/** Of whatever comes of it. */
+/** A read with any type of result. */
 export type AnyBodyRead = Pick<BodyRead<unknown>, "isOpen" | "add" | "end" | "fail">;

@@ -1,34 +1,38 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** How many bytes the calls of all connections may hold. */
+/** The maximum number of bytes that the calls of all connections hold. */
 const maxBytes = 640 * 1024 * 1024;
 
 /**
- * A connection may hold this part of what all others leave free. A single one gets up to 128 MiB; and however many hold
- * all they can, there is something left for the next one.
+ * A connection may hold at most this fraction of the bytes that no connection holds. A single connection gets up to
+ * 128 MiB: a quarter of the other 512 MiB. However many connections hold their maximum, the next one still gets a
+ * share.
  */
 const share = 1 / 4;
 
-/** The first part of a request, and an answer of this size, are not counted: they are as large as a frame. */
+/**
+ * An answer of up to this size is not counted, and neither is the first chunk of a message: both are as large as an
+ * HTTP/2 frame.
+ */
 export const freeBytes = 16 * 1024;
 
 let heldByAll = 0;
 const heldBy = new WeakMap<object, number>();
 
 /**
- * What one call holds of its connection's share of memory: parts of a request that is not complete, or an answer that
- * is not taken. Without a bound, the many calls of a single connection of HTTP/2 could take all there is.
+ * The memory that one call holds: the received part of an incomplete request, or an answer that the client has not
+ * read. Without a limit, the many calls of a single HTTP/2 connection could use all memory.
  */
 export class ConnectionMemory {
   readonly #connection: object | undefined;
   #bytes = 0;
 
-  /** @param connection a session of HTTP/2, or a socket of HTTP/1.1; undefined if it is closed already */
+  /** @param connection an HTTP/2 session or an HTTP/1.1 socket; undefined if it is already closed */
   constructor(connection: object | undefined) {
     this.#connection = connection;
   }
 
-  /** @returns false if the connection's calls hold too much already */
+  /** @returns false, without holding the bytes, if the connection's calls would hold too much */
   hold(bytes: number): boolean {
     if (this.#connection === undefined) return true;
     const held = heldBy.get(this.#connection) ?? 0;
@@ -37,12 +41,12 @@ export class ConnectionMemory {
     return true;
   }
 
-  /** Gives back some of it, or everything. */
+  /** Releases the given number of bytes, by default all. */
   release(bytes = this.#bytes): void {
     this.#count(-bytes);
   }
 
-  /** What is held at this moment. */
+  /** The number of bytes that the call holds now. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -56,6 +60,6 @@ export class ConnectionMemory {
 }
 
 export function tooMuchHeld(): ConnectError {
-  const message = "the calls of this connection hold too much memory: send fewer large ones at a time";
+  const message = "the calls of this connection use too much memory: send fewer large messages at a time";
   return new ConnectError(message, Code.ResourceExhausted);
 }

@@ -1,55 +1,59 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 import type { ContextValues } from "@connectrpc/connect";
 
-/** What is sent back: everything at once, for a unary call has one message. */
+/** The complete answer to a request. It is sent at once, because a unary call has a single message. */
 export interface Answer {
   readonly status: number;
   readonly headers: OutgoingHttpHeaders;
   readonly body?: Uint8Array | undefined;
-  /** Sent after the body, if there are any. */
+  /** Sent after the body. */
   readonly trailers?: OutgoingHttpHeaders | undefined;
 }
 
-/** Takes a request's body as it comes. */
+/** Receives the chunks of a request's body. */
 export interface BodyReader<Result> {
   /**
-   * @returns whether enough was read, so that nothing further is of interest
-   * @throws ConnectError if it is not to be read further
+   * @returns true if the reader needs no further chunks
+   * @throws ConnectError if the body is invalid or too large; then nothing further is read
    */
   add(chunk: Uint8Array): boolean;
   /**
-   * What was read; asked for once, when enough was read, or at the body's end.
+   * Returns what was read. Called once, at the end of the body or as soon as the reader needs no further chunks.
    *
-   * @throws ConnectError if it is not what it should be
+   * @throws ConnectError if the body is invalid or incomplete
    */
   result(): Result | Promise<Result>;
 }
 
-/** A request and its answer, whichever version of HTTP carries them. */
+/** A request and its answer, over HTTP/1.1 or HTTP/2. */
 export interface Exchange {
   /** The HTTP method. */
   readonly requestMethod: string;
-  /** The request's headers as Node has them; over HTTP/2, pseudo-headers are among them. */
+  /** The request's headers in Node's format. Over HTTP/2, they include pseudo-headers. */
   readonly requestHeaders: IncomingHttpHeaders;
-  /** Absolute. */
+  /** The absolute URL of the request. */
   readonly url: string;
-  /** As the adapter's user wants them for this request; may throw whatever that throws. */
+  /**
+   * Creates the context values of this request.
+   *
+   * @throws any error of the adapter's option `contextValues`
+   */
   readonly createContextValues: () => ContextValues;
-  /** Told at most once, with the reason, when the peer is gone before it was answered. */
+  /** Called at most once, with the reason, if the peer closes the connection or the stream before the answer. */
   onGone: ((reason: unknown) => void) | undefined;
   /**
-   * Gives the body to a reader, up to its end or until the reader has enough.
+   * Passes the body to a reader, until the body ends or the reader needs no further chunks.
    *
-   * @throws what the reader throws, or the reason if the peer goes away
+   * @throws any error of the reader, or the reason if the peer disconnects or the read is cancelled
    */
   read<Result>(reader: BodyReader<Result>): Promise<Result>;
-  /** Makes the read in progress throw the reason. */
+  /** Rejects the pending read with the reason. */
   cancelRead(reason: unknown): void;
   /**
-   * Sends the answer; what is left of the request's body is discarded. Does nothing if the peer is gone, and aborts if
-   * a header cannot be sent.
+   * Sends the answer and discards the rest of the request's body. Does nothing if the peer has disconnected. Aborts
+   * if a header is invalid, or if the connection's calls would hold too much memory.
    */
   respond(answer: Answer): void;
-  /** Breaks off without an answer. */
+  /** Resets the HTTP/2 stream, or closes the HTTP/1.1 connection, without an answer. */
   abort(): void;
 }

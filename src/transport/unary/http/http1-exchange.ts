@@ -5,7 +5,7 @@ import { type AnyBodyRead, BodyRead } from "./body-read.ts";
 import { ConnectionMemory, freeBytes, tooMuchHeld } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 
-/** A request of HTTP/1.1. */
+/** An HTTP/1.1 request and its answer. */
 export class Http1Exchange implements Exchange {
   readonly requestMethod: string;
   readonly requestHeaders: IncomingHttpHeaders;
@@ -30,9 +30,9 @@ export class Http1Exchange implements Exchange {
     this.#request = request;
     this.#response = response;
     this.#memory = new ConnectionMemory(request.socket);
-    // Whoever waits is told at "close". Without a listener, Node would keep the reason to itself.
+    // The call and its read fail at "close", with the reason that Node keeps in request.errored.
     request.on("error", ignore);
-    response.on("close", () => this.#leave());
+    response.on("close", () => this.#onClose());
   }
 
   read<Result>(reader: BodyReader<Result>): Promise<Result> {
@@ -42,10 +42,10 @@ export class Http1Exchange implements Exchange {
     this.#bodyRead = bodyRead;
     if (request.destroyed) bodyRead.fail(errorFromAbortedRequest(request));
     let isFirst = true;
-    // It must not keep the exchange: Node keeps a request until the next one of its connection.
+    // The listeners must not refer to the exchange: Node keeps a request until the next one on its connection.
     request.on("data", (chunk: Uint8Array) => {
       if (!bodyRead.isOpen) return;
-      // Twice, for the buffer that it goes to doubles when it is full.
+      // Counted twice, because the buffer that collects the chunks doubles its capacity when it is full.
       if (!isFirst && !memory.hold(2 * chunk.byteLength)) bodyRead.fail(tooMuchHeld());
       isFirst = false;
       bodyRead.add(chunk);
@@ -68,7 +68,7 @@ export class Http1Exchange implements Exchange {
     }
     try {
       response.writeHead(status, headers);
-      // What is left of the request's body is discarded by Node then.
+      // After the answer, Node discards the rest of the request's body.
       response.end(body);
     } catch {
       this.abort();
@@ -79,7 +79,7 @@ export class Http1Exchange implements Exchange {
     this.#response.destroy();
   }
 
-  #leave(): void {
+  #onClose(): void {
     this.#memory.release();
     if (this.#response.writableFinished) return;
     const reason = errorFromAbortedRequest(this.#request);

@@ -14,14 +14,14 @@ import { lingerMs } from "./unread-body.ts";
 const exchangeOf = Symbol("exchange");
 
 /**
- * A stream, and its exchange while it is open. Node keeps a closed stream until it collects all garbage: without what
- * belonged to the call, this costs half as much.
+ * A stream, with its exchange while it is open. Node keeps a closed stream until the next full garbage collection, so
+ * the exchange is removed when the stream closes. This halves the time for garbage collection.
  */
 interface ServedStream extends ServerHttp2Stream {
   [exchangeOf]?: Http2Exchange | undefined;
 }
 
-/** A request of HTTP/2, without Node's compatibility layer. */
+/** An HTTP/2 request and its answer, without Node's compatibility layer. */
 export class Http2Exchange implements Exchange {
   readonly requestMethod: string;
   readonly requestHeaders: IncomingHttpHeaders;
@@ -29,9 +29,9 @@ export class Http2Exchange implements Exchange {
   readonly createContextValues: () => ContextValues;
   onGone: ((reason: unknown) => void) | undefined;
   readonly #stream: ServedStream;
-  /** Made for what is large enough to count. */
+  /** Created for the first chunk or answer that is counted. */
   #memory: ConnectionMemory | undefined;
-  /** While the body is read; later on it would keep the message, and V8 keeps an exchange longer than its call. */
+  /** Set only while the body is read: it holds the message, and V8 may keep an exchange for longer than its call. */
   #bodyRead: AnyBodyRead | undefined;
   #trailers: OutgoingHttpHeaders | undefined;
   #isFirstChunk = true;
@@ -49,7 +49,7 @@ export class Http2Exchange implements Exchange {
     this.createContextValues = createContextValues;
     this.#stream = stream;
     stream[exchangeOf] = this;
-    // Whoever waits is told at "close".
+    // The call and its read fail at "close". Without a listener, Node would throw the error.
     stream.on("error", ignore);
     stream.on("close", onClose);
   }
@@ -74,7 +74,7 @@ export class Http2Exchange implements Exchange {
     if (!this.#isRead) this.#discardRest();
     this.#memory?.release();
     if (body !== undefined && body.byteLength > freeBytes && !this.#hold(body.byteLength)) {
-      // RESOURCE_EXHAUSTED to gRPC.
+      // gRPC clients map this code to RESOURCE_EXHAUSTED.
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
       return;
     }
@@ -99,7 +99,7 @@ export class Http2Exchange implements Exchange {
   receive(chunk: Uint8Array): void {
     const bodyRead = this.#bodyRead;
     if (!bodyRead?.isOpen) return;
-    // Twice, for the buffer that it goes to doubles when it is full.
+    // Counted twice, because the buffer that collects the chunks doubles its capacity when it is full.
     if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) bodyRead.fail(tooMuchHeld());
     this.#isFirstChunk = false;
     bodyRead.add(chunk);
@@ -116,7 +116,7 @@ export class Http2Exchange implements Exchange {
     if (!this.#stream.closed) this.#stream.sendTrailers(this.#trailers ?? {});
   }
 
-  /** The stream is closed. */
+  /** Called when the stream is closed. */
   leave(): void {
     this.#memory?.release();
     if (this.onGone === undefined && this.#isRead) return;
@@ -125,19 +125,22 @@ export class Http2Exchange implements Exchange {
     this.onGone?.(reason);
   }
 
-  /** The client gets some time to finish, for what it has not sent at a reset, some count as memory in use for ever. */
+  /**
+   * Discards the rest of the request's body. Gives the client time to finish before the stream is reset: after a
+   * reset, some clients never release the memory of unsent data.
+   */
   #discardRest(): void {
     const stream = this.#stream;
     stream.resume();
     stream.once("finish", () => {
       if (this.#isRead) return;
-      // RFC 9113, section 8.1
+      // The code NO_ERROR asks the client to stop sending: RFC 9113, section 8.1.
       const linger = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs).unref();
       stream.once("close", () => clearTimeout(linger));
     });
   }
 
-  /** @returns false if it is too much for the connection */
+  /** @returns false if the connection's calls would hold too much */
   #hold(bytes: number): boolean {
     this.#memory ??= new ConnectionMemory(this.#stream.session);
     return this.#memory.hold(bytes);
@@ -161,7 +164,7 @@ function onClose(this: ServedStream): void {
   this[exchangeOf] = undefined;
 }
 
-/** HTTP/2 has none of the headers that speak of a connection. */
+/** Removes the connection-specific headers, which HTTP/2 forbids: RFC 9113, section 8.2.2. */
 function toHttp2(headers: OutgoingHttpHeaders, status?: number): OutgoingHttpHeaders {
   const converted: OutgoingHttpHeaders = status === undefined ? {} : { ":status": status };
   for (const name in headers) {

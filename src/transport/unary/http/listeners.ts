@@ -24,13 +24,13 @@ export interface Listeners {
 }
 
 /**
- * Turns streams into requests and responses as Node's own HTTP/2 server does: with the listener of a server that never
- * listens on a port.
+ * Turns streams into requests and responses as Node's own HTTP/2 server does. It uses the stream listener of a server
+ * that never listens on a port.
  *
  * @param listener receives the request and the response
  */
 export function streamListenerOf(listener: RequestListener): StreamListener {
   const [listen] = createServer(listener).listeners("stream");
-  // A server with a listener for requests has one for streams, which takes the arguments of that event.
+  // A server with a request listener has one stream listener, which takes the arguments of the event `stream`.
   return listen as StreamListener;
 }

@@ -1,14 +1,14 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from "node:http";
 
-/** One header of a request, as Headers has it: null if there is none, and without whitespace around it. */
+/** Returns a request header as `Headers.get()` does: without surrounding whitespace, and null if it is missing. */
 export function headerOf(headers: IncomingHttpHeaders, name: string): string | null {
   const value = headers[name];
   if (value === undefined) return null;
-  // Node joins repeated headers, so an empty last one leaves a comma and a space at the end.
+  // Node joins repeated headers with a comma and a space, so an empty last one leaves a space at the end.
   return typeof value === "string" ? trim(value) : value.map(trim).join(", ");
 }
 
-/** Removes what the Fetch standard calls HTTP whitespace; String.trim() removes more. */
+/** Removes HTTP whitespace as defined by the Fetch standard. String.trim() would remove more. */
 function trim(value: string): string {
   return hasWhitespaceAround.test(value) ? value.replace(whitespaceAround, "") : value;
 }
@@ -16,19 +16,19 @@ function trim(value: string): string {
 const hasWhitespaceAround = /^[\t\n\r ]|[\t\n\r ]$/;
 const whitespaceAround = /^[\t\n\r ]+|[\t\n\r ]+$/g;
 
-/** The headers of a request, without the pseudo-headers of HTTP/2. */
+/** Converts the headers of a request, without the pseudo-headers of HTTP/2. */
 export function toWebHeaders(headers: IncomingHttpHeaders): Headers {
   const converted = new Headers();
   for (const name in headers) {
     const value = headers[name];
     if (value === undefined || name.startsWith(":")) continue;
     if (typeof value === "string") converted.append(name, value);
-    else for (const one of value) converted.append(name, one);
+    else for (const item of value) converted.append(name, item);
   }
   return converted;
 }
 
-/** Headers or trailers of an answer. */
+/** Converts the headers or trailers of an answer. */
 export function toNodeHeaders(headers: Headers): OutgoingHttpHeaders {
   const converted: OutgoingHttpHeaders = {};
   headers.forEach((value, name) => {

@@ -1,13 +1,13 @@
 import { constants, type Http2ServerRequest } from "node:http2";
 import type { NodeRequest, NodeResponse } from "./listeners.ts";
 
-/** How long a client of HTTP/2 may go on sending after its answer. */
+/** How long an HTTP/2 client may continue to send its request after the answer. */
 export const lingerMs = 2_000;
 
 /**
- * Lets flow away what is left of a request's body when it is answered early, as one that is too large is. Otherwise
- * the rest blocks the next request of an HTTP/1.1 connection, and HTTP/2 runs out of memory and of streams, so that
- * one caller's mistake fails every other call on the connection.
+ * Discards the rest of a request's body if the answer is sent before the body ends, for example because the body is
+ * too large. An unread body would block the next request of an HTTP/1.1 connection. Over HTTP/2, unread bodies would
+ * exhaust memory and streams, so that one client's mistake would fail all other calls on the connection.
  */
 export function discardUnreadBody(request: NodeRequest, response: NodeResponse): void {
   const drain = () => {
@@ -16,11 +16,12 @@ export function discardUnreadBody(request: NodeRequest, response: NodeResponse):
   };
   if (isHttp2(request)) {
     const { stream } = request;
-    // The end of the answer is on its way then, with or without trailers.
+    // Emitted when the last part of the body was passed on for sending, even if there are no trailers.
     stream.once("wantTrailers", () => {
       if (request.complete) return;
       drain();
-      // Not at once: what a client has not sent then, some count as memory in use for ever. RFC 9113, section 8.1
+      // Gives the client time to finish: after a reset, some clients never release the memory of unsent data.
+      // The code NO_ERROR asks the client to stop sending: RFC 9113, section 8.1.
       const linger = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs).unref();
       stream.once("close", () => clearTimeout(linger));
     });

@@ -3,18 +3,18 @@ import type { Serialization } from "@connectrpc/connect/protocol";
 import { fillEnvelope, prefixBytes } from "./envelope.ts";
 
 /**
- * A message in binary form, such as an answer that is given again and again. On the lean path it goes over the wire as
- * it is.
+ * A message in binary form, such as an answer that is sent repeatedly. The lean path sends the bytes without encoding
+ * the message again.
  */
 export class EncodedMessage<Desc extends DescMessage> {
   readonly schema: Desc;
-  /** In the envelope of gRPC and gRPC-Web, so that it need not be copied for each answer. */
+  /** The message in the envelope of gRPC and gRPC-Web, so that it is not copied for each answer. */
   readonly envelope: Uint8Array<ArrayBuffer>;
-  /** The message alone. */
+  /** The message without the envelope. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 
   /**
-   * @param schema of proto3
+   * @param schema the schema of a proto3 message
    * @param bytes the message in binary form
    */
   constructor(schema: Desc, bytes: Uint8Array) {
@@ -24,12 +24,12 @@ export class EncodedMessage<Desc extends DescMessage> {
     this.bytes = this.envelope.subarray(prefixBytes);
   }
 
-  /** About how much memory it takes, in bytes: there are a few objects around it. */
+  /** The approximate memory in bytes, with the few objects around the message. */
   get size(): number {
     return 500 + this.envelope.byteLength;
   }
 
-  /** For one answer. Whoever asks for a field, as the JSON format does, has it decoded then. */
+  /** Creates a message for one answer. It is decoded when a field is read, for example by the JSON format. */
   toMessage(): MessageShape<Desc> {
     const message = create(this.schema);
     Object.defineProperties(message, fieldsOf(this.schema));
@@ -38,7 +38,7 @@ export class EncodedMessage<Desc extends DescMessage> {
   }
 }
 
-/** Where a message comes from. */
+/** The encoded message from which a message was created. */
 interface Origin {
   readonly encoded: EncodedMessage<DescMessage>;
   decoded: Message | undefined;
@@ -46,7 +46,7 @@ interface Origin {
 
 const origins = new WeakMap<Message, Origin>();
 
-/** The same functions for all messages of a kind: with functions of its own, each would be an object of its own kind. */
+/** All messages of a schema share these getters. With separate ones, V8 would create a shape for each message. */
 const fields = new WeakMap<DescMessage, PropertyDescriptorMap>();
 
 function fieldsOf(schema: DescMessage): PropertyDescriptorMap {
@@ -70,7 +70,7 @@ function field(name: string): PropertyDescriptor {
   };
 }
 
-/** Takes the binary form of an {@link EncodedMessage} instead of encoding it. */
+/** Wraps a serialization: a message from an {@link EncodedMessage} is serialized to its bytes without encoding it. */
 export function reuseEncoding(serialization: Serialization<Message>): Serialization<Message> {
   return {
     parse: (bytes) => serialization.parse(bytes),
@@ -78,7 +78,7 @@ export function reuseEncoding(serialization: Serialization<Message>): Serializat
   };
 }
 
-/** @returns the envelope of an {@link EncodedMessage}, if it was serialized as it is */
+/** @returns the envelope of the message's {@link EncodedMessage}; undefined if `serialized` is not its bytes */
 export function reuseEnvelope(message: Message, serialized: Uint8Array): Uint8Array | undefined {
   const encoded = origins.get(message)?.encoded;
   return encoded?.bytes === serialized ? encoded.envelope : undefined;

@@ -1,10 +1,10 @@
-/** One byte of flags, and the length in four bytes, go before each message of gRPC and gRPC-Web. */
+/** The size of the prefix of each gRPC and gRPC-Web message: one byte of flags and four bytes of length. */
 export const prefixBytes = 5;
 
 /**
- * Fills an envelope, as encodeEnvelope of connect does, but in memory of the caller's choice.
+ * Fills an envelope as connect's encodeEnvelope does, but in memory that the caller allocates.
  *
- * @param envelope is as large as the data with its prefix
+ * @param envelope must be as large as the prefix and the data together
  */
 export function fillEnvelope(envelope: Uint8Array, flags: number, data: Uint8Array): void {
   const length = data.byteLength;
@@ -17,9 +17,10 @@ export function fillEnvelope(envelope: Uint8Array, flags: number, data: Uint8Arr
 }
 
 /**
- * Reads the length of a message: big-endian, behind the flags. A DataView costs more than the four bytes.
+ * Reads the length of a message, which follows the flags in big-endian order. Reads single bytes, because creating a
+ * DataView is more expensive.
  *
- * @param start where the envelope begins
+ * @param start the index of the envelope's first byte
  */
 export function messageLength(bytes: Uint8Array, start: number): number {
   const byte = (index: number) => bytes[start + index] ?? 0;

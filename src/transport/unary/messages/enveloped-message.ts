@@ -13,25 +13,25 @@ import { reuseEnvelope } from "./encoded-message.ts";
 import { fillEnvelope, messageLength, prefixBytes } from "./envelope.ts";
 import { messageTooLarge, ReceivedBytes } from "./received-bytes.ts";
 
-/** How messages become bytes. */
+/** The format and the compression of messages. */
 export interface Encoding {
   readonly serialization: Serialization<Message>;
   readonly compression: Compression | null;
 }
 
 interface ReadOptions {
-  /** The largest size of an envelope's content. */
+  /** The maximum size of an envelope's content. */
   readonly maxBytes: number;
   /** The flag of envelopes that hold no message, such as the trailers of gRPC-Web. */
   readonly skippedFlag?: number;
 }
 
-/** How many compressed envelopes without a message are decompressed to find damaged ones. A body can hold any number. */
+/** A body may have any number of compressed envelopes without a message. Only this many are checked for damage. */
 const maxDecompressedWithoutMessage = 100;
 
 /**
  * Reads the one message of a body in which every message has an envelope. The message is parsed as soon as it is
- * complete, so that an invalid one is answered before the body ends.
+ * complete, so that an invalid one is rejected before the body ends.
  *
  * @throws ConnectError if the body has no message or more than one, or if the message cannot be parsed
  */
@@ -44,23 +44,22 @@ export function readSingleMessage(
 }
 
 /**
- * Splits a body into envelopes and parses its message. It reads up to a second message, to report that there is one
- * too many. Whether a compressed envelope holds a message is known only after decompression, so the results of those
- * are promises, which are examined in the order of the body.
+ * Splits a body into envelopes and parses its message. Stops at a second message, which is an error. Decompression is
+ * asynchronous, so the results of compressed envelopes are promises, which are awaited in the order of the body.
  */
 class SingleMessageReader implements BodyReader<Message> {
   readonly #exchange: Exchange;
   readonly #encoding: Encoding;
   readonly #maxBytes: number;
   readonly #skippedFlag: number;
-  /** The bytes of the next envelope that have arrived. */
+  /** The received bytes of the next envelope. */
   readonly #received = new ReceivedBytes();
-  /** How many bytes the next step needs: the prefix, then the whole envelope. */
+  /** The number of bytes that the next step needs: first the prefix, then the whole envelope. */
   #neededBytes = prefixBytes;
   #messages = 0;
   #decompressedWithoutMessage = 0;
   #hasParsed = false;
-  /** What is wrong behind the first message. */
+  /** An error that was found after the first parsed envelope. */
   #error: ConnectError | undefined;
   #first: Message | Promise<Message | undefined> | undefined;
   #others: Promise<Message | undefined>[] | undefined;
@@ -93,7 +92,7 @@ class SingleMessageReader implements BodyReader<Message> {
     return this.#onlyMessage(first);
   }
 
-  /** @returns undefined if no further envelope is complete, or the next one is too large */
+  /** @returns undefined if no further envelope is complete, or if the next one is too large */
   #nextRelevantEnvelope(): EnvelopedMessage | undefined {
     for (let envelope = this.#nextEnvelope(); envelope !== undefined; envelope = this.#nextEnvelope()) {
       if ((envelope.flags & this.#skippedFlag) === 0) {
@@ -115,7 +114,7 @@ class SingleMessageReader implements BodyReader<Message> {
     const length = messageLength(bytes, 0);
     if (length > this.#maxBytes) {
       const error = messageTooLarge(length, this.#maxBytes);
-      // An error of the message before this envelope takes precedence.
+      // An error of a previous envelope takes precedence.
       if (!this.#hasParsed) throw error;
       this.#error = error;
       return undefined;
@@ -142,7 +141,7 @@ class SingleMessageReader implements BodyReader<Message> {
   }
 
   /**
-   * @param previous the result of the envelope before, whose error takes precedence
+   * @param previous the result of the previous envelope, whose error takes precedence
    * @returns undefined if the envelope holds no message
    */
   async #decompress(envelope: EnvelopedMessage, previous: unknown): Promise<Message | undefined> {
@@ -179,7 +178,7 @@ function unimplemented(what: string): ConnectError {
 }
 
 /**
- * Encodes a message with its envelope.
+ * Encodes a message and its envelope.
  *
  * @throws ConnectError if the message cannot be encoded, or is too large
  */
@@ -193,7 +192,7 @@ export function envelop(
   return reused ?? envelopBytes(0, data, compression, compressMinBytes);
 }
 
-/** @param flags without the flag of compression, which is added where it applies */
+/** @param flags without the flag of compression, which is added if the data is compressed */
 export function envelopBytes(
   flags: number,
   data: Uint8Array,
@@ -206,7 +205,7 @@ export function envelopBytes(
   );
 }
 
-/** Uses Node's buffer pool, because an ArrayBuffer for each answer is expensive. */
+/** Uses Node's buffer pool, because allocating an ArrayBuffer for each answer is expensive. */
 function withPrefix(flags: number, data: Uint8Array): Uint8Array {
   const envelope = Buffer.allocUnsafe(prefixBytes + data.byteLength);
   fillEnvelope(envelope, flags, data);

@@ -1,9 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** Bytes that come in chunks. The first one is not copied, for most messages come in one. */
+/** Collects bytes that arrive in chunks. The first chunk is not copied, because most messages arrive in one chunk. */
 export class ReceivedBytes {
   length = 0;
-  /** What has come is at its start; there may be room behind. */
+  /** Starts with the received bytes; unused capacity may follow. */
   #buffer: Uint8Array = empty;
 
   add(chunk: Uint8Array): void {
@@ -17,18 +17,18 @@ export class ReceivedBytes {
     this.length = length;
   }
 
-  /** Begins anew; what it gave out stays as it is. */
+  /** Starts over with a new buffer. Bytes that were returned before stay unchanged. */
   clear(): void {
     this.length = 0;
     this.#buffer = empty;
   }
 
-  /** All that has come, without a copy. */
+  /** All received bytes, without a copy. */
   get bytes(): Uint8Array {
     return this.length === this.#buffer.byteLength ? this.#buffer : this.#buffer.subarray(0, this.length);
   }
 
-  /** At least doubles it: a list of the chunks would take a hundred times as much memory if each is a single byte. */
+  /** At least doubles the capacity. A list of chunks of one byte each would take a hundred times as much memory. */
   #grow(length: number): void {
     const grown = Buffer.allocUnsafeSlow(Math.max(length, 2 * this.#buffer.byteLength));
     grown.set(this.bytes);
@@ -38,13 +38,13 @@ export class ReceivedBytes {
 
 const empty = new Uint8Array();
 
-/** A message whose length is known beforehand. */
+/** The error for a message whose size is known before it is read. */
 export function messageTooLarge(bytes: number, maxBytes: number): ConnectError {
   const message = `message size ${bytes} is larger than configured readMaxBytes ${maxBytes}`;
   return new ConnectError(message, Code.ResourceExhausted);
 }
 
-/** A message that turned out to be too large while it was read. */
+/** The error for a message that exceeds the limit while it is read. */
 export function messageGrewTooLarge(maxBytes: number): ConnectError {
   const message = `message size is larger than configured readMaxBytes ${maxBytes}`;
   return new ConnectError(message, Code.ResourceExhausted);

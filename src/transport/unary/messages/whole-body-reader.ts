@@ -2,43 +2,43 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { BodyReader } from "../http/exchange.ts";
 import { messageGrewTooLarge, messageTooLarge, ReceivedBytes } from "./received-bytes.ts";
 
-/** Reads a body that is one message, as that of a unary call over Connect. */
+/** Reads a body that consists of one message without an envelope, as in a unary call over Connect. */
 export class WholeBodyReader implements BodyReader<Uint8Array> {
   readonly #maxBytes: number;
-  /** What Content-Length promises; undefined if it promises nothing. */
-  readonly #promised: number | undefined;
+  /** The Content-Length; undefined if the header is missing or invalid. */
+  readonly #expected: number | undefined;
   readonly #received = new ReceivedBytes();
 
   /**
-   * @param maxBytes how large the body may be
-   * @throws ConnectError if the Content-Length is more than that
+   * @param maxBytes the maximum size of the body
+   * @throws ConnectError if the Content-Length exceeds maxBytes
    */
   constructor(maxBytes: number, contentLength: string | null) {
     const length = Number.parseInt(contentLength ?? "", 10);
     this.#maxBytes = maxBytes;
-    this.#promised = Number.isSafeInteger(length) && length >= 0 ? length : undefined;
-    if (this.#promised !== undefined && length > maxBytes) throw messageTooLarge(length, maxBytes);
+    this.#expected = Number.isSafeInteger(length) && length >= 0 ? length : undefined;
+    if (this.#expected !== undefined && length > maxBytes) throw messageTooLarge(length, maxBytes);
   }
 
   add(chunk: Uint8Array): boolean {
     this.#received.add(chunk);
     const { length } = this.#received;
-    if (this.#promised === undefined) {
+    if (this.#expected === undefined) {
       if (length > this.#maxBytes) throw messageGrewTooLarge(this.#maxBytes);
-    } else if (length > this.#promised) {
-      throw this.#brokenPromise();
+    } else if (length > this.#expected) {
+      throw this.#lengthMismatch();
     }
     return false;
   }
 
-  /** @throws ConnectError if less came than was promised */
+  /** @throws ConnectError if the body is shorter than its Content-Length */
   result(): Uint8Array {
-    if (this.#promised !== undefined && this.#received.length < this.#promised) throw this.#brokenPromise();
+    if (this.#expected !== undefined && this.#received.length < this.#expected) throw this.#lengthMismatch();
     return this.#received.bytes;
   }
 
-  #brokenPromise(): ConnectError {
-    const message = `protocol error: promised ${this.#promised} bytes, received ${this.#received.length}`;
+  #lengthMismatch(): ConnectError {
+    const message = `protocol error: promised ${this.#expected} bytes, received ${this.#received.length}`;
     return new ConnectError(message, Code.InvalidArgument);
   }
 }

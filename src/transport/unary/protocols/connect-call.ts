@@ -41,7 +41,7 @@ const contentLengthName = headerUnaryContentLength.toLowerCase();
 export class ConnectCall implements ProtocolCall {
   readonly call: UnaryCall;
   readonly #isBinary: boolean;
-  /** The parameters of a GET. */
+  /** The query parameters of a GET. */
   readonly #query: URLSearchParams | undefined;
   readonly #requestCompression: Compression | null;
   readonly #responseCompression: Compression | null;
@@ -93,7 +93,7 @@ export class ConnectCall implements ProtocolCall {
   failure(error: ConnectError): Answer | Promise<Answer> {
     const { responseHeader, method } = this.call;
     responseHeader.set("content-type", contentTypeUnaryJson);
-    // What a client was told by another server is not for this one's caller.
+    // The metadata of an error that another server sent is not forwarded to the caller.
     if (!error.isWireError) mergeNonProtocolHeaders(responseHeader, error.metadata);
     return this.#answer(codeToHttpStatus(error.code), errorToJsonBytes(error, method.options.jsonOptions));
   }

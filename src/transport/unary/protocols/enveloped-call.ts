@@ -16,7 +16,7 @@ interface EnvelopedProtocol {
   readonly skippedFlag?: number;
 }
 
-/** What unary calls over gRPC and gRPC-Web have in common: their headers, and messages in envelopes. */
+/** The common part of unary calls over gRPC and gRPC-Web: the headers, and messages in envelopes. */
 export abstract class EnvelopedCall implements ProtocolCall {
   readonly call: UnaryCall;
   protected readonly headers: GrpcHeaders;
@@ -55,7 +55,7 @@ export abstract class EnvelopedCall implements ProtocolCall {
     return readSingleMessage(exchange, encoding, { maxBytes, skippedFlag: this.#skippedFlag });
   }
 
-  /** The message of the answer, in its envelope. */
+  /** Encodes the message of the answer with its envelope. */
   protected envelop(message: Message): Uint8Array | Promise<Uint8Array> {
     const { serialization, options } = this.call.method;
     const encoding = {

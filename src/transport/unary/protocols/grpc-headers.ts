@@ -10,12 +10,12 @@ import {
 import type { UnaryMethod } from "../call/unary-methods.ts";
 import { headerOf } from "../http/node-headers.ts";
 
-/** What the headers of gRPC and gRPC-Web say, in the same way. */
+/** The parsed request headers, which gRPC and gRPC-Web share. */
 export interface GrpcHeaders {
   readonly timeoutMs: number | undefined;
   readonly requestCompression: Compression | null;
   readonly responseCompression: Compression | null;
-  /** What is wrong with them. */
+  /** Set if a header is invalid. */
   readonly error: ConnectError | undefined;
 }
 
