@@ -1,11 +1,11 @@
-// A bucket is the quarter of an hour that a row of learning_log_aggregates adds up, named by its first instant. The offset
-// of every time zone in use today is a multiple of it.
+// A bucket is a quarter of an hour, identified by its first instant. A row of learning_log_aggregates adds up one
+// learner's entries in one bucket. The UTC offset of every time zone in use today is a multiple of a bucket's length.
 
 /** The length of a bucket in microseconds. */
 export const bucketMicros = 900_000_000n;
 
 /**
- * The bucket of an instant, in SQL.
+ * Returns an SQL expression for the bucket that contains an instant.
  *
  * @param instant an SQL expression of type `timestamptz`
  */
@@ -14,7 +14,7 @@ export function bucketOf(instant: string): string {
 }
 
 /**
- * How many buckets there are from 1970 to this one, in SQL.
+ * Returns an SQL expression for the number of buckets from 1970 to this one.
  *
  * @param bucket an SQL expression of type `timestamptz`
  */

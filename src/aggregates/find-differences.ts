@@ -1,10 +1,10 @@
 import type pg from "pg";
 import { bucketOf } from "./bucket.ts";
 
-/** A learner's quarter of an hour where the aggregate is not what the log adds up to; null where there is no row. */
+/** A bucket in which a learner's aggregate differs from the sums of the log. Null fields belong to a missing row. */
 export interface Difference {
   readonly user_id: string;
-  /** As in `2024-01-01T00:15:00.000Z`, written by the database: what it sends depends on the session's settings. */
+  /** As in `2024-01-01T00:15:00.000Z`. The query formats it, because the default format depends on session settings. */
   readonly bucket: string;
   readonly log_total: string | null;
   readonly log_count: string | null;
@@ -12,7 +12,7 @@ export interface Difference {
   readonly aggregate_count: string | null;
 }
 
-/** Every difference between the log and the aggregates, as a query. */
+/** A query for every difference between the log and the aggregates. */
 export const differencesQuery = `
   SELECT
     user_id,
@@ -37,10 +37,10 @@ export const differencesQuery = `
 const fetchSize = 1000;
 
 /**
- * Recounts the log in the database, which sorts on disk what does not fit into its memory; here only the differences
- * arrive, a thousand at a time.
+ * Yields every difference between the log and the aggregates. The database recounts the log, and sorts on disk what
+ * does not fit into its memory. This process receives only the differences, a thousand at a time.
  *
- * @param client in a transaction, whose snapshot is recounted
+ * @param client in a transaction; the recount uses its snapshot
  */
 export async function* findDifferences(client: pg.ClientBase): AsyncIterable<Difference> {
   await client.query(`

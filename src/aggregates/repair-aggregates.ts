@@ -1,16 +1,16 @@
 import type pg from "pg";
 import { differencesQuery } from "./find-differences.ts";
 
-/** Holds up whoever writes, not who reads, until the transaction ends. */
+/** Blocks writers, but not readers, until the transaction ends. */
 export async function lockAgainstWriters(client: pg.ClientBase): Promise<void> {
   await client.query("LOCK TABLE learning_log, learning_log_aggregates IN SHARE ROW EXCLUSIVE MODE");
 }
 
 /**
- * Makes the aggregates what the log adds up to.
+ * Replaces every aggregate that differs from the sums of the log.
  *
- * @param client in a transaction that holds the lock against writers
- * @returns how many rows were set to the log's figures, and how many were deleted
+ * @param client in a transaction that holds the lock of {@link lockAgainstWriters}
+ * @returns the number of rows that were set to the sums of the log, and the number of rows that were deleted
  */
 export async function repairAggregates(client: pg.ClientBase): Promise<{ set: number; deleted: number }> {
   await client.query(`CREATE TEMPORARY TABLE difference ON COMMIT DROP AS ${differencesQuery}`);

@@ -13,10 +13,12 @@ import { newEntry } from "./entry.ts";
 import type { EntryWriter } from "./entry-writer.ts";
 
 /**
- * Records a batch of entries: all of it or, on any error, nothing.
+ * Records a batch of entries: all of them or, if one is invalid or the insert fails, none. Reports duplicates in the
+ * response.
  *
  * @param request valid by the rules of the schema
- * @throws ConnectError INVALID_ARGUMENT with the path of the entry's field
+ * @throws ConnectError INVALID_ARGUMENT with the path of the entry's invalid field
+ * @throws as {@link EntryWriter.recordBatch} does
  */
 export async function batchCreateEntries(
   { writer }: { readonly writer: EntryWriter },
@@ -27,7 +29,7 @@ export async function batchCreateEntries(
   return create(BatchCreateEntriesResponseSchema, result);
 }
 
-/** @param schema the request that has `entries` */
+/** @param schema the request message that contains `entries` */
 export async function recordBatch(
   writer: EntryWriter,
   schema: DescMessage,

@@ -5,20 +5,21 @@ import { overloaded } from "../errors/retryable.ts";
 import { findLockedLearners } from "./sql/find-locks.ts";
 import type { GroupOutcome, WaitingEntry } from "./write-group.ts";
 
-/** How many learners who may be blocked are tried in one statement at first. */
-const suspectsAtOnce = 16;
+/** The maximum number of suspects that are first tried together in one statement. */
+const suspectsPerStatement = 16;
 
-/** How long a learner whose rows are locked waits before its next turn, in milliseconds. */
+/** The pause after a learner's statement met a lock, before the learner is queued again, in milliseconds. */
 const pauseMs = 100;
 
-/** How often entries that waited too long, and learners who are free again, are looked for, in milliseconds. */
+/** The interval, in milliseconds, at which expired entries are rejected and released locks are detected. */
 const sweepMs = 250;
 
-/** A learner whose entries wait for a lock, or may do so. */
+/** A learner whose entries met a lock, or may meet one. */
 interface BlockedLearner {
   readonly userId: string;
-  /** It was tried together with others, one of whom met a lock. */
+  /** Whether to try this learner alone, because a statement that it shared with others met a lock. */
   isTriedAlone: boolean;
+  /** `endsAt` is in milliseconds of `performance.now()`. */
   waiting: { readonly call: WaitingEntry; readonly endsAt: number }[];
 }
 
@@ -26,39 +27,43 @@ interface BlockedLearnersOptions {
   readonly pools: WritePools;
   readonly write: (pool: ConnectionPool, group: readonly WaitingEntry[]) => Promise<GroupOutcome>;
   readonly maxStatementRows: number;
-  /** How many entries may wait here. */
+  /** The maximum number of entries held here, waiting or in flight. */
   readonly maxRows: number;
 }
 
 /**
- * The learners whose entries met the lock of another transaction. They are written by statements of their own, so that
- * they hold up nobody else; whatever comes for them meanwhile waits here as well.
+ * The learners whose entries met the lock of another transaction. Separate statements write their entries, so that they
+ * do not delay the entries of other learners. New entries of these learners wait here, too.
  *
- *     suspect ──its turn──> tried with a few others ──written──> gone
- *                            └──they meet a lock──> tried alone ──written──> gone
- *                                                        └──it meets a lock──> blocked
- *     blocked ──a pause, its turn──> waits in the database ──written──> gone
- *        │                                 └──it meets the lock──> blocked
- *        └──its rows are free again──> suspect
- *     every entry: lockRetryMs have passed ──> refused with RESOURCE_EXHAUSTED
+ *     suspect ──its turn──> tried with a few others ──written──> removed
+ *                            └──the statement meets a lock──> tried alone ──written──> removed
+ *                                                                  └──it meets a lock──> pausing
+ *     pausing ──pauseMs have passed──> blocked
+ *     blocked ──its turn──> waits for the lock in the database ──written──> removed
+ *        │                                 └──the lock timeout passes──> pausing
+ *        └──its rows are no longer locked──> suspect
+ *     every entry: lockRetryMs have passed ──> rejected with RESOURCE_EXHAUSTED
  *
- * A suspect's statement hardly waits for a lock, so that those who are not blocked are found out soon. The statement of
- * a blocked learner waits for longer, so that it passes as soon as the lock is released. If many wait for their turn,
- * those whose rows are free again become suspects.
+ * After a write, a learner with more waiting entries becomes a suspect again instead of being removed.
+ *
+ * A suspect's statement waits only briefly for a lock, so that learners who are not blocked are detected quickly. A
+ * blocked learner's statement waits longer, so that it succeeds as soon as the lock is released. While blocked learners
+ * wait for their turn, those whose rows are no longer locked become suspects.
  */
 export class BlockedLearners {
   readonly #options: BlockedLearnersOptions;
   readonly #learners = new Map<string, BlockedLearner>();
-  /** How many batches wait for a lock on each learner's rows. */
-  readonly #ofBatches = new Map<string, number>();
-  /** Whose turn it is next: those that were not tried yet, and those that met a lock. */
+  /** For each user_id, the number of batches that wait for a lock on the learner's rows. */
+  readonly #batchCounts = new Map<string, number>();
+  /** The queue of learners whose rows may be locked. */
   readonly #suspects = new Set<BlockedLearner>();
+  /** The queue of learners whose rows are locked. */
   readonly #blocked = new Set<BlockedLearner>();
   #suspectStatements = 0;
   #blockedStatements = 0;
   #rows = 0;
-  /** Whether it is being found out whose rows are free again. */
-  #isLooking = false;
+  /** Whether a check for released locks is in flight. */
+  #isChecking = false;
   #sweeper: NodeJS.Timeout | undefined;
 
   constructor(options: BlockedLearnersOptions) {
@@ -66,36 +71,40 @@ export class BlockedLearners {
   }
 
   get isEmpty(): boolean {
-    return this.#learners.size === 0 && this.#ofBatches.size === 0;
+    return this.#learners.size === 0 && this.#batchCounts.size === 0;
   }
 
   has(userId: string): boolean {
-    return this.#learners.has(userId) || this.#ofBatches.has(userId);
+    return this.#learners.has(userId) || this.#batchCounts.has(userId);
   }
 
-  /** Those whom a transaction is known to block. */
+  /** Adds entries of learners whose rows another transaction is known to lock. */
   addBlocked(calls: readonly WaitingEntry[]): void {
     this.#add(calls, this.#blocked);
   }
 
-  /** Those who may be blocked. */
+  /** Adds entries of learners whose rows may be locked. */
   addSuspects(calls: readonly WaitingEntry[]): void {
     this.#add(calls, this.#suspects);
   }
 
-  /** @returns what ends it: a batch that waits for a lock on these learners' rows */
+  /**
+   * Registers a batch that waits for a lock on these learners' rows.
+   *
+   * @returns a function that removes the batch again; to be called once
+   */
   addBatch(userIds: ReadonlySet<string>): () => void {
-    for (const userId of userIds) this.#ofBatches.set(userId, (this.#ofBatches.get(userId) ?? 0) + 1);
+    for (const userId of userIds) this.#batchCounts.set(userId, (this.#batchCounts.get(userId) ?? 0) + 1);
     return () => {
       for (const userId of userIds) {
-        const batches = (this.#ofBatches.get(userId) ?? 0) - 1;
-        if (batches > 0) this.#ofBatches.set(userId, batches);
-        else this.#ofBatches.delete(userId);
+        const batches = (this.#batchCounts.get(userId) ?? 0) - 1;
+        if (batches > 0) this.#batchCounts.set(userId, batches);
+        else this.#batchCounts.delete(userId);
       }
     };
   }
 
-  /** Rejects every call that waits here and is not being tried. */
+  /** Rejects every waiting call, except those whose entries are in flight. */
   rejectAll(error: unknown): void {
     for (const learner of this.#learners.values()) {
       for (const { call } of learner.waiting) call.reject(error);
@@ -104,7 +113,7 @@ export class BlockedLearners {
     }
   }
 
-  #add(calls: readonly WaitingEntry[], turn: Set<BlockedLearner>): void {
+  #add(calls: readonly WaitingEntry[], queue: Set<BlockedLearner>): void {
     const endsAt = performance.now() + lockRetryMs;
     for (const call of calls) {
       if (this.#rows >= this.#options.maxRows) {
@@ -117,7 +126,7 @@ export class BlockedLearners {
       if (learner === undefined) {
         learner = { userId, isTriedAlone: false, waiting: [] };
         this.#learners.set(userId, learner);
-        turn.add(learner);
+        queue.add(learner);
       }
       learner.waiting.push({ call, endsAt });
     }
@@ -125,7 +134,7 @@ export class BlockedLearners {
     this.#run();
   }
 
-  /** Starts as many statements as may be under way. */
+  /** Starts statements until the maximum is in flight or no learner is queued. */
   #run(): void {
     const { blocked, suspects } = this.#options.pools;
     while (this.#blockedStatements < blockedConnections && this.#blocked.size > 0) {
@@ -144,20 +153,20 @@ export class BlockedLearners {
     }
   }
 
-  /** Those who can be tried together, or one who is tried alone. */
+  /** Dequeues the suspects for one statement: several that can be tried together, or one that is tried alone. */
   #takeSuspects(): BlockedLearner[] {
     const together = this.#suspects.values().filter(({ isTriedAlone }) => !isTriedAlone);
-    const learners = together.take(suspectsAtOnce).toArray();
+    const learners = together.take(suspectsPerStatement).toArray();
     if (learners.length === 0) return take(this.#suspects, 1);
     for (const learner of learners) this.#suspects.delete(learner);
     return learners;
   }
 
-  /** Never throws. */
+  /** Writes waiting entries of these learners, and queues the learners again if necessary. Never throws. */
   async #try(learners: readonly BlockedLearner[], pool: ConnectionPool): Promise<void> {
     const rows = Math.ceil(this.#options.maxStatementRows / learners.length);
     const tried = learners.flatMap((learner) => {
-      this.#dropEnded(learner);
+      this.#dropExpired(learner);
       return learner.waiting.splice(0, rows);
     });
     const { locked, unanswered }: GroupOutcome =
@@ -167,15 +176,15 @@ export class BlockedLearners {
             tried.map(({ call }) => call),
           )
         : { locked: [] };
-    const stillWaiting = new Set(locked);
+    const lockedCalls = new Set(locked);
     this.#rows -= tried.length - locked.length;
     for (const learner of learners) {
       const { userId } = learner;
-      const again = tried.filter(({ call }) => call.entry.userId === userId && stillWaiting.has(call));
-      learner.waiting.unshift(...again);
-      this.#dropEnded(learner);
-      if (learner.waiting.length === 0) this.#leave(learner);
-      else if (again.length === 0) this.#suspects.add(learner);
+      const stillLocked = tried.filter(({ call }) => call.entry.userId === userId && lockedCalls.has(call));
+      learner.waiting.unshift(...stillLocked);
+      this.#dropExpired(learner);
+      if (learner.waiting.length === 0) this.#remove(learner);
+      else if (stillLocked.length === 0) this.#suspects.add(learner);
       else if (learners.length > 1) this.#suspects.add(Object.assign(learner, { isTriedAlone: true }));
       else this.#pause(learner);
     }
@@ -189,7 +198,7 @@ export class BlockedLearners {
     }, pauseMs).unref();
   }
 
-  #leave({ userId }: BlockedLearner): void {
+  #remove({ userId }: BlockedLearner): void {
     this.#learners.delete(userId);
     if (this.#learners.size > 0) return;
     clearInterval(this.#sweeper);
@@ -197,13 +206,13 @@ export class BlockedLearners {
   }
 
   #sweep(): void {
-    for (const learner of this.#learners.values()) this.#dropEnded(learner);
-    if (this.#blocked.size > 0 && !this.#isLooking) void this.#releaseFree();
+    for (const learner of this.#learners.values()) this.#dropExpired(learner);
+    if (this.#blocked.size > 0 && !this.#isChecking) void this.#recheckBlocked();
   }
 
-  /** Those who wait for a turn, and whose rows are free as far as can be seen, are tried as suspects. */
-  async #releaseFree(): Promise<void> {
-    this.#isLooking = true;
+  /** Moves queued blocked learners to the suspects if none of their rows is visibly locked. */
+  async #recheckBlocked(): Promise<void> {
+    this.#isChecking = true;
     const learners = [...this.#blocked].slice(0, this.#options.maxStatementRows);
     const entries = learners.flatMap(({ waiting }) => waiting.slice(0, 1)).map(({ call }) => call.entry);
     try {
@@ -212,26 +221,26 @@ export class BlockedLearners {
         if (!locked.has(learner.userId) && this.#blocked.delete(learner)) this.#suspects.add(learner);
       }
     } catch {
-      // Their turns will come.
+      // The learners stay queued, so they are tried anyway.
     } finally {
-      this.#isLooking = false;
+      this.#isChecking = false;
     }
     this.#run();
   }
 
-  /** Refuses the entries that waited too long, and forgets those whose callers gave up. */
-  #dropEnded(learner: BlockedLearner): void {
+  /** Rejects the entries that waited too long, and removes those whose callers cancelled. */
+  #dropExpired(learner: BlockedLearner): void {
     const now = performance.now();
-    const goesOn = learner.waiting.filter(({ call, endsAt }) => {
+    const remaining = learner.waiting.filter(({ call, endsAt }) => {
       if (now > endsAt) call.reject(lockedTooLong());
       return now <= endsAt && !call.isWithdrawn;
     });
-    this.#rows -= learner.waiting.length - goesOn.length;
-    learner.waiting = goesOn;
+    this.#rows -= learner.waiting.length - remaining.length;
+    learner.waiting = remaining;
   }
 }
 
-/** Takes the first ones out of the set. */
+/** Removes the first `count` learners from the set and returns them. */
 function take(learners: Set<BlockedLearner>, count: number): BlockedLearner[] {
   const taken = learners.values().take(count).toArray();
   for (const learner of taken) learners.delete(learner);

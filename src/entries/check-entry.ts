@@ -6,10 +6,10 @@ import { requireValidTimestamp } from "../validation/timestamps.ts";
 const maxAheadSeconds = 24 * 60 * 60;
 
 /**
- * Checks of an entry what the rules of the schema do not say.
+ * Checks the timestamp of an entry, for which the schema has no rules. An entry without a timestamp is valid.
  *
- * @param schema the request that the entry came in
- * @param path leads from that request to the entry: empty, or as in `entries[3].`
+ * @param schema the request message that contains the entry
+ * @param path the prefix of the entry's fields within that message: empty, or as in `entries[3].`
  * @param nowMs milliseconds since 1970
  * @throws ConnectError INVALID_ARGUMENT
  */

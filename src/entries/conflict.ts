@@ -3,7 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { type RequestIdConflict, RequestIdConflictSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { entryMessage, type NewEntry, payloadMatches, type StoredEntry } from "./entry.ts";
 
-/** What a caller is told of a known request_id; another learner's entry stays hidden. */
+/** Describes a conflict with a known request_id. Does not disclose the stored entry if it is another learner's. */
 export function requestIdConflict(sent: NewEntry, stored: StoredEntry): RequestIdConflict {
   return create(RequestIdConflictSchema, {
     requestId: stored.requestId,
@@ -12,7 +12,7 @@ export function requestIdConflict(sent: NewEntry, stored: StoredEntry): RequestI
   });
 }
 
-/** ALREADY_EXISTS, with a RequestIdConflict detail. */
+/** Returns an ALREADY_EXISTS error with a RequestIdConflict detail. */
 export function alreadyExists(sent: NewEntry, stored: StoredEntry): ConnectError {
   const value = requestIdConflict(sent, stored);
   const hint = value.payloadMatches ? "this entry is recorded" : "with another payload";

@@ -13,11 +13,14 @@ import { entryMessage, newEntry } from "./entry.ts";
 import type { EntryWriter } from "./entry-writer.ts";
 
 /**
- * Records one entry; answers once it is committed.
+ * Records one entry. Returns after its commit.
  *
  * @param request valid by the rules of the schema
- * @param context whoever gives up before the entry was sent to the database withdraws it; later, the entry may stand
- * @throws ConnectError ALREADY_EXISTS if the request_id is known and the request does not ask to ignore that
+ * @param context aborting its signal withdraws the entry if it was not sent to the database yet; after that, the entry
+ * may be recorded all the same
+ * @throws ConnectError ALREADY_EXISTS if the request_id is known, unless the request asks to ignore that and the stored
+ * entry belongs to the same learner
+ * @throws as {@link checkEntry} and {@link EntryWriter.record} do
  */
 export async function createEntry(
   { writer }: { readonly writer: EntryWriter },

@@ -14,7 +14,7 @@ import { entryMessage } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
 import { deleteEntryRow } from "./sql/delete-entry-row.ts";
 
-/** What deleting works on. */
+/** The dependencies of both deletion calls. */
 export interface DeletionDependencies {
   readonly pool: ConnectionPool;
   readonly lockRetry: LockRetry;
@@ -22,13 +22,17 @@ export interface DeletionDependencies {
   readonly changes: LearnerChanges;
 }
 
-/** For deletions that meet a lock: those of one learner must not take the connections of all the others. */
+/**
+ * Retries deletions that met a lock. Limits the concurrent retries, so that the deletions of one learner cannot use all
+ * connections.
+ */
 export function createDeletionRetry(): LockRetry {
   return new LockRetry({ maxRetrying: 4, maxWaiting: 1000, pauseMs: 50 });
 }
 
 /**
- * Deletes one entry. Takes half a second more than the database does: then no instance takes its request_id for known.
+ * Deletes one entry. Waits for half a second ({@link leaseMs}) after the commit: then no instance still treats the
+ * request_id as known.
  *
  * @throws ConnectError NOT_FOUND if there is no such entry
  */
@@ -40,7 +44,7 @@ export async function deleteEntry(
   const deleted = await lockRetry.run(() => deleteEntryRow(pool, requestId));
   recent.forget({ requestId });
   if (deleted) changes.announce(deleted.userId, { from: deleted.timestamp, to: deleted.timestamp });
-  // Even if there was nothing to delete, for another call may have deleted it a moment ago.
+  // Waits even if nothing was deleted, because another call may have deleted the entry less than leaseMs ago.
   await sleep(leaseMs);
   if (deleted === undefined) throw new ConnectError(`there is no entry ${requestId}`, Code.NotFound);
   return create(DeleteEntryResponseSchema, { entry: entryMessage(deleted) });

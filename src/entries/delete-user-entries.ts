@@ -12,9 +12,10 @@ import type { DeletionDependencies } from "./delete-entry.ts";
 import { deleteUserEntryRows } from "./sql/delete-user-entry-rows.ts";
 
 /**
- * Deletes every entry of a learner. Takes half a second more than the database does, as DeleteEntry does.
+ * Deletes every entry that a learner has when the call begins. Waits for half a second after the last commit, as
+ * DeleteEntry does.
  *
- * @throws ConnectError NOT_FOUND if the learner has none
+ * @throws ConnectError NOT_FOUND if this call deleted no entry
  */
 export async function deleteUserEntries(
   { pool, lockRetry, recent, changes }: DeletionDependencies,

@@ -13,20 +13,19 @@ import { type RecordResult, recordEntries } from "./record-entries.ts";
 import { areTablesLocked, findLockedLearners } from "./sql/find-locks.ts";
 import { type GroupOutcome, type WaitingEntry, writeGroup } from "./write-group.ts";
 
-/** How much is written at once. */
+/** The limits on concurrent and pending writes. */
 export interface EntryWriterLimits {
-  /** How many statements may be under way at once. */
+  /** The maximum number of concurrent statements for groups of single entries. */
   readonly maxStatements: number;
-  /** How many single entries one statement takes at most. */
+  /** The maximum number of single entries in one statement. */
   readonly maxStatementRows: number;
-  /** How many entries may be waiting or under way, before further ones are refused. */
+  /** The maximum number of entries waiting or in flight, batches included. Further entries are rejected. */
   readonly maxPendingRows: number;
 }
 
-/** A statement of fewer rows takes nearly as long. */
+/** The smallest share of rows for one statement, because a statement with fewer rows takes nearly as long. */
 const minShareRows = 32;
 
-/** What the writer works on. */
 export interface EntryWriterDependencies {
   readonly pools: WritePools;
   readonly changes: LearnerChanges;
@@ -34,30 +33,33 @@ export interface EntryWriterDependencies {
 }
 
 /**
- * Group commit: single entries that come while statements are under way wait together, and go to the database as one
- * statement, and one commit, as soon as one of those is done. Nobody waits while the line is idle; there is no timer.
+ * Group commit: while `maxStatements` statements are in flight, new single entries wait. As soon as one of these
+ * statements ends, the next one writes the waiting entries together, with one commit. While fewer statements are in
+ * flight, an entry is sent at once. There is no timer.
  *
  * An entry:
  *
- *     waiting ──a statement is free──> sent ──committed──> answered
- *        │                              ├──it meets a lock──> waits among the BlockedLearners
- *        │                              └──the caller gives up──> answered so; the entry may stand
- *        ├──the caller gives up──> gone, nothing was written
- *        └──the database does not answer another group──> refused
+ *     waiting ──a statement is free──> in flight ──committed──> recorded
+ *        │                                ├──the insert fails──> rejected
+ *        │                                ├──it meets a lock──> waits in BlockedLearners
+ *        │                                └──the caller cancels──> rejected; it may be committed all the same
+ *        ├──its learner is blocked──> waits in BlockedLearners
+ *        ├──the caller cancels──> rejected; nothing was written
+ *        └──another group gets no response, or meets a table lock for too long──> rejected
  *
  * The writer:
  *
- *     open ──drain()──> draining: refuses new entries, writes those that wait ──> done
+ *     open ──drain()──> draining: rejects new entries, writes the pending ones ──> drained
  */
 export class EntryWriter {
   readonly #dependencies: EntryWriterDependencies;
   readonly #limits: EntryWriterLimits;
   readonly #blocked: BlockedLearners;
-  /** For batches. One that waits for a lock holds the rows of many learners, so one at a time is tried again. */
+  /** Retries batches that met a lock, one at a time, because each holds locks on many learners' rows while it waits. */
   readonly #lockRetry = new LockRetry({ maxRetrying: 1, maxWaiting: 1000, pauseMs: 300 });
   readonly #waiting = new Set<WaitingEntry>();
   #statements = 0;
-  /** How many single entries are under way. */
+  /** The number of single entries in flight. */
   #sentRows = 0;
   #pendingRows = 0;
   #draining = false;
@@ -70,17 +72,19 @@ export class EntryWriter {
       pools: dependencies.pools,
       write: (pool, group) => this.#write(pool, group),
       maxStatementRows: limits.maxStatementRows,
-      // The other half stays for those whom no lock blocks.
+      // Reserves the other half for entries that no lock blocks.
       maxRows: Math.ceil(limits.maxPendingRows / 2),
     });
   }
 
   /**
-   * Records one entry together with others; its failure is its own.
+   * Records one entry, in one statement with others. If the database rejects the row of another entry, this one is
+   * recorded all the same.
    *
-   * @throws the reason of the caller's signal, if it is aborted before the answer
-   * @throws ConnectError RESOURCE_EXHAUSTED if too many entries are pending, or if it meets a lock for too long;
-   * UNAVAILABLE if the database is away
+   * @throws the reason of the caller's signal, if it aborts before the entry is recorded
+   * @throws ConnectError RESOURCE_EXHAUSTED if too many entries are pending, or if the entry meets a lock for too long;
+   * UNAVAILABLE if the server is shutting down
+   * @throws as `query` does
    */
   async record(entry: NewEntry, context: CallContext): Promise<RecordResult> {
     const stored = this.#dependencies.recent.get(entry.requestId);
@@ -91,42 +95,42 @@ export class EntryWriter {
 
     const { promise, resolve, reject } = Promise.withResolvers<RecordResult>();
     const waiting: WaitingEntry = { entry, resolve, reject, isWithdrawn: false };
-    const giveUp = () => {
+    const withdraw = () => {
       waiting.isWithdrawn = true;
       this.#waiting.delete(waiting);
       reject(signal.reason);
     };
-    signal.addEventListener("abort", giveUp, { once: true });
+    signal.addEventListener("abort", withdraw, { once: true });
     this.#waiting.add(waiting);
     this.#send();
     try {
       return await promise;
     } finally {
-      signal.removeEventListener("abort", giveUp);
-      this.#dismiss(1);
+      signal.removeEventListener("abort", withdraw);
+      this.#release(1);
     }
   }
 
   /**
-   * Records a batch in a statement of its own: all of it or, on any error, nothing. It is not remembered for retries: an
-   * import would push out what single calls may retry.
+   * Records a batch in a separate statement: all of it or, if the insert fails, nothing. Does not add the entries to
+   * {@link RecentEntries}, because an import would evict the entries that single calls may retry.
    *
    * @param signal aborting it ends the wait for a lock, and nothing else
-   * @returns one for each entry, in the same order
+   * @returns one result for each entry, in the same order
    * @throws as {@link record} does
    */
   async recordBatch(entries: readonly NewEntry[], signal?: AbortSignal): Promise<RecordResult[]> {
     this.#admit(entries.length);
     const { pools, changes } = this.#dependencies;
     const created: StoredEntry[] = [];
-    let forgetLearners = () => {};
+    let removeBatch = () => {};
     const attempt = async () => {
       try {
         return await recordEntries({ pool: pools.batches, changes }, entries, created);
       } catch (error) {
         if (isLocked(error)) {
-          forgetLearners();
-          forgetLearners = this.#blocked.addBatch(await this.#findLocked(pools.batches, entries));
+          removeBatch();
+          removeBatch = this.#blocked.addBatch(await this.#findLocked(pools.batches, entries));
         }
         throw error;
       }
@@ -135,19 +139,19 @@ export class EntryWriter {
     try {
       return await this.#lockRetry.run(attempt, isLikelyLocked, signal);
     } finally {
-      forgetLearners();
-      this.#dismiss(entries.length);
+      removeBatch();
+      this.#release(entries.length);
     }
   }
 
-  /** Resolves when everything that was accepted has been answered; what comes from now on is refused. */
+  /** Rejects new entries from now on. Resolves once every accepted call has completed. */
   async drain(): Promise<void> {
     this.#draining = true;
     if (this.#pendingRows === 0) this.#drained.resolve();
     return this.#drained.promise;
   }
 
-  /** @throws ConnectError if there is no room for so many entries */
+  /** @throws ConnectError UNAVAILABLE while draining; RESOURCE_EXHAUSTED if too many entries are pending */
   #admit(rows: number): void {
     if (this.#draining) throw unavailable("the server is shutting down");
     if (this.#pendingRows + rows > this.#limits.maxPendingRows) {
@@ -156,14 +160,15 @@ export class EntryWriter {
     this.#pendingRows += rows;
   }
 
-  #dismiss(rows: number): void {
+  #release(rows: number): void {
     this.#pendingRows -= rows;
     if (this.#draining && this.#pendingRows === 0) this.#drained.resolve();
   }
 
   /**
-   * Starts as many statements as may be under way, while there is something to write. Each takes an even share: those
-   * who are answered together come back together, so that a large and a small one would stay large and small.
+   * Starts statements until the maximum is in flight or no entry is waiting. Each takes an even share of all entries
+   * that are waiting or in flight. Callers that are answered together send their next entries together, so without even
+   * shares a large group would stay large, and a small one small.
    */
   #send(): void {
     const { maxStatements, maxStatementRows } = this.#limits;
@@ -182,7 +187,7 @@ export class EntryWriter {
     }
   }
 
-  /** Takes so many from those who wait; entries of learners who are blocked go to the others of that learner. */
+  /** Dequeues up to `rows` waiting entries. Moves entries of blocked learners to BlockedLearners instead. */
   #takeGroup(rows: number): readonly WaitingEntry[] {
     const group: WaitingEntry[] = [];
     const blocked: WaitingEntry[] = [];
@@ -196,13 +201,13 @@ export class EntryWriter {
     return group;
   }
 
-  /** Answers every call of the group, or leaves it to the blocked learners; never throws. */
+  /** Completes every call of the group, or delegates it to BlockedLearners. Never throws. */
   async #writeGroup(group: readonly WaitingEntry[]): Promise<void> {
     const { groups, suspects } = this.#dependencies.pools;
     const endsAt = performance.now() + lockRetryMs;
     let { locked } = await this.#write(groups, group);
     try {
-      // While nobody can write, it makes no difference whom the group holds up.
+      // While the tables are locked, no entry can be written, so retrying the whole group delays no other entry.
       while (locked.length > 0 && (await this.#areTablesLocked())) {
         if (performance.now() > endsAt) throw lockedTooLong();
         ({ locked } = await this.#write(groups, locked));
@@ -220,12 +225,12 @@ export class EntryWriter {
       return;
     }
     if (locked.length === 0) return;
-    // Most can pass now. If not, a lock is in the way that cannot be seen.
+    // Most of these entries can be written now. The others meet a lock that findLockedLearners does not see.
     const outcome = await this.#write(suspects, locked);
     this.#blocked.addSuspects(outcome.locked);
   }
 
-  /** Never throws. If the database does not answer, all waiting calls fail now, instead of after a time limit each. */
+  /** Never throws. If the database does not respond, rejects all waiting calls now, so that none has to time out. */
   async #write(pool: ConnectionPool, group: readonly WaitingEntry[]): Promise<GroupOutcome> {
     const outcome = await writeGroup(this.#dependencies, pool, group);
     if (outcome.unanswered !== undefined) this.#rejectWaiting(outcome.unanswered);
@@ -238,7 +243,11 @@ export class EntryWriter {
     this.#blocked.rejectAll(error);
   }
 
-  /** @throws if the database does not answer */
+  /**
+   * Returns false if the check fails.
+   *
+   * @throws ConnectError UNAVAILABLE if the database does not respond
+   */
   async #areTablesLocked(): Promise<boolean> {
     return areTablesLocked(this.#dependencies.pools.groups).catch((error) => {
       if (isUnanswered(error)) throw error;
@@ -247,9 +256,9 @@ export class EntryWriter {
   }
 
   /**
-   * Nobody, if that cannot be found out: then those who are not locked pass when they are tried.
+   * Returns an empty set if the check fails: then all entries are retried, and those that are not locked succeed.
    *
-   * @throws if the database does not answer
+   * @throws ConnectError UNAVAILABLE if the database does not respond
    */
   async #findLocked(pool: ConnectionPool, entries: readonly NewEntry[]): Promise<ReadonlySet<string>> {
     return findLockedLearners(pool, entries).catch((error) => {

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { type CreateEntryRequest, type Entry, EntrySchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { microsFromTimestamp, timestampFromMicros } from "../database/timestamps.ts";
 
-/** What a learner studied at one time. */
+/** What a learner studied at one point in time. */
 export interface EntryPayload {
   /** In lower case. */
   readonly requestId: string;
@@ -12,35 +12,35 @@ export interface EntryPayload {
   readonly timestamp: bigint;
 }
 
-/** An entry that is to be recorded. */
+/** An entry to be recorded. */
 export interface NewEntry extends EntryPayload {
-  /** Whether the caller gave the timestamp; if not, it is when the call came. */
+  /** Whether the caller sent a timestamp. If not, `timestamp` is the time at which the call arrived. */
   readonly hasTimestamp: boolean;
 }
 
-/** An entry as the database has it. */
+/** An entry as stored in the database. */
 export interface StoredEntry extends EntryPayload {
-  /** Microseconds since 1970, by the clock of the database. */
+  /** Microseconds since 1970, by the database's clock. */
   readonly createTime: bigint;
 }
 
 /**
  * @param request valid by the rules of the schema
- * @param nowMs the timestamp of an entry that has none, in milliseconds since 1970
+ * @param nowMs the timestamp for an entry without one, in milliseconds since 1970
  */
 export function newEntry(request: CreateEntryRequest, nowMs: number): NewEntry {
   const { timestamp } = request;
   return {
     requestId: request.requestId.toLowerCase(),
     userId: request.userId,
-    // The schema requires it.
+    // The schema requires word_count, so the 0 is never used.
     wordCount: request.wordCount ?? 0,
     timestamp: timestamp ? microsFromTimestamp(timestamp) : BigInt(nowMs) * 1000n,
     hasTimestamp: timestamp !== undefined,
   };
 }
 
-/** Whether what was sent is what is stored. A timestamp that was not sent matches any. */
+/** Returns whether the sent entry equals the stored one. Without a sent timestamp, any stored timestamp matches. */
 export function payloadMatches(sent: NewEntry, stored: StoredEntry): boolean {
   return (
     sent.userId === stored.userId &&
@@ -49,7 +49,7 @@ export function payloadMatches(sent: NewEntry, stored: StoredEntry): boolean {
   );
 }
 
-/** The entry as callers get it. */
+/** Converts an entry to the message that callers receive. */
 export function entryMessage(stored: StoredEntry): Entry {
   return create(EntrySchema, {
     requestId: stored.requestId,

@@ -10,11 +10,12 @@ import { recordBatch } from "./batch-create-entries.ts";
 import type { EntryWriter } from "./entry-writer.ts";
 
 /**
- * Records a stream of batches, and acknowledges each after its commit. The next batch is not read before the last one
- * is acknowledged, so a client that is too fast is held back by the flow control of HTTP/2.
+ * Records a stream of batches, and acknowledges each after its commit. Reads the next batch only after the previous one
+ * is acknowledged, so HTTP/2 flow control slows down a client that sends too fast.
  *
  * @param requests valid by the rules of the schema
- * @throws ConnectError INVALID_ARGUMENT with the path of the entry's field; what was acknowledged stands
+ * @throws ConnectError INVALID_ARGUMENT with the path of the entry's invalid field; acknowledged batches stay recorded
+ * @throws as {@link EntryWriter.recordBatch} does
  */
 export async function* importEntries(
   { writer }: { readonly writer: EntryWriter },

@@ -21,11 +21,12 @@ const lowestUuid = "00000000-0000-0000-0000-000000000000";
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
- * Lists one learner's entries, the newest first.
+ * Lists one learner's entries, newest first.
  *
  * @param request valid by the rules of the schema
  * @param context aborting its signal cancels the statement
- * @throws ConnectError INVALID_ARGUMENT if from is after to, or the page token is not one of this request's
+ * @throws ConnectError INVALID_ARGUMENT if from is after to, if one of them is invalid, or if the page token belongs to
+ * another request
  */
 export async function listEntries(
   { pool }: { readonly pool: ConnectionPool },
@@ -36,7 +37,7 @@ export async function listEntries(
   const { userId, from } = range;
   const after = request.pageToken === "" ? startOf(range) : readToken(range, request.pageToken);
   const pageSize = Math.min(request.pageSize || defaultPageSize, maxPageSize);
-  // One more than is answered tells whether there is a next page.
+  // Selects one entry more than the page holds, to detect whether there is a next page.
   const found = await selectEntries(pool, { userId, from, after }, pageSize + 1, signal);
   const page = found.slice(0, pageSize);
   const last = page.at(-1);
@@ -49,7 +50,7 @@ export async function listEntries(
   });
 }
 
-/** What stays the same from page to page; times in microseconds since 1970. */
+/** The part of the request that is the same for every page. Times are in microseconds since 1970. */
 interface ListRange {
   readonly userId: string;
   readonly from: bigint | undefined;
@@ -65,7 +66,7 @@ function rangeOf({ userId, from, to }: ListEntriesRequest): ListRange {
   };
 }
 
-/** Behind every entry at `to`. */
+/** The position after every entry at `to`, because `to` is exclusive. */
 function startOf({ to }: ListRange): ListPosition | undefined {
   return to === undefined ? undefined : { timestamp: to, requestId: lowestUuid };
 }
@@ -84,7 +85,7 @@ function readToken(range: ListRange, token: string): ListPosition {
   return { timestamp: BigInt(timestamp), requestId };
 }
 
-/** Somebody may have made a token up: it must not lead out of the range. */
+/** Checks the position of a page token: a forged one must not give access to entries outside the range. */
 function isWithin({ from, to }: ListRange, timestamp: bigint): boolean {
   return (from === undefined || timestamp >= from) && (to === undefined || timestamp < to);
 }

@@ -2,43 +2,45 @@ import { LRUCache } from "lru-cache";
 import type { Notifications } from "../database/notifications.ts";
 import type { StoredEntry } from "./entry.ts";
 
-/** The channel on which a deletion tells every instance what was deleted, in its own transaction. */
+/** The channel on which the transaction of a deletion notifies every instance of what it deleted. */
 export const deletionsChannel = "daily_aggregator_deletions";
 
-/** What a deletion tells: the entry, or the learner all of whose entries went. */
+/** The payload of a deletion's notification: the deleted entry, or the learner whose entries were deleted. */
 export type DeletionNotice = { readonly requestId: string } | { readonly userId: string };
 
-/** How many deletions are known by what they deleted. */
+/** The maximum number of deletions that are remembered with what they deleted. */
 const maxDeletions = 10_000;
 
-/** An entry, and the epoch that it was read in. */
+/** An entry, and the epoch in which it was read. */
 interface RememberedEntry {
   readonly stored: StoredEntry;
   readonly epoch: number;
 }
 
 /**
- * The entries that were recorded or met last, so that a storm of retries is answered without the database.
+ * Caches the entries that were recorded or found most recently, so that a burst of retries is answered without the
+ * database.
  *
- * It cannot outlive a deletion: the one who deletes tells every instance and waits until none can be without the news
- * (see {@link Notifications.isCurrent}) before it answers. Without a connection for the news nothing is found here.
+ * An entry is never returned after its deletion was acknowledged. A deletion notifies every instance. Before it
+ * responds, it waits until each instance has received the notification or is no longer current (see
+ * {@link Notifications.isCurrent}). While this instance is not current, the cache returns nothing.
  *
- * Every deletion begins an epoch. An entry is found unless it was read before the deletion of its request_id or of its
- * learner; so a deletion costs the same however many entries are kept. Of the latest deletions it is known what they
- * deleted; whatever was read before those is not found.
+ * Every deletion begins an epoch. The cache returns an entry unless it was read before a deletion of its request_id or
+ * of its learner's entries. So the cost of a deletion does not depend on the number of cached entries. Only the latest
+ * deletions are remembered with what they deleted. Entries that were read before an older deletion are not returned.
  */
 export class RecentEntries {
-  /** How many were found here. */
+  /** The number of cache hits. */
   hits = 0;
   readonly #entries: LRUCache<string, RememberedEntry> | undefined;
   readonly #notifications: Notifications;
   #epoch = 0;
-  /** What was read before this epoch is not found. */
+  /** Entries that were read before this epoch are not returned. */
   #oldestEpoch = 0;
-  /** The epochs that the latest deletions began, the oldest first, by request_id or user_id. */
+  /** The epochs that the latest deletions began, oldest first, by request_id or user_id. */
   readonly #deletions = new Map<string, number>();
 
-  /** @param max how many are kept; 0 keeps none */
+  /** @param max the maximum number of cached entries; 0 disables the cache */
   constructor(notifications: Notifications, max: number) {
     this.#notifications = notifications;
     this.#entries = max > 0 ? new LRUCache({ max }) : undefined;
@@ -48,7 +50,7 @@ export class RecentEntries {
     });
   }
 
-  /** Changes with every deletion. */
+  /** The current epoch. Changes with every deletion. */
   get epoch(): number {
     return this.#epoch;
   }
@@ -67,8 +69,8 @@ export class RecentEntries {
   }
 
   /**
-   * @param entries as the database has them
-   * @param epoch the one from before the database was asked: a deletion since then may have been of these
+   * @param entries as stored in the database
+   * @param epoch the {@link epoch} before the statement was sent: a deletion since then may have deleted these entries
    */
   add(entries: Iterable<StoredEntry>, epoch: number): void {
     if (this.#entries === undefined) return;
@@ -106,7 +108,7 @@ export class RecentEntries {
   }
 }
 
-// A user_id can look like a request_id.
+// The prefixes distinguish the two, because a user_id can look like a request_id.
 
 function requestKey(requestId: string): string {
   return `r${requestId}`;

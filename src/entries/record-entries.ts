@@ -5,26 +5,26 @@ import type { NewEntry, StoredEntry } from "./entry.ts";
 import { findEntries } from "./sql/find-entries.ts";
 import { insertEntries } from "./sql/insert-entries.ts";
 
-/** What became of an entry that was to be recorded. */
+/** The result of recording one entry. */
 export interface RecordResult {
-  /** What is stored under its request_id. */
+  /** The entry that is stored under its request_id. */
   readonly stored: StoredEntry;
-  /** It was not known before. */
+  /** Whether the entry was created; false if its request_id was already known. */
   readonly isNew: boolean;
 }
 
-/** What result works on. */
 export interface RecordDependencies {
   readonly pool: ConnectionPool;
   readonly changes: LearnerChanges;
 }
 
 /**
- * Records entries. The first statement records all of them or, on any error, none; only if some are known already, others
- * follow. Of several with one request_id the first is recorded.
+ * Records entries. The first statement creates all new ones or, on any error, none. Further statements follow only if
+ * some request_ids are already known. If several entries have the same request_id, the first one is recorded.
  *
- * @param created what was created so far, also if a statement fails: the same array for each attempt at these entries
- * @returns one for each entry, in the same order
+ * @param created receives the entries created so far, so that they are known if a later statement fails; pass the same
+ * array to each attempt to record these entries
+ * @returns one result for each entry, in the same order
  * @throws as `query` does
  */
 export async function recordEntries(
@@ -34,7 +34,7 @@ export async function recordEntries(
 ): Promise<RecordResult[]> {
   if (created.length === 0) {
     const inserted = await create(dependencies, entries);
-    // As a rule all of them are new.
+    // Usually all entries are new.
     if (inserted.length === entries.length) return inserted.map((stored) => ({ stored, isNew: true }));
     created.push(...inserted);
   }
@@ -44,16 +44,16 @@ export async function recordEntries(
     if (!first.has(entry.requestId)) first.set(entry.requestId, entry);
   }
   const known: StoredEntry[] = [];
-  let open = without([...first.values()], created);
-  while (open.length > 0) {
-    // A second statement, for the first cannot see what another transaction committed while it ran.
-    const found = await find(dependencies, open);
+  let pending = without([...first.values()], created);
+  while (pending.length > 0) {
+    // A separate statement, because the insert cannot see what other transactions committed while it ran.
+    const found = await find(dependencies, pending);
     known.push(...found);
-    // What was deleted between the two is free again.
-    const free = without(open, found);
-    const insertedNow = free.length > 0 ? await create(dependencies, free) : [];
-    created.push(...insertedNow);
-    open = without(free, insertedNow);
+    // An entry deleted between the two statements can be inserted again.
+    const missing = without(pending, found);
+    const inserted = missing.length > 0 ? await create(dependencies, missing) : [];
+    created.push(...inserted);
+    pending = without(missing, inserted);
   }
   const createdById = byId(created);
   const knownById = byId(known);
@@ -65,7 +65,7 @@ export async function recordEntries(
   });
 }
 
-/** @returns those that are new, in the same order */
+/** @returns the created entries, in the same order */
 async function create(
   { pool, changes }: RecordDependencies,
   entries: readonly NewEntry[],
@@ -76,7 +76,7 @@ async function create(
   return created;
 }
 
-/** @returns what is stored under their request_ids */
+/** @returns the entries that are stored under these request_ids */
 async function find(
   { pool, changes }: RecordDependencies,
   entries: readonly NewEntry[],
@@ -85,7 +85,7 @@ async function find(
     pool,
     entries.map(({ requestId }) => requestId),
   );
-  // Another instance may have recorded them a moment ago, and its news be still on the way.
+  // Another instance may have recorded these entries, and its notification may not have arrived yet.
   announce(changes, found);
   return found;
 }
@@ -94,11 +94,11 @@ function announce(changes: LearnerChanges, entries: readonly StoredEntry[]): voi
   for (const { userId, timestamp } of entries) changes.announce(userId, { from: timestamp, to: timestamp });
 }
 
-/** @param done some of them, by their request_ids */
-function without(entries: readonly NewEntry[], done: readonly StoredEntry[]): readonly NewEntry[] {
-  if (done.length === entries.length) return [];
-  const doneIds = new Set(done.map(({ requestId }) => requestId));
-  return entries.filter(({ requestId }) => !doneIds.has(requestId));
+/** @param stored some of the entries, as they are stored under their request_ids */
+function without(entries: readonly NewEntry[], stored: readonly StoredEntry[]): readonly NewEntry[] {
+  if (stored.length === entries.length) return [];
+  const storedIds = new Set(stored.map(({ requestId }) => requestId));
+  return entries.filter(({ requestId }) => !storedIds.has(requestId));
 }
 
 function byId(entries: readonly StoredEntry[]): ReadonlyMap<string, StoredEntry> {

@@ -6,30 +6,29 @@ import type { NewEntry, StoredEntry } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
 import { type RecordResult, recordEntries } from "./record-entries.ts";
 
-/** A call that waits until its entry is written. */
+/** A pending call, which waits until its entry is written. */
 export interface WaitingEntry {
   readonly entry: NewEntry;
   readonly resolve: (result: RecordResult) => void;
   readonly reject: (reason: unknown) => void;
-  /** Its caller gave up. */
+  /** Whether the caller has cancelled. */
   isWithdrawn: boolean;
 }
 
-/** What is left to do after a group was written. */
+/** The outcome of writing a group. */
 export interface GroupOutcome {
-  /** They met a lock, and wait on; all others were answered. */
+  /** The calls that met a lock and are still pending. All others are completed. */
   readonly locked: readonly WaitingEntry[];
-  /** The error that the group was answered with, if the database gave no answer. */
+  /** If the database did not respond, the error with which the calls were rejected. */
   readonly unanswered?: unknown;
 }
 
-/** What writing a group works on. */
 export interface WriteGroupDependencies {
   readonly changes: LearnerChanges;
   readonly recent: RecentEntries;
 }
 
-/** Writes a group in one statement, and answers every call of it, but for those that met a lock; never throws. */
+/** Writes a group in one statement, and completes every call except those that met a lock. Never throws. */
 export async function writeGroup(
   dependencies: WriteGroupDependencies,
   pool: ConnectionPool,
@@ -51,9 +50,9 @@ export async function writeGroup(
     for (const [index, result] of results.entries()) group[index]?.resolve(result);
     return { locked: [] };
   } catch (error) {
-    if (isLocked(error)) return { locked: answerCreated(group, created) };
+    if (isLocked(error)) return { locked: resolveCreated(group, created) };
     if (group.length > 1 && isOfOneRow(error)) {
-      // Halving finds the row that is to blame, and lets its neighbours pass.
+      // Halving isolates the row that the database rejects, so that the other rows are written.
       const middle = Math.ceil(group.length / 2);
       const first = await writeGroup(dependencies, pool, group.slice(0, middle));
       const second = await writeGroup(dependencies, pool, group.slice(middle));
@@ -67,14 +66,18 @@ export async function writeGroup(
   }
 }
 
-/** @returns those that were not created, and whose callers still wait */
-function answerCreated(group: readonly WaitingEntry[], created: readonly StoredEntry[]): WaitingEntry[] {
+/**
+ * Completes the calls whose entries were created.
+ *
+ * @returns the calls whose entries were not created, without the cancelled ones
+ */
+function resolveCreated(group: readonly WaitingEntry[], created: readonly StoredEntry[]): WaitingEntry[] {
   const createdById = new Map(created.map((stored) => [stored.requestId, stored]));
   return group.filter(({ entry: { requestId }, resolve, isWithdrawn }) => {
     const stored = createdById.get(requestId);
     if (stored === undefined) return !isWithdrawn;
     resolve({ stored, isNew: true });
-    // Of several with one request_id, the first was created.
+    // If several entries have the same request_id, only the first one was created.
     createdById.delete(requestId);
     return false;
   });

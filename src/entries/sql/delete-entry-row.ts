@@ -6,9 +6,9 @@ import { type EntryRow, entryColumns, storedEntry } from "./entry-row.ts";
 import { notifyDeletion } from "./notify-deletion.ts";
 
 /**
- * Deletes one entry, takes it out of the aggregates, and tells every instance, in one transaction.
+ * Deletes one entry, subtracts it from the aggregates, and notifies every instance, in one transaction.
  *
- * @returns the entry as it was; undefined if there is none
+ * @returns the deleted entry, or undefined if there is none
  */
 export async function deleteEntryRow(
   pool: ConnectionPool,
@@ -39,7 +39,7 @@ export async function deleteEntryRow(
       const [row] = rows;
       if (row === undefined) return undefined;
       const deleted = storedEntry(row);
-      // A statement of its own, for one statement cannot change and delete the same row.
+      // A separate statement, because one statement cannot update and delete the same row.
       await client.query({
         name: "delete-empty-aggregate",
         text: `

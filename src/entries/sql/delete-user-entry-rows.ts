@@ -5,14 +5,14 @@ import type { ConnectionPool } from "../../database/pool.ts";
 import { query, retryOnContention, transaction } from "../../database/query.ts";
 import { notifyDeletion } from "./notify-deletion.ts";
 
-/** How many entries one transaction deletes, so that none takes long. */
+/** The maximum number of entries that one transaction deletes, so that no transaction takes long. */
 const maxRows = 10_000;
 
 /**
- * Deletes every entry that the learner has by now, oldest first, takes them out of the aggregates, and tells every
- * instance: in as many transactions as it takes, after each of which the aggregates are right.
+ * Deletes every entry that the learner has when the call begins, oldest first, subtracts them from the aggregates, and
+ * notifies every instance. Uses as many transactions as necessary. The aggregates are correct after each of them.
  *
- * @returns how many there were
+ * @returns the number of deleted entries
  */
 export async function deleteUserEntryRows(
   pool: ConnectionPool,
@@ -26,12 +26,12 @@ export async function deleteUserEntryRows(
   for (;;) {
     const deleted = await lockRetry.run(() => retryOnContention(() => deleteOldest(pool, userId, clock)));
     total += deleted;
-    // Fewer than it takes may also mean that others deleted some of them at the same time.
+    // Fewer than maxRows can also mean that a concurrent transaction deleted some of the selected entries.
     if (deleted < maxRows && !(await hasEntries(pool, userId, clock))) return total;
   }
 }
 
-/** When the call came, in microseconds since 1970 by the clock of the database: entries that were recorded later stay. */
+/** The database's clock when the call began, in microseconds since 1970. Entries recorded later are not deleted. */
 type Clock = { readonly micros: string };
 
 async function hasEntries(pool: ConnectionPool, userId: string, clock: Clock | undefined): Promise<boolean> {
@@ -80,14 +80,14 @@ async function deleteOldest(pool: ConnectionPool, userId: string, clock: Clock |
         FROM sums`,
       values: [userId, clock?.micros, maxRows],
     });
-    // A statement of its own, for one statement cannot change and delete the same row.
+    // A separate statement, because one statement cannot update and delete the same row.
     await client.query({
       name: "delete-empty-aggregates",
       text: "DELETE FROM learning_log_aggregates WHERE user_id = $1 AND entry_count = 0",
       values: [userId],
     });
     const deletedCount = rows[0]?.deleted_count ?? 0;
-    // The call that deleted the entries has notified the instances.
+    // If a concurrent call deleted the entries, that call notifies the instances.
     if (deletedCount > 0) await notifyDeletion(client, { userId }, userId, allTime);
     return deletedCount;
   });

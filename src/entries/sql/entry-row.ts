@@ -1,6 +1,6 @@
 import type { StoredEntry } from "../entry.ts";
 
-/** What is selected, or returned, of a row of learning_log to make a {@link StoredEntry} of. */
+/** The columns of learning_log, for SELECT or RETURNING, that make up a {@link StoredEntry}. */
 export const entryColumns = `
   request_id,
   user_id,
@@ -8,7 +8,7 @@ export const entryColumns = `
   (extract(epoch FROM timestamp) * 1000000)::bigint AS timestamp_micros,
   (extract(epoch FROM create_time) * 1000000)::bigint AS create_time_micros`;
 
-/** A row of these columns, as node-postgres gives it: a bigint comes as a string. */
+/** A row of {@link entryColumns} as node-postgres returns it: a bigint is a string. */
 export interface EntryRow {
   readonly request_id: string;
   readonly user_id: string;

@@ -3,7 +3,7 @@ import { query } from "../../database/query.ts";
 import type { StoredEntry } from "../entry.ts";
 import { type EntryRow, entryColumns, storedEntry } from "./entry-row.ts";
 
-/** The entries with these request_ids, in any order; those that are unknown are left out. */
+/** Returns the entries with these request_ids, in any order. Omits unknown request_ids. */
 export async function findEntries(
   pool: ConnectionPool,
   requestIds: readonly string[],

@@ -4,7 +4,8 @@ import { query } from "../../database/query.ts";
 import type { EntryPayload } from "../entry.ts";
 
 /**
- * Whether somebody locks one of the tables against every writer, or waits to do so, which holds up those who come later.
+ * Returns whether a session holds, or waits for, a lock that blocks all writers of one of the two tables. A waiting
+ * session counts, because it blocks the writers that come after it.
  */
 export async function areTablesLocked(pool: ConnectionPool): Promise<boolean> {
   const rows = await query(pool, {
@@ -22,8 +23,8 @@ export async function areTablesLocked(pool: ConnectionPool): Promise<boolean> {
 }
 
 /**
- * The learners of whom a transaction has locked an aggregate that these entries belong to. Rows that it has inserted
- * and not committed are not seen.
+ * Returns the user_ids of learners for whom another transaction locks an aggregate row that these entries belong to.
+ * Does not see rows that a transaction has inserted but not yet committed.
  */
 export async function findLockedLearners(
   pool: ConnectionPool,

@@ -7,16 +7,16 @@ import { query } from "../../database/query.ts";
 import type { EntryPayload, StoredEntry } from "../entry.ts";
 
 /**
- * Records those entries whose request_id is not known yet, and adds them to the aggregates, in one statement: no
- * crash can part the two. Both tables are written in the order of their keys, so that writers cannot deadlock. Of several
- * entries with one request_id, the first is recorded.
+ * Inserts the entries whose request_id is not known yet, and adds them to the aggregates. One statement does both, so a
+ * crash cannot separate the two. Both tables are written in the order of their keys, so that concurrent writers cannot
+ * deadlock. If several entries have the same request_id, the first one is inserted.
  *
- * An entry is announced to every instance if it is late, if its learner is watched, or if it is too long ago that this
- * instance looked who is watched. This is decided once the transaction has its id, and by the clock at that moment:
- * `learner-changes.ts` and `watch-notices.ts` say why.
+ * An entry is announced to every instance if it is late, if its learner is watched, or if this instance's knowledge of
+ * the watched learners is missing or older than `lookAtWatchesSeconds`. The statement decides this once its transaction
+ * has an id, by the database's clock at that time. `learner-changes.ts` and `watch-notices.ts` explain why.
  *
- * As a rule all entries are new; then their request_ids need not come back. A notification can have 8000 bytes, so it
- * names 250 learners at most.
+ * Usually all entries are new; then the statement does not return their request_ids. The payload of a notification must
+ * be shorter than 8000 bytes, so each payload contains at most 250 learners.
  */
 export const insertEntriesStatement = {
   name: "insert-entries",
@@ -74,7 +74,7 @@ export const insertEntriesStatement = {
 
 interface InsertRow {
   readonly create_time_micros: string;
-  /** Null if all of them were created. */
+  /** Null if all entries were created. */
   readonly created_ids: string[] | null;
 }
 
@@ -82,8 +82,8 @@ interface InsertRow {
  * Runs {@link insertEntriesStatement}.
  *
  * @param entries at least one
- * @param watches the learners whose entries must be announced even if they are not late
- * @returns the entries that were new, in the order in which they were given
+ * @param watches the watched learners, whose entries are announced even if they are not late
+ * @returns the created entries, in the order of `entries`
  */
 export async function insertEntries(
   pool: ConnectionPool,
@@ -109,12 +109,12 @@ export async function insertEntries(
 }
 
 function createdEntries(entries: readonly EntryPayload[], row: InsertRow | undefined): StoredEntry[] {
-  if (row === undefined) throw new Error("an aggregate without GROUP BY has a row");
+  if (row === undefined) throw new Error("an aggregate query without GROUP BY returned no row");
   const createTime = BigInt(row.create_time_micros);
   const createdIds = row.created_ids && new Set(row.created_ids);
   return (
     entries
-      // Of several with one request_id, the first.
+      // If several entries have the same request_id, only the first one was created.
       .filter(({ requestId }) => createdIds === null || createdIds.delete(requestId))
       .map(({ requestId, userId, wordCount, timestamp }) => ({
         requestId,
@@ -126,7 +126,10 @@ function createdEntries(entries: readonly EntryPayload[], row: InsertRow | undef
   );
 }
 
-/** An array of what needs no quotes, in the text form that PostgreSQL reads: node-postgres would look for them. */
+/**
+ * Returns a PostgreSQL array literal of values that need no quotes. The conversion by node-postgres would search each
+ * value for characters to quote.
+ */
 function arrayLiteral(values: readonly (string | number | bigint)[]): string {
   return `{${values.join(",")}}`;
 }

@@ -2,7 +2,10 @@ import type pg from "pg";
 import { type ChangedRange, changePayload, changesChannel } from "../../changes/learner-changes.ts";
 import { type DeletionNotice, deletionsChannel } from "../recent-entries.ts";
 
-/** Tells every instance what was deleted, and what time of which learner changed, once the transaction is committed. */
+/**
+ * Notifies every instance of what was deleted, and of the learner and the time that changed. PostgreSQL delivers the
+ * notifications when the client's transaction commits.
+ */
 export async function notifyDeletion(
   client: pg.PoolClient,
   notice: DeletionNotice,

@@ -3,25 +3,27 @@ import { query } from "../../database/query.ts";
 import type { StoredEntry } from "../entry.ts";
 import { type EntryRow, entryColumns, storedEntry } from "./entry-row.ts";
 
-/** Which entries are asked for; times in microseconds since 1970. */
+/** The entries to select. Times are in microseconds since 1970. */
 export interface ListSelection {
   readonly userId: string;
-  /** At this time or later. */
+  /** Selects entries at this time or later. */
   readonly from: bigint | undefined;
-  /** Only what comes after this place in the order of the list. */
+  /** Selects entries after this position in the order of the list. */
   readonly after: ListPosition | undefined;
 }
 
-/** A place in the order of the list: that of an entry, or one where an entry could be. */
+/** A position in the order of the list. There need not be an entry at this position. */
 export interface ListPosition {
   readonly timestamp: bigint;
   readonly requestId: string;
 }
 
 /**
- * One learner's entries, the newest first; a range of the index (user_id, timestamp, request_id) from its end.
+ * Returns one learner's entries, newest first. PostgreSQL scans a range of the index (user_id, timestamp, request_id)
+ * backward.
  *
- * There is one upper bound only: of two, PostgreSQL would go to the one and read its way down to the other.
+ * The statement has only one upper bound. With two, PostgreSQL could start the scan at the higher one, and read and
+ * discard every row down to the lower one.
  */
 export async function selectEntries(
   pool: ConnectionPool,
