@@ -9,19 +9,19 @@ import { periodSummary, type SummaryPools, summarize } from "./summarize.ts";
 import type { SummaryMemo } from "./summary-memo.ts";
 import { canonicalKey, nextPageToken, summaryRequest } from "./summary-request.ts";
 
-/** What summaries are made of, and memoized in. */
+/** The connections that summaries are computed over, and the memo that stores them. */
 export interface GetSummaryDependencies<Encoded> {
   readonly pools: SummaryPools;
   readonly memo: SummaryMemo<Encoded>;
-  /** What is memoized of an answer: its binary form takes a sixteenth of the message's memory. */
-  encode(answer: GetSummaryResponse): Encoded;
+  /** Encodes a response for the memo. The binary form takes a sixteenth of the memory of the message. */
+  encode(response: GetSummaryResponse): Encoded;
 }
 
 /**
- * Adds up one learner's entries per period; from memory where nothing can have changed.
+ * Adds up one learner's entries per period. Returns the memoized response if no entry can have changed since.
  *
  * @param message valid by the rules of the schema
- * @param context whoever gives up cancels the statement, unless others wait for the same one
+ * @param context if its signal aborts, the statement is cancelled, unless other calls wait for the same one
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does
  */
 export function getSummary<Encoded>(
@@ -35,11 +35,11 @@ export function getSummary<Encoded>(
     key: canonicalKey(request),
     async compute(signal: AbortSignal) {
       const { periods, next, end } = await summarize(pools, request, signal);
-      const answer = create(GetSummaryResponseSchema, {
+      const response = create(GetSummaryResponseSchema, {
         periods: periods.map(periodSummary),
         nextPageToken: nextPageToken(request, next),
       });
-      return { value: encode(answer), end: end * 1_000_000n };
+      return { value: encode(response), end: end * 1_000_000n };
     },
   };
   return memo.answer(question, context);

@@ -1,14 +1,14 @@
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 
-/** A period of the local calendar: all but the hour, which is cut by the clock. */
+/** A granularity whose periods follow the local calendar. HOUR is not one of them: hours follow the clock. */
 export interface CalendarUnit {
-  /** As DATE_TRUNC names it. */
+  /** The name that DATE_TRUNC uses. */
   readonly name: "day" | "week" | "month" | "quarter" | "year";
-  /** From one period to the next, as PostgreSQL writes an interval. */
+  /** The interval from the start of one period to the start of the next, in PostgreSQL's syntax. */
   readonly step: string;
 }
 
-/** The calendar's units; HOUR is none of them. */
+/** The calendar unit of each granularity; HOUR has none. */
 export const calendarUnits: ReadonlyMap<Granularity, CalendarUnit> = new Map([
   [Granularity.DAY, { name: "day", step: "1 day" }],
   [Granularity.WEEK, { name: "week", step: "7 days" }],
@@ -17,7 +17,7 @@ export const calendarUnits: ReadonlyMap<Granularity, CalendarUnit> = new Map([
   [Granularity.YEAR, { name: "year", step: "1 year" }],
 ]);
 
-/** On average. */
+/** The average length of a period, in hours. */
 export const hoursPerPeriod: Readonly<Record<Granularity, number>> = {
   [Granularity.UNSPECIFIED]: Number.NaN,
   [Granularity.HOUR]: 1,
@@ -28,7 +28,7 @@ export const hoursPerPeriod: Readonly<Record<Granularity, number>> = {
   [Granularity.YEAR]: 365.2425 * 24,
 };
 
-/** About how many periods a range has: within two of the true number. */
+/** Estimates how many periods a range has. The estimate differs from the true number by at most two. */
 export function estimatePeriods(granularity: Granularity, fromSeconds: bigint, toSeconds: bigint): number {
   return Number(toSeconds - fromSeconds) / 3600 / hoursPerPeriod[granularity] + 1;
 }

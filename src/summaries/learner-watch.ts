@@ -2,8 +2,8 @@ import { allTime, type ChangedRange, type LearnerChanges } from "../changes/lear
 import { type LearnerKey, learnerKey } from "../changes/learner-key.ts";
 
 /**
- * Follows one learner's changes for one reader, and adds up what the reader has not taken yet: a slow one misses nothing,
- * and nothing piles up for it.
+ * Follows one learner's changes for one reader. Merges the changes that the reader has not taken yet into one range,
+ * so a slow reader misses nothing, and nothing is queued for it.
  */
 export class LearnerWatch {
   readonly #changes: LearnerChanges;
@@ -18,17 +18,17 @@ export class LearnerWatch {
     changes.watched.add(this.#learner, this);
   }
 
-  /** Resolves at the next change, or at once if there was one that is not taken yet. */
+  /** Resolves at the next change, or at once if there is a change that has not been taken yet. */
   get changed(): Promise<void> {
     return this.#wake.promise;
   }
 
-  /** Whether {@link take} has something to give. */
+  /** Whether there is a change that {@link take} has not returned yet. */
   get hasChanged(): boolean {
     return this.#changed !== undefined;
   }
 
-  /** The time that changed since the last call; undefined if none did. */
+  /** Returns a range that covers all changes since the last call; undefined if there were none. */
   take(): ChangedRange | undefined {
     const changed = this.#changed;
     this.#changed = undefined;

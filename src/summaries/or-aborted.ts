@@ -1,4 +1,8 @@
-/** @throws the signal's reason if it is aborted first */
+/**
+ * Waits for a promise, or until the signal aborts.
+ *
+ * @throws the signal's reason if it aborts before the promise settles
+ */
 export async function orAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
   signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();

@@ -1,25 +1,27 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Code, ConnectError } from "@connectrpc/connect";
 
-/** How long a watcher waits for a database that was found busy or away. */
+/** How long a watch retries while the database is busy or unavailable, counted from the first failure. */
 const retryForMs = 30_000;
 
-/** How long to leave such a database alone before it is asked again. */
+/** The pause between two attempts. */
 const retryMs = 500;
 
 /**
- * Asks the database again while it cannot answer.
+ * Runs an attempt, and retries it while the database is busy or unavailable.
  *
- * @param codes what is waited for to pass: that it is busy, RESOURCE_EXHAUSTED, or away, UNAVAILABLE
- * @param signal ends the wait between two attempts
- * @throws whatever else the attempt throws, and these as well when they go on for 30 seconds after the first one
+ * @param codes the errors to retry: RESOURCE_EXHAUSTED if the database is busy, UNAVAILABLE if it is unavailable
+ * @param signal aborts the pause between two attempts
+ * @throws any other error of an attempt; an error with one of the codes if an attempt fails more than 30 seconds
+ * after the first failure; AbortError if the signal aborts during a pause
  */
 export async function retryOnCodes<Result>(
   codes: readonly Code[],
   attempt: () => Promise<Result>,
   signal: AbortSignal,
 ): Promise<Result> {
-  // One attempt over a connection that fell silent may take longer than this, and another one must follow it.
+  // Set at the first failure, not at the start: an attempt over a connection that has stopped responding may alone
+  // take longer than 30 seconds, and another attempt must follow it.
   let giveUpAt: number | undefined;
   for (;;) {
     try {

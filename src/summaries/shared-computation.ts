@@ -1,6 +1,6 @@
 import { orAborted } from "./or-aborted.ts";
 
-/** A computation that one or several callers wait for; it is aborted when all of them have given up. */
+/** A computation that several callers can wait for. It is aborted when all of them have stopped waiting. */
 export class SharedComputation<Result> {
   readonly #result: Promise<Result>;
   readonly #controller = new AbortController();
@@ -8,28 +8,38 @@ export class SharedComputation<Result> {
   #isSettled = false;
 
   constructor(compute: (signal: AbortSignal) => Promise<Result>) {
-    // In the next microtask, when the constructor's caller can name what it made.
+    // Starts in a microtask, so that the caller of the constructor can store the object before `compute` runs.
     this.#result = Promise.resolve().then(() => compute(this.#controller.signal));
     const settle = () => {
       this.#isSettled = true;
     };
-    // Whoever shares it hears of its failure; if everyone has given up, nobody needs to.
+    // Also handles a rejection, which would be unhandled if all callers had stopped waiting. The callers of `share`
+    // get it in any case.
     this.#result.then(settle, settle);
   }
 
-  /** @throws whatever the computation throws; the signal's reason once it is aborted */
+  /**
+   * Waits for the result.
+   *
+   * @throws any error of the computation; the signal's reason once it aborts
+   */
   async share(signal: AbortSignal): Promise<Result> {
     this.#callers += 1;
     try {
       return await orAborted(this.#result, signal);
     } finally {
       this.#callers -= 1;
-      // The reason of an abortion takes long to make, with its stack.
+      // Not aborted if it has settled: creating the abort reason is expensive, because it captures a stack trace.
       if (this.#callers === 0 && !this.#isSettled) this.#controller.abort();
     }
   }
 
-  /** Resolves when it has ended, well or not; it does not keep it going. */
+  /**
+   * Resolves when the computation has succeeded or failed. Does not count as a caller, so it does not keep the
+   * computation running.
+   *
+   * @throws the signal's reason once it aborts
+   */
   async settled(signal: AbortSignal): Promise<void> {
     await orAborted(
       this.#result.then(

@@ -9,14 +9,17 @@ import type { PeriodRow, SummaryPage } from "./sql/summary-page.ts";
 import { isLarge } from "./summary-cost.ts";
 import { type SummaryRequest, unknownTimeZone } from "./summary-request.ts";
 
-/** The connections for summaries. Those for large ones are of their own, so that small ones always find a free one soon. */
+/**
+ * The connections for summaries. Large summaries use separate connections, so that small ones never wait long for a
+ * free connection.
+ */
 export interface SummaryPools {
   readonly small: ConnectionPool;
   readonly large: ConnectionPool;
 }
 
 /**
- * Asks the database for a page of a summary.
+ * Reads a page of a summary from the database.
  *
  * @param signal aborting it cancels the statement
  * @throws ConnectError INVALID_ARGUMENT if the database server does not know the time zone, and as `query` does
@@ -34,13 +37,13 @@ export async function summarize(
       ? await summarizeCalendarPeriods(pool, unit, range, signal)
       : await summarizeHours(pool, range, signal);
   } catch (error) {
-    // Of all that these statements are given, only the time zone can be invalid to the database.
+    // The time zone is the only parameter of these statements that the database can reject as invalid.
     if (isInvalidParameterValue(error)) throw unknownTimeZone();
     throw error;
   }
 }
 
-/** The period as callers get it. */
+/** Converts a row to the period that responses contain. */
 export function periodSummary(row: PeriodRow) {
   return {
     period: { seconds: BigInt(row.period), nanos: 0 },

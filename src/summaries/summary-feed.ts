@@ -20,28 +20,29 @@ import { periodSummary, type SummaryPools, summarize } from "./summarize.ts";
 import type { SummaryRequest } from "./summary-request.ts";
 import { WatchedPeriods } from "./watched-periods.ts";
 
-/** What changes within this time of an answer shares the next one. */
+/** The pause after a response, in milliseconds: all changes during the pause share the next response. */
 const coalesceMs = 200;
 
-/** What feeds work on. */
+/** The dependencies of a feed. All feeds of an instance share them. */
 export interface SummaryFeedDependencies {
   readonly pools: SummaryPools;
   readonly changes: LearnerChanges;
   readonly pace: DeliveryPace;
   /** Aborted when this instance shuts down. */
   readonly draining: AbortSignal;
-  /** After this long without an answer comes one without periods. */
+  /** The time without a response after which a feed sends one without periods, in milliseconds. */
   readonly heartbeatMs: number;
 }
 
 /**
- * One summary that is kept current for all who follow it:
+ * Keeps one summary current for all its followers:
  *
- *     computing ──> current ──a change──> gathering ──its turn comes──> computing
- *         any of them ──the last follower leaves, a failure, the instance drains──> ended
+ *     computing ──> current ──a change──> waiting ──DeliveryPace gives it a turn──> computing
+ *         any state ──the last follower leaves, an error occurs, or the instance drains──> ended
  *
- * Nothing is queued for a follower. Each remembers the version that it received, and takes what has changed since then when
- * it is ready: a slow one misses nothing, and all who are equally far share one message.
+ * Nothing is queued for a follower. Each follower remembers the version that it received last. When it is ready, it
+ * takes everything that has changed since that version. So a slow follower misses nothing, and all followers at the
+ * same version share one message.
  */
 export class SummaryFeed {
   readonly #dependencies: SummaryFeedDependencies;
@@ -57,9 +58,9 @@ export class SummaryFeed {
   #heartbeats = 0;
   #answeredAt = 0;
   #failure: unknown;
-  #news = Promise.withResolvers<void>();
+  #nextUpdate = Promise.withResolvers<void>();
 
-  /** @param onEnd called once, when nobody can follow it any more */
+  /** @param onEnd called once, when the feed has ended and can no longer be followed */
   constructor(dependencies: SummaryFeedDependencies, request: SummaryRequest, onEnd: () => void) {
     this.#dependencies = dependencies;
     this.#request = request;
@@ -71,31 +72,34 @@ export class SummaryFeed {
   }
 
   /**
-   * Yields the whole summary, and then what changes, until the signal, which is not aborted yet, aborts.
+   * Yields the whole summary, and then the periods that change, until the signal aborts. The summary includes every
+   * change that this instance knew of when the first response was requested.
    *
-   * The summary has whatever this instance had heard of when the follower came.
+   * @param signal not aborted yet
+   * @throws the signal's reason once it aborts; the error that ended the feed, if it has ended
    */
   async *follow(signal: AbortSignal): AsyncIterable<WatchSummaryResponse> {
-    const leave = this.#enter(signal);
+    const leave = this.#join(signal);
     try {
-      // A change that nobody has taken yet is in the next computation, any other one is in those that were begun.
+      // A change that no computation has taken yet is in the next computation. Any other change is in a computation
+      // that has already begun.
       const needed = this.#computationsBegun + (this.#watch.hasChanged ? 1 : 0);
-      while (this.#computationsDone < needed) await this.#nextNews(signal);
+      while (this.#computationsDone < needed) await this.#waitForUpdate(signal);
 
       let version = this.#periods.version;
       let heartbeats = this.#heartbeats;
       yield this.#periods.whole();
       for (;;) {
         if (this.#periods.version > version) {
-          const news = this.#periods.since(version);
+          const update = this.#periods.since(version);
           version = this.#periods.version;
           heartbeats = this.#heartbeats;
-          yield news;
+          yield update;
         } else if (this.#heartbeats > heartbeats) {
           heartbeats = this.#heartbeats;
           yield heartbeat;
         } else {
-          await this.#nextNews(signal);
+          await this.#waitForUpdate(signal);
         }
       }
     } finally {
@@ -103,13 +107,18 @@ export class SummaryFeed {
     }
   }
 
-  /** @returns what a follower calls that goes; whose signal aborts goes at once, even while nobody takes its answers */
-  #enter(signal: AbortSignal): () => void {
-    let isHere = true;
+  /**
+   * Adds a follower.
+   *
+   * @returns a function that removes it. The signal also removes it at once when it aborts, even if the follower is
+   * not waiting for a response.
+   */
+  #join(signal: AbortSignal): () => void {
+    let isFollowing = true;
     this.#followers += 1;
     const leave = () => {
-      if (!isHere) return;
-      isHere = false;
+      if (!isFollowing) return;
+      isFollowing = false;
       signal.removeEventListener("abort", leave);
       this.#followers -= 1;
       if (this.#followers === 0) this.#end();
@@ -118,27 +127,31 @@ export class SummaryFeed {
     return leave;
   }
 
-  /** @throws the signal's reason once it is aborted; why the feed has ended, if it has */
-  async #nextNews(signal: AbortSignal): Promise<void> {
+  /**
+   * Waits until followers are notified.
+   *
+   * @throws the signal's reason once it aborts; the error that ended the feed, if it has ended
+   */
+  async #waitForUpdate(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#failure !== undefined) throw this.#failure;
-    await orAborted(this.#news.promise, signal);
+    await orAborted(this.#nextUpdate.promise, signal);
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  #tellFollowers(): void {
-    this.#news.resolve();
-    this.#news = Promise.withResolvers();
+  #notifyFollowers(): void {
+    this.#nextUpdate.resolve();
+    this.#nextUpdate = Promise.withResolvers();
   }
 
   async #run(): Promise<void> {
     try {
-      // A new follower gets UNAVAILABLE at once if the database is away.
+      // UNAVAILABLE is not retried here, so that new followers get it at once if the database is unavailable.
       this.#accept(await this.#compute(allTime, [Code.ResourceExhausted]));
       this.#answeredAt = performance.now();
-      this.#tellFollowers();
+      this.#notifyFollowers();
       for (;;) {
-        await this.#tellOfNextChange();
+        await this.#deliverNextChange();
         await sleep(coalesceMs, undefined, { signal: this.#signal });
       }
     } catch (error) {
@@ -146,39 +159,51 @@ export class SummaryFeed {
         ? unavailable("the server is shutting down")
         : error;
       this.#end();
-      this.#tellFollowers();
+      this.#notifyFollowers();
     }
   }
 
-  /** Returns when followers can take news, or a heartbeat, or at least the certainty that nothing has changed. */
-  async #tellOfNextChange(): Promise<void> {
+  /**
+   * Waits for a change or until the heartbeat is due, brings the summary up to date, and notifies the followers. They
+   * are notified even if nothing has changed, because a new follower waits until its summary is current.
+   */
+  async #deliverNextChange(): Promise<void> {
     const { changes, pace, heartbeatMs } = this.#dependencies;
-    await this.#quietFor(this.#answeredAt + heartbeatMs - performance.now());
-    // A heartbeat says that the summary is current. While changes are not heard of, only the database can tell.
+    await this.#waitForChange(this.#answeredAt + heartbeatMs - performance.now());
+    // A heartbeat confirms that the summary is current. While notifications do not arrive, only the database can
+    // confirm that, so everything is read again.
     if (!this.#watch.hasChanged && !changes.isCurrent()) this.#watch.onGap();
-    const audience = this.#followers;
+    const followers = this.#followers;
     if (this.#watch.hasChanged) {
-      await pace.turn(audience, this.#signal);
+      await pace.turn(followers, this.#signal);
       const changed = this.#watch.take() ?? allTime;
-      const hasNews = this.#accept(await this.#compute(changed, [Code.ResourceExhausted, Code.Unavailable]));
-      if (hasNews) this.#answeredAt = performance.now();
-      else pace.giveBack(audience);
+      const updated = this.#accept(await this.#compute(changed, [Code.ResourceExhausted, Code.Unavailable]));
+      if (updated) this.#answeredAt = performance.now();
+      else pace.giveBack(followers);
     }
-    // Not every change is of a period that is watched: then it must not put off the heartbeat.
+    // A change may affect none of the watched periods. Such a change must not delay the heartbeat.
     if (performance.now() >= this.#answeredAt + heartbeatMs) {
       this.#heartbeats += 1;
       this.#answeredAt = performance.now();
     }
-    this.#tellFollowers();
+    this.#notifyFollowers();
   }
 
-  /** @returns whether a period has changed */
+  /**
+   * Stores the result of a computation.
+   *
+   * @returns whether a period has changed
+   */
   #accept(periods: readonly PeriodSummary[]): boolean {
     this.#computationsDone = this.#computationsBegun;
     return this.#periods.put(periods);
   }
 
-  /** The periods that a change can have touched, as they are now. */
+  /**
+   * Reads the periods that a change can affect from the database.
+   *
+   * @param codes the errors to retry
+   */
   async #compute(changed: ChangedRange, codes: readonly Code[]): Promise<PeriodSummary[]> {
     this.#computationsBegun += 1;
     const part = changedPart(this.#request, changed);
@@ -191,11 +216,12 @@ export class SummaryFeed {
     return periods.map((row) => create(PeriodSummarySchema, periodSummary(row)));
   }
 
-  /** Resolves at the next change, or when there was none for so long. */
-  async #quietFor(ms: number): Promise<void> {
+  /** Resolves at the next change, or after this time without a change. */
+  async #waitForChange(ms: number): Promise<void> {
     if (ms <= 0) return;
     const timer = new AbortController();
-    // It never rejects, for nobody may wait for it any more: an unhandled rejection would end the process.
+    // Never rejects: nothing may be waiting for it any more when it is aborted, and an unhandled rejection would end
+    // the process.
     const timeout = sleep(ms, undefined, { signal: timer.signal }).catch(() => {});
     try {
       await orAborted(Promise.race([this.#watch.changed, timeout]), this.#signal);
@@ -212,7 +238,7 @@ export class SummaryFeed {
   }
 }
 
-/** All have it in common. */
+/** The same message for all followers of all feeds. */
 const heartbeat = create(WatchSummaryResponseSchema);
 
 function tooManyPeriods() {

@@ -5,10 +5,10 @@ import { SummaryFeed, type SummaryFeedDependencies } from "./summary-feed.ts";
 import type { SummaryRequest } from "./summary-request.ts";
 import { WatchedRanges } from "./watched-range.ts";
 
-/** What watched summaries are made of. */
+/** The dependencies of {@link SummaryFeeds}, which creates the {@link DeliveryPace} itself. */
 export type SummaryFeedsDependencies = Omit<SummaryFeedDependencies, "pace">;
 
-/** The summaries that are watched at this instance: one feed for all who watch the same periods. */
+/** The feeds of this instance. All watches of the same periods share one feed. */
 export class SummaryFeeds {
   readonly #dependencies: SummaryFeedDependencies;
   readonly #ranges: WatchedRanges;
@@ -19,7 +19,7 @@ export class SummaryFeeds {
     this.#ranges = new WatchedRanges(dependencies.pools.small, dependencies.draining);
   }
 
-  /** How many summaries are kept current. */
+  /** The number of feeds, which is the number of summaries that are kept current. */
   get size(): number {
     return this.#feeds.size;
   }
@@ -27,7 +27,7 @@ export class SummaryFeeds {
   /**
    * Yields the whole summary, and then the periods that change.
    *
-   * @param signal aborted when the caller is gone
+   * @param signal aborts when the call is cancelled or the caller disconnects
    * @throws ConnectError as `watchSummary` does
    */
   async *follow(request: SummaryRequest, signal: AbortSignal): AsyncIterable<WatchSummaryResponse> {
@@ -48,7 +48,7 @@ export class SummaryFeeds {
   }
 }
 
-/** The same for requests whose answers are the same. */
+/** Equal for requests with the same meaning, and different for all others. */
 function keyOf({ granularity, range }: SummaryRequest): string {
   const { userId, from, to, timeZone, omitEmptyPeriods, movingAverageWindow } = range;
   return JSON.stringify([

@@ -4,52 +4,52 @@ import type { ChangeFollower, LearnerChanges } from "../changes/learner-changes.
 import { type LearnerKey, learnerKey } from "../changes/learner-key.ts";
 import { SharedComputation } from "./shared-computation.ts";
 
-/** What a computation found. */
+/** The result of a computation. */
 export interface Computed<Value> {
   readonly value: Value;
-  /** When its last period ends, in microseconds since 1970. */
+  /** The end of its last period, in microseconds since 1970. */
   readonly end: bigint;
 }
 
-/** A question that a summary answers. */
+/** A lookup in the memo, and how to compute the value if it is missing. */
 export interface Question<Value> {
   readonly userId: string;
-  /** The same for equal questions, and for no others. */
+  /** Equal for equal questions, and different for all others. */
   readonly key: string;
   compute(signal: AbortSignal): Promise<Computed<Value>>;
 }
 
-/** A value, and who forgets it. */
+/** A stored value, and the follower that deletes it when the learner's entries change. */
 interface Memoized<Value> {
   readonly value: Value;
-  /** A learner key. */
   readonly learner: LearnerKey;
   readonly follower: ChangeFollower;
 }
 
 /**
- * Memoizes what only a late write can change, and forgets it when there is one.
+ * Memoizes values that only a late write can change, and deletes them when there is one.
  *
- * A value is stored if its last period had ended when its computation began (see {@link LearnerChanges.memoizableUntil}),
- * and if this instance heard of every late write from then on, and of none of that learner's. It is found while the same
- * holds. So it is never older than a write that was answered here, nor than the news from another instance.
+ * A value is stored if its last period had ended when its computation began, see
+ * {@link LearnerChanges.memoizableUntil}, and if, since then, this instance has received every notification of a late
+ * write, and none for that learner. It is returned as long as the same conditions hold. So it is never older than a
+ * write that this instance has acknowledged, or a notification that it has received from another instance.
  *
- * Equal questions that come together are computed once. Who comes while a computation is under way waits for it, and
- * takes what it stored. If it stored nothing, it may have looked before the question was asked: then one more
- * computation serves all who waited.
+ * Concurrent equal questions share computations. A question that arrives during a computation waits for it, and
+ * returns the value that it stored. If it stored none, its statement may have run before the question arrived. In
+ * that case, one more computation serves all questions that waited.
  */
 export class SummaryMemo<Value> {
   hits = 0;
   misses = 0;
-  /** How many values had to make room for others. */
+  /** How many values were evicted to make room for others. */
   evictions = 0;
   readonly #changes: LearnerChanges;
   readonly #values: LRUCache<string, Memoized<Value>>;
   readonly #computations = new Map<string, SharedComputation<Computed<Value>>>();
 
   /**
-   * @param maxBytes how much memory the values may take
-   * @param sizeOf what a value takes, in bytes
+   * @param maxBytes the most memory that the keys and values may use, in bytes
+   * @param sizeOf returns the memory that a value uses, in bytes
    */
   constructor(changes: LearnerChanges, maxBytes: number, sizeOf: (value: Value) => number) {
     this.#changes = changes;
@@ -63,12 +63,16 @@ export class SummaryMemo<Value> {
     });
   }
 
-  /** How much memory the values take, in bytes, or about that. */
+  /** The approximate memory that the keys and values use, in bytes. */
   get bytes(): number {
     return this.#values.calculatedSize;
   }
 
-  /** @throws whatever the computation throws; the reason of the caller's signal once it is aborted */
+  /**
+   * Returns the stored value, or computes it.
+   *
+   * @throws any error of the computation; the reason of the caller's signal once it aborts
+   */
   async answer(question: Question<Value>, context: CallContext): Promise<Value> {
     let computation = this.#computations.get(question.key);
     let found = this.#find(question.key);
@@ -118,12 +122,12 @@ export class SummaryMemo<Value> {
   #store(learner: LearnerKey, key: string, value: Value): void {
     const follower = followAny(() => this.#values.delete(key));
     this.#values.set(key, { value, learner, follower });
-    // A value that is larger than the memo is not kept.
+    // The cache does not store a value that is larger than `maxBytes`.
     if (this.#values.has(key)) this.#changes.follow(learner, follower);
   }
 }
 
-/** A follower to whom one change is as good as another. */
+/** Creates a follower that handles all changes and gaps alike. */
 function followAny(onChange: () => void): ChangeFollower {
   return { onChange, onGap: onChange };
 }

@@ -11,24 +11,27 @@ import { estimatePeriods } from "./granularity.ts";
 import type { SummaryRange } from "./sql/summary-page.ts";
 import { databaseTimeZone } from "./time-zone.ts";
 
-/** The most periods that one answer has. */
+/** The largest number of periods in one response. */
 export const maxPageSize = 10_000;
 const maxPeriods = 1_000_000;
 
 const dayMicros = 86_400_000_000n;
 
-/** A request with every default filled in: equal requests, however they are written, give equal ones. */
+/** A request with all defaults filled in. Requests with the same meaning result in equal objects. */
 export interface SummaryRequest {
   readonly granularity: Granularity;
-  /** Begins where the page begins. */
+  /** Starts where the page starts. */
   readonly range: SummaryRange;
-  /** What the request for the next page must have in common with this one. */
+  /** The values that must be the same in the request for the next page. */
   readonly paging: readonly (string | number | boolean)[];
 }
 
 /**
+ * Checks a request, and fills in the defaults.
+ *
  * @param request valid by the rules of the schema
- * @throws ConnectError INVALID_ARGUMENT if the range is none or too long, the time zone unknown, or the page token another's
+ * @throws ConnectError INVALID_ARGUMENT if the range is invalid or too long, if the time zone is unknown, or if the
+ * page token belongs to another request
  */
 export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
   const { userId, from, to, granularity, omitEmptyPeriods, movingAverageWindow, pageToken } = request;
@@ -75,17 +78,20 @@ export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
   };
 }
 
-/** @returns equal texts for requests whose answers are equal, next_page_token and all, and for no others */
+/**
+ * @returns equal strings for requests with the same meaning, and so with the same response and next_page_token;
+ * different strings for all others
+ */
 export function canonicalKey({ paging, range: { from, isFirstPage, pageSize } }: SummaryRequest): string {
   return JSON.stringify([...paging, String(from), isFirstPage, pageSize]);
 }
 
-/** @param next the first instant of the next page, in seconds since 1970; undefined if there is none */
+/** @param next the first instant of the next page, in seconds since 1970; undefined if there is no next page */
 export function nextPageToken({ paging }: SummaryRequest, next: bigint | undefined): string {
   return next === undefined ? "" : encodePageToken(paging, [String(next)]);
 }
 
-/** The name is none that the IANA database has, or that the database server knows. */
+/** The error for a time zone that the IANA database does not have, or that the database server does not know. */
 export function unknownTimeZone() {
   return invalidArgument(
     GetSummaryRequestSchema,
@@ -96,9 +102,11 @@ export function unknownTimeZone() {
 }
 
 /**
- * Where a page begins. Somebody may have made the token up: it must not lead out of the range, whose length is limited.
+ * Returns the start of a page. A caller may forge a token, so a start outside the range is rejected, because the
+ * length of the range is limited.
  *
  * @returns microseconds since 1970
+ * @throws ConnectError INVALID_ARGUMENT if the token is invalid or belongs to another request
  */
 function pageStart(
   paging: readonly unknown[],
@@ -109,8 +117,9 @@ function pageStart(
   const [seconds] = decodePageToken(paging, pageToken) ?? [];
   const start =
     seconds !== undefined && /^-?\d{1,12}$/.test(seconds) ? BigInt(seconds) * 1_000_000n : undefined;
-  // Where the clock is put back across midnight, the day that begins there may be left again, and `from` lie in the day
-  // before, a little later than that beginning. An hour that begins earlier than `from` is on the first page.
+  // Where the clock is set back across midnight, a new day starts, and then the clock returns to the day before. If
+  // `from` lies in that second part of the day before, the new day has started before `from`, and can still be on a
+  // later page. Hours are different: one that starts before `from` is always on the first page.
   const earliest = granularity === Granularity.HOUR ? from : from - dayMicros;
   if (start === undefined || start < earliest || start > to) {
     throw invalidArgument(

@@ -1,8 +1,9 @@
 /**
- * What to call a time zone to the database; undefined if the IANA database has none of that name, in any letter case.
+ * Returns the name of a time zone to use in the database; undefined if the IANA database has no zone of that name.
+ * Letter case does not matter.
  *
- * PostgreSQL takes more than names of zones, and Intl, too: abbreviations such as PST, offsets, and POSIX rules such
- * as UTC+3, which means the opposite of what it seems to.
+ * PostgreSQL and Intl accept more than zone names: abbreviations such as PST, offsets, and POSIX rules such as UTC+3,
+ * which PostgreSQL reads as three hours behind UTC.
  */
 export function databaseTimeZone(name: string): string | undefined {
   if (/^[a-z]{3}$/i.test(name)) return zonesOfThreeLetters.get(name.toUpperCase());
@@ -10,11 +11,12 @@ export function databaseTimeZone(name: string): string | undefined {
 }
 
 /**
- * The IANA names of three letters, and a zone that each is a link to. Three letters are an abbreviation first of all
- * to PostgreSQL, that is, one offset for all the year: CET would have no summer. (An operator's
- * `timezone_abbreviations` may even put EST in Australia.) Intl takes 25 more, such as BST, which it puts in Dhaka.
+ * The IANA names of three letters, each with a zone that it is a link to. PostgreSQL reads three letters as an
+ * abbreviation first, which is a fixed offset: CET would have no summer time. (With another `timezone_abbreviations`
+ * setting, EST may even be in Australia.) Intl accepts 25 other names of three letters, such as BST, which it places
+ * in Dhaka.
  *
- * As of release 2024b, which made the last zones among them links: https://data.iana.org/time-zones/tzdb/backward
+ * As of release 2024b, in which the last of these zones became links: https://data.iana.org/time-zones/tzdb/backward
  */
 const zonesOfThreeLetters: ReadonlyMap<string, string> = new Map([
   ["CET", "Europe/Brussels"],
@@ -32,12 +34,15 @@ const zonesOfThreeLetters: ReadonlyMap<string, string> = new Map([
   ["WET", "Europe/Lisbon"],
 ]);
 
-/** The names that were found to be known, in lower case: to look one up takes longer than all else of a memoized answer. */
+/**
+ * The names that Intl has accepted, in lower case. They are cached because a lookup by Intl takes longer than the
+ * rest of a memoized call.
+ */
 const knownNames = new Set<string>();
 
 function isKnownToIntl(name: string): boolean {
   if (knownNames.has(name.toLowerCase())) return true;
-  // It also knows offsets, and what the IANA database gave up in 2020.
+  // Intl also accepts offsets, and the SystemV zones, which the IANA database removed in 2020.
   if (!/^[a-z]/i.test(name) || /^SystemV\//i.test(name)) return false;
   try {
     new Intl.DateTimeFormat("en", { timeZone: name });

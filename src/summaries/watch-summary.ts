@@ -4,12 +4,13 @@ import type { SummaryFeeds } from "./summary-feeds.ts";
 import { maxPageSize, summaryRequest } from "./summary-request.ts";
 
 /**
- * Answers a whole summary, and then the periods that change, until the caller leaves.
+ * Yields a whole summary, and then the periods that change, until the call is cancelled.
  *
  * @param message valid by the rules of the schema; its page size and page token are ignored
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does, and for more than 10,000 periods
- * @throws ConnectError UNAVAILABLE when the instance shuts down, or the database stays away
- * @throws ConnectError RESOURCE_EXHAUSTED when the database stays busy
+ * @throws ConnectError UNAVAILABLE if the instance shuts down, if the database is unavailable at the start, or if it
+ * becomes unavailable later and stays so for 30 seconds
+ * @throws ConnectError RESOURCE_EXHAUSTED if the database stays busy for 30 seconds
  */
 export async function* watchSummary(
   { feeds }: { readonly feeds: SummaryFeeds },

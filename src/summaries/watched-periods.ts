@@ -5,64 +5,73 @@ import {
   WatchSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 
-/** A period as it is now, and the version of the summary as of which it is so. */
+/** The latest state of a period, and the version of the summary in which it last changed. */
 interface WatchedPeriod {
   readonly summary: PeriodSummary;
   readonly version: number;
 }
 
-/** The periods of a summary as they are, and which of them have changed since any earlier version. */
+/** Keeps the latest state of a summary's periods, and tracks which of them have changed since any earlier version. */
 export class WatchedPeriods {
   readonly #omitEmpty: boolean;
-  /** By their first instant, in seconds since 1970. */
+  /** Keyed by the first instant of the period, in seconds since 1970. */
   readonly #periods = new Map<bigint, WatchedPeriod>();
   #version = 0;
-  /** What was made of the present version, by the version that its receiver knows. */
-  readonly #answers = new Map<number, WatchSummaryResponse>();
+  /** The responses created from the current version, keyed by the version that their receivers already have. */
+  readonly #responses = new Map<number, WatchSummaryResponse>();
 
-  /** @param omitEmpty whether empty periods are left out until they have an entry */
+  /** @param omitEmpty whether a period is omitted until it has its first entry */
   constructor(omitEmpty: boolean) {
     this.#omitEmpty = omitEmpty;
   }
 
-  /** Goes up by one with each change. */
+  /** Starts at 0, and increases by one with each {@link put} that changes a period. */
   get version(): number {
     return this.#version;
   }
 
-  /** @returns whether one of the periods is not what it was */
+  /**
+   * Stores the latest state of some periods.
+   *
+   * @returns whether any of them has changed
+   */
   put(periods: readonly PeriodSummary[]): boolean {
-    const changed = periods.filter((period) => this.#isNews(period));
+    const changed = periods.filter((period) => this.#hasChanged(period));
     if (changed.length === 0) return false;
     this.#version += 1;
-    this.#answers.clear();
-    for (const summary of changed) this.#periods.set(nameOf(summary), { summary, version: this.#version });
+    this.#responses.clear();
+    for (const summary of changed) this.#periods.set(startOf(summary), { summary, version: this.#version });
     return true;
   }
 
+  /** Returns all periods, or all periods with entries if empty ones are omitted, for a receiver that has none yet. */
   whole(): WatchSummaryResponse {
-    return this.#answer(0, ({ entryCount }) => entryCount > 0n || !this.#omitEmpty);
+    return this.#response(0, ({ entryCount }) => entryCount > 0n || !this.#omitEmpty);
   }
 
-  /** What has changed since that version, which is not 0. */
+  /**
+   * Returns the periods that have changed since a version, including those that have become empty.
+   *
+   * @param version if it is 0, the cached response is shared with {@link whole}
+   */
   since(version: number): WatchSummaryResponse {
-    return this.#answer(version, () => true);
+    return this.#response(version, () => true);
   }
 
-  #answer(knownVersion: number, isAsked: (period: PeriodSummary) => boolean): WatchSummaryResponse {
-    const known = this.#answers.get(knownVersion);
+  #response(knownVersion: number, isIncluded: (period: PeriodSummary) => boolean): WatchSummaryResponse {
+    const known = this.#responses.get(knownVersion);
     if (known !== undefined) return known;
     const periods = [...this.#periods.values()]
-      .filter(({ summary, version }) => version > knownVersion && isAsked(summary))
+      .filter(({ summary, version }) => version > knownVersion && isIncluded(summary))
       .map(({ summary }) => summary)
-      .sort((one, other) => Number(nameOf(one) - nameOf(other)));
-    const answer = create(WatchSummaryResponseSchema, { periods });
-    this.#answers.set(knownVersion, answer);
-    return answer;
+      .sort((one, other) => Number(startOf(one) - startOf(other)));
+    const response = create(WatchSummaryResponseSchema, { periods });
+    this.#responses.set(knownVersion, response);
+    return response;
   }
 
-  #isNews(period: PeriodSummary): boolean {
-    const before = this.#periods.get(nameOf(period))?.summary;
+  #hasChanged(period: PeriodSummary): boolean {
+    const before = this.#periods.get(startOf(period))?.summary;
     if (before === undefined) return period.entryCount > 0n || !this.#omitEmpty;
     return (
       before.totalWordCount !== period.totalWordCount ||
@@ -72,6 +81,6 @@ export class WatchedPeriods {
   }
 }
 
-function nameOf({ period }: PeriodSummary): bigint {
+function startOf({ period }: PeriodSummary): bigint {
   return period?.seconds ?? 0n;
 }

@@ -11,29 +11,34 @@ import { type SummaryRequest, unknownTimeZone } from "./summary-request.ts";
 const maxQuarters = 10_000;
 
 /**
- * Finds out which requests ask for the same periods. Charts of "the last seven days" begin at the instant at which they
- * are opened, each at its own.
+ * Normalizes the ranges of requests, so that requests for the same periods can share a feed. Without it, charts of
+ * "the last seven days" would have different ranges, because each range starts at the instant at which its chart was
+ * opened.
  */
 export class WatchedRanges {
   readonly #pool: ConnectionPool;
   readonly #draining: AbortSignal;
-  /** The first instants of the periods that quarters of an hour belong to, in microseconds since 1970. */
+  /** The result of {@link findPeriodStart} for each quarter of an hour, by granularity and time zone. */
   readonly #starts = new LRUCache<string, Promise<bigint | undefined>>({ max: maxQuarters });
 
-  /** @param draining ends a wait for a database that is busy */
+  /** @param draining aborts the retries while the database is busy */
   constructor(pool: ConnectionPool, draining: AbortSignal) {
     this.#pool = pool;
     this.#draining = draining;
   }
 
-  /** @returns a request for the same periods, whose range is the same for all such requests, but for odd ones */
+  /**
+   * Returns a request for the same periods, with a normalized range. Requests for the same periods get equal ranges,
+   * except near a clock change for which {@link findPeriodStart} returns undefined, or which puts the period of `to`
+   * before that of `from`.
+   */
   async samePeriods(request: SummaryRequest): Promise<SummaryRequest> {
     const { range } = request;
     const [from, to] = await Promise.all([
       this.#startOf(request, range.from),
       this.#startOf(request, range.to),
     ]);
-    // Where the clock is put back, the period of `to` may be the one before that of `from`.
+    // Where the clock is set back, `to` may lie in the period before that of `from`.
     return from <= to ? { ...request, range: { ...range, from, to } } : request;
   }
 
@@ -43,10 +48,10 @@ export class WatchedRanges {
     const unit = calendarUnits.get(granularity)?.name ?? "hour";
     let start = this.#starts.get(key);
     if (start === undefined) {
-      const asked = { unit, timeZone, quarter };
+      const quarterOfPeriod = { unit, timeZone, quarter };
       start = retryOnCodes(
         [Code.ResourceExhausted],
-        () => findPeriodStart(this.#pool, asked),
+        () => findPeriodStart(this.#pool, quarterOfPeriod),
         this.#draining,
       );
       this.#starts.set(key, start);

@@ -5,7 +5,7 @@
 // The part of protovalidate's rule language that this API uses.
 //
 // Extension and field numbers are those of the published buf.validate package, so every protovalidate
-// implementation reads these rules; what is not used here is left out.
+// implementation can read these rules. The parts that this API does not use are omitted.
 
 import type { GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
@@ -30,7 +30,7 @@ export declare type Rule = Message<"buf.validate.Rule"> & {
   id: string;
 
   /**
-   * What a violation says.
+   * The message of a violation.
    *
    * @generated from field: optional string message = 2;
    */
@@ -208,7 +208,7 @@ export declare type StringRules = Message<"buf.validate.StringRules"> & {
   maxLen: bigint;
 
   /**
-   * The string must not have this in it.
+   * The string must not contain this.
    *
    * @generated from field: optional string not_contains = 23;
    */
@@ -334,7 +334,7 @@ export declare type TimestampRules = Message<"buf.validate.TimestampRules"> & {
 export declare const TimestampRulesSchema: GenMessage<TimestampRules>;
 
 /**
- * Says of an invalid request which fields broke which rules. Sent as an error detail.
+ * Lists which fields of an invalid request broke which rules. Sent as an error detail.
  *
  * @generated from message buf.validate.Violations
  */
@@ -402,7 +402,7 @@ export declare type Violation = Message<"buf.validate.Violation"> & {
 export declare const ViolationSchema: GenMessage<Violation>;
 
 /**
- * The way from a message down to a field.
+ * The path from a message to a field.
  *
  * @generated from message buf.validate.FieldPath
  */

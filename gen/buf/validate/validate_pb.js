@@ -5,7 +5,7 @@
 // The part of protovalidate's rule language that this API uses.
 //
 // Extension and field numbers are those of the published buf.validate package, so every protovalidate
-// implementation reads these rules; what is not used here is left out.
+// implementation can read these rules. The parts that this API does not use are omitted.
 
 import { extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_descriptor, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";

@@ -60,7 +60,8 @@ export declare type Entry = Message<"dailyaggregator.v1.Entry"> & {
 export declare const EntrySchema: GenMessage<Entry>;
 
 /**
- * Says of a known request_id what is stored under it. Sent as an error detail, and in the answer to a batch.
+ * Describes what is stored under a request_id that is already recorded. Sent as an error detail, and in the response
+ * to a batch.
  *
  * @generated from message dailyaggregator.v1.RequestIdConflict
  */
@@ -123,17 +124,18 @@ export declare type CreateEntryRequest = Message<"dailyaggregator.v1.CreateEntry
   wordCount?: number | undefined;
 
   /**
-   * When they were studied: from 1970-01-01T00:00:00Z to 24 hours ahead of the server's clock. Kept to the
-   * microsecond; what is finer is cut off. Default: now, by the server's clock.
+   * When they were studied: from 1970-01-01T00:00:00Z to 24 hours ahead of the server's clock. Stored to the
+   * microsecond; anything finer is truncated. Default: now, by the server's clock.
    *
-   * Checked by the server itself: as a rule of the schema it would cost more than all the rest of the check.
+   * The server checks this in its own code: a rule of the schema would cost more than the rest of the validation.
    *
    * @generated from field: google.protobuf.Timestamp timestamp = 4;
    */
   timestamp?: Timestamp | undefined;
 
   /**
-   * What to answer if the request_id is known. Batches and imports report every conflict and take no notice of it.
+   * What to return if the request_id is already recorded. Batches and imports ignore this field, and report every
+   * conflict.
    *
    * @generated from field: dailyaggregator.v1.ConflictPolicy on_conflict = 5;
    */
@@ -160,7 +162,7 @@ export declare type CreateEntryResponse = Message<"dailyaggregator.v1.CreateEntr
   entry?: Entry | undefined;
 
   /**
-   * It had been recorded before; only with CONFLICT_POLICY_IGNORE.
+   * Whether the entry had been recorded before. True only with CONFLICT_POLICY_IGNORE.
    *
    * @generated from field: bool already_existed = 2;
    */
@@ -194,7 +196,7 @@ export declare type BatchCreateEntriesRequest = Message<"dailyaggregator.v1.Batc
 export declare const BatchCreateEntriesRequestSchema: GenMessage<BatchCreateEntriesRequest>;
 
 /**
- * What became of a batch. created_count + duplicate_count is the size of the batch.
+ * The result of a batch. created_count + duplicate_count is the size of the batch.
  *
  * @generated from message dailyaggregator.v1.BatchCreateEntriesResponse
  */
@@ -207,7 +209,7 @@ export declare type BatchCreateEntriesResponse = Message<"dailyaggregator.v1.Bat
   createdCount: number;
 
   /**
-   * How many had a request_id that was known, or that an earlier entry of the batch has, too.
+   * How many had a request_id that was already recorded, or that an earlier entry of the batch also has.
    *
    * @generated from field: int32 duplicate_count = 2;
    */
@@ -228,7 +230,7 @@ export declare type BatchCreateEntriesResponse = Message<"dailyaggregator.v1.Bat
 export declare const BatchCreateEntriesResponseSchema: GenMessage<BatchCreateEntriesResponse>;
 
 /**
- * An entry of a batch whose request_id was known.
+ * An entry of a batch with a request_id that was already recorded, or that an earlier entry of the batch also has.
  *
  * @generated from message dailyaggregator.v1.DuplicateEntry
  */
@@ -288,7 +290,7 @@ export declare type ImportEntriesResponse = Message<"dailyaggregator.v1.ImportEn
   createdCount: number;
 
   /**
-   * How many had a request_id that was known, or that an earlier entry of the batch has, too.
+   * How many had a request_id that was already recorded, or that an earlier entry of the batch also has.
    *
    * @generated from field: int32 duplicate_count = 2;
    */
@@ -322,28 +324,29 @@ export declare type ListEntriesRequest = Message<"dailyaggregator.v1.ListEntries
   userId: string;
 
   /**
-   * Only entries at this time or later: from 1970-01-01T00:00:00Z to before 9999-01-01T00:00:00Z. Default: since ever.
+   * Only entries at this time or later: from 1970-01-01T00:00:00Z to before 9999-01-01T00:00:00Z. Default: no
+   * lower bound.
    *
    * @generated from field: google.protobuf.Timestamp from = 2;
    */
   from?: Timestamp | undefined;
 
   /**
-   * Only entries before this time, which is not before `from`. Default: without end.
+   * Only entries before this time, which is not before `from`. Default: no upper bound.
    *
    * @generated from field: google.protobuf.Timestamp to = 3;
    */
   to?: Timestamp | undefined;
 
   /**
-   * How many entries to answer at most: 1 to 1000; larger values count as 1000. Default: 100.
+   * How many entries to return at most: 1 to 1000; larger values count as 1000. Default: 100.
    *
    * @generated from field: int32 page_size = 4;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of an answer to the same user_id, from and to. Default: the first page.
+   * The next_page_token of a response to a request with the same user_id, from and to. Default: the first page.
    *
    * @generated from field: string page_token = 5;
    */
@@ -363,14 +366,15 @@ export declare const ListEntriesRequestSchema: GenMessage<ListEntriesRequest>;
  */
 export declare type ListEntriesResponse = Message<"dailyaggregator.v1.ListEntriesResponse"> & {
   /**
-   * The newest first; those of the same time by request_id, downwards.
+   * The newest first. Entries of the same time are in descending order of request_id.
    *
    * @generated from field: repeated dailyaggregator.v1.Entry entries = 1;
    */
   entries: Entry[];
 
   /**
-   * Asks for the next page; empty if there is none. Stays good however many entries come in meanwhile.
+   * The page_token for the next page; empty if there is none. It stays valid, no matter how many entries are recorded
+   * meanwhile.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -464,7 +468,7 @@ export declare type DeleteUserEntriesResponse = Message<"dailyaggregator.v1.Dele
 export declare const DeleteUserEntriesResponseSchema: GenMessage<DeleteUserEntriesResponse>;
 
 /**
- * What a caller gets whose request_id is known.
+ * What CreateEntry returns if the request_id is already recorded.
  *
  * @generated from enum dailyaggregator.v1.ConflictPolicy
  */
@@ -484,8 +488,8 @@ export enum ConflictPolicy {
   ERROR = 1,
 
   /**
-   * OK, with the stored entry and already_existed, even if it differs from the one sent. ALREADY_EXISTS all the
-   * same if the stored entry is another learner's.
+   * OK, with the stored entry and already_existed, even if the stored entry differs from the one sent. Still
+   * ALREADY_EXISTS if the stored entry belongs to another learner.
    *
    * @generated from enum value: CONFLICT_POLICY_IGNORE = 2;
    */

@@ -124,7 +124,7 @@ export const ConflictPolicySchema = /*@__PURE__*/
   enumDesc(file_dailyaggregator_v1_entry, 0);
 
 /**
- * What a caller gets whose request_id is known.
+ * What CreateEntry returns if the request_id is already recorded.
  *
  * @generated from enum dailyaggregator.v1.ConflictPolicy
  */

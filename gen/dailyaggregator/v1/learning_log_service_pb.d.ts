@@ -14,15 +14,15 @@ import type { GetSummaryRequestSchema, GetSummaryResponseSchema, WatchSummaryRes
 export declare const file_dailyaggregator_v1_learning_log_service: GenFile;
 
 /**
- * Records how many words learners studied, and answers how that adds up per period.
+ * Records how many words learners studied, and returns the totals per period.
  *
- * Errors of every method, beside those that a method names:
+ * Errors of every method, in addition to those that a method lists:
  * - INVALID_ARGUMENT with a buf.validate.Violations detail: a field is missing or invalid.
- * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB; or, with a google.rpc.RetryInfo detail, too much is to be
- *   written or read at the moment.
- * - UNAVAILABLE with a google.rpc.RetryInfo detail: the database is away, or the server is shutting down.
- * - DEADLINE_EXCEEDED, CANCELED: the deadline passed, or the caller gave up.
- * - INTERNAL: anything else; the message carries an id that the server's log knows, too.
+ * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB; or, with a google.rpc.RetryInfo detail, too many writes or
+ *   reads are pending, the database is busy, or another transaction has locked rows that a write needs.
+ * - UNAVAILABLE with a google.rpc.RetryInfo detail: the database is unavailable, or the server is shutting down.
+ * - DEADLINE_EXCEEDED, CANCELED: the deadline passed, or the caller cancelled the call.
+ * - INTERNAL: anything else; the message contains an id that is also in the server's log.
  *
  * @generated from service dailyaggregator.v1.LearningLogService
  */
@@ -30,11 +30,11 @@ export declare const LearningLogService: GenService<{
   /**
    * Records one entry. It is durable, and part of every summary, once the call is answered.
    *
-   * Safe to retry: a request_id is recorded once, whoever sends it and however often. After DEADLINE_EXCEEDED,
-   * CANCELED or UNAVAILABLE the entry may be recorded or not: a retry tells.
+   * Safe to retry: a request_id is recorded once, no matter how often it is sent, or by whom. After DEADLINE_EXCEEDED,
+   * CANCELED or UNAVAILABLE the entry may or may not be recorded: retry to find out.
    *
    * Errors:
-   * - ALREADY_EXISTS with a RequestIdConflict detail: the request_id is known; nothing was changed.
+   * - ALREADY_EXISTS with a RequestIdConflict detail: the request_id is already recorded; nothing was changed.
    *
    * @generated from rpc dailyaggregator.v1.LearningLogService.CreateEntry
    */
@@ -44,7 +44,8 @@ export declare const LearningLogService: GenService<{
     output: typeof CreateEntryResponseSchema;
   },
   /**
-   * Records up to 1000 entries, all of them or, on any error, none. Duplicates are reported, not errors.
+   * Records up to 1000 entries, all of them or, on any error, none. Duplicates are not errors; the
+   * response lists them.
    *
    * @generated from rpc dailyaggregator.v1.LearningLogService.BatchCreateEntries
    */
@@ -54,9 +55,9 @@ export declare const LearningLogService: GenService<{
     output: typeof BatchCreateEntriesResponseSchema;
   },
   /**
-   * Records any number of entries, batch by batch. Each batch is answered after its commit, in the order in which
-   * they came; an invalid batch ends the stream, and leaves what was acknowledged. A client that sends faster than
-   * the database writes is held back. To resume, send again whatever was not acknowledged.
+   * Records any number of entries, batch by batch. Each batch is acknowledged after its commit, in the order in which
+   * the batches arrived. An invalid batch ends the stream; batches that were acknowledged stay recorded. A client that
+   * sends faster than the database writes is slowed down. To resume, send all batches again that were not acknowledged.
    *
    * @generated from rpc dailyaggregator.v1.LearningLogService.ImportEntries
    */
@@ -76,7 +77,7 @@ export declare const LearningLogService: GenService<{
     output: typeof ListEntriesResponseSchema;
   },
   /**
-   * Deletes one entry, and takes it out of every summary. Its request_id is free again.
+   * Deletes one entry, and removes it from every summary. Its request_id can be used again.
    *
    * Errors:
    * - NOT_FOUND: there is no such entry.
@@ -89,8 +90,8 @@ export declare const LearningLogService: GenService<{
     output: typeof DeleteEntryResponseSchema;
   },
   /**
-   * Deletes every entry that a learner has when the call comes, and takes them out of every summary. It works in
-   * steps; after an error, call again to delete what is left.
+   * Deletes every entry that a learner has when the call arrives, and removes them from every summary. It works in
+   * steps; after an error, call again to delete the remaining entries.
    *
    * Errors:
    * - NOT_FOUND: the learner has no entry.
@@ -106,7 +107,7 @@ export declare const LearningLogService: GenService<{
    * Adds up one learner's entries per period.
    *
    * Errors:
-   * - INVALID_ARGUMENT also where `from` is after `to`, the time zone is unknown, the range has more than 1,000,000
+   * - INVALID_ARGUMENT also if `from` is after `to`, the time zone is unknown, the range has more than 1,000,000
    *   periods, or the page token belongs to another request.
    *
    * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -119,16 +120,18 @@ export declare const LearningLogService: GenService<{
     output: typeof GetSummaryResponseSchema;
   },
   /**
-   * Answers the summary, and then, whenever one changes, the periods that changed, as they are by then: within about a
-   * second, wherever the change was made. A period that lost its last entry is answered as empty, even if empty ones
-   * are left out. An answer without periods comes every 15 seconds, so that both sides notice when the other is gone.
+   * Sends the whole summary, and then the latest state of each period that changes: within about a second, no matter
+   * which instance made the change. A period that loses its last entry is sent as empty, even if empty periods are
+   * omitted. After 15 seconds without a response, one without periods is sent, so that each side can detect a broken
+   * connection.
    *
-   * The request is one of GetSummary, without page_size and page_token, whose range has at most 10,000 periods.
+   * The request is that of GetSummary. page_size and page_token are ignored, and the range may have at most 10,000
+   * periods.
    *
    * Errors:
-   * - UNAVAILABLE with a google.rpc.RetryInfo detail when the server shuts down, or the database is away for 30
-   *   seconds: wait for retry_delay, then call again, and another instance may answer.
-   * - RESOURCE_EXHAUSTED with a google.rpc.RetryInfo detail when the database is busy for 30 seconds: the same.
+   * - UNAVAILABLE with a google.rpc.RetryInfo detail if the server shuts down, if the database is unavailable at the
+   *   start, or later for 30 seconds: wait for retry_delay, then call again; another instance may answer.
+   * - RESOURCE_EXHAUSTED with a google.rpc.RetryInfo detail if the database is busy for 30 seconds: do the same.
    *
    * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
    * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE

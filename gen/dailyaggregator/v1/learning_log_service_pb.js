@@ -15,15 +15,15 @@ export const file_dailyaggregator_v1_learning_log_service = /*@__PURE__*/
   fileDesc("Ci1kYWlseWFnZ3JlZ2F0b3IvdjEvbGVhcm5pbmdfbG9nX3NlcnZpY2UucHJvdG8SEmRhaWx5YWdncmVnYXRvci52MTLbBgoSTGVhcm5pbmdMb2dTZXJ2aWNlEmAKC0NyZWF0ZUVudHJ5EiYuZGFpbHlhZ2dyZWdhdG9yLnYxLkNyZWF0ZUVudHJ5UmVxdWVzdBonLmRhaWx5YWdncmVnYXRvci52MS5DcmVhdGVFbnRyeVJlc3BvbnNlIgASdQoSQmF0Y2hDcmVhdGVFbnRyaWVzEi0uZGFpbHlhZ2dyZWdhdG9yLnYxLkJhdGNoQ3JlYXRlRW50cmllc1JlcXVlc3QaLi5kYWlseWFnZ3JlZ2F0b3IudjEuQmF0Y2hDcmVhdGVFbnRyaWVzUmVzcG9uc2UiABJqCg1JbXBvcnRFbnRyaWVzEiguZGFpbHlhZ2dyZWdhdG9yLnYxLkltcG9ydEVudHJpZXNSZXF1ZXN0GikuZGFpbHlhZ2dyZWdhdG9yLnYxLkltcG9ydEVudHJpZXNSZXNwb25zZSIAKAEwARJjCgtMaXN0RW50cmllcxImLmRhaWx5YWdncmVnYXRvci52MS5MaXN0RW50cmllc1JlcXVlc3QaJy5kYWlseWFnZ3JlZ2F0b3IudjEuTGlzdEVudHJpZXNSZXNwb25zZSIDkAIBEmAKC0RlbGV0ZUVudHJ5EiYuZGFpbHlhZ2dyZWdhdG9yLnYxLkRlbGV0ZUVudHJ5UmVxdWVzdBonLmRhaWx5YWdncmVnYXRvci52MS5EZWxldGVFbnRyeVJlc3BvbnNlIgAScgoRRGVsZXRlVXNlckVudHJpZXMSLC5kYWlseWFnZ3JlZ2F0b3IudjEuRGVsZXRlVXNlckVudHJpZXNSZXF1ZXN0Gi0uZGFpbHlhZ2dyZWdhdG9yLnYxLkRlbGV0ZVVzZXJFbnRyaWVzUmVzcG9uc2UiABJgCgpHZXRTdW1tYXJ5EiUuZGFpbHlhZ2dyZWdhdG9yLnYxLkdldFN1bW1hcnlSZXF1ZXN0GiYuZGFpbHlhZ2dyZWdhdG9yLnYxLkdldFN1bW1hcnlSZXNwb25zZSIDkAIBEmMKDFdhdGNoU3VtbWFyeRIlLmRhaWx5YWdncmVnYXRvci52MS5HZXRTdW1tYXJ5UmVxdWVzdBooLmRhaWx5YWdncmVnYXRvci52MS5XYXRjaFN1bW1hcnlSZXNwb25zZSIAMAFCJlokZGFpbHlhZ2dyZWdhdG9yL3YxO2RhaWx5YWdncmVnYXRvcnYxYgZwcm90bzM", [file_dailyaggregator_v1_entry, file_dailyaggregator_v1_summary]);
 
 /**
- * Records how many words learners studied, and answers how that adds up per period.
+ * Records how many words learners studied, and returns the totals per period.
  *
- * Errors of every method, beside those that a method names:
+ * Errors of every method, in addition to those that a method lists:
  * - INVALID_ARGUMENT with a buf.validate.Violations detail: a field is missing or invalid.
- * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB; or, with a google.rpc.RetryInfo detail, too much is to be
- *   written or read at the moment.
- * - UNAVAILABLE with a google.rpc.RetryInfo detail: the database is away, or the server is shutting down.
- * - DEADLINE_EXCEEDED, CANCELED: the deadline passed, or the caller gave up.
- * - INTERNAL: anything else; the message carries an id that the server's log knows, too.
+ * - RESOURCE_EXHAUSTED: the message is larger than 4 MiB; or, with a google.rpc.RetryInfo detail, too many writes or
+ *   reads are pending, the database is busy, or another transaction has locked rows that a write needs.
+ * - UNAVAILABLE with a google.rpc.RetryInfo detail: the database is unavailable, or the server is shutting down.
+ * - DEADLINE_EXCEEDED, CANCELED: the deadline passed, or the caller cancelled the call.
+ * - INTERNAL: anything else; the message contains an id that is also in the server's log.
  *
  * @generated from service dailyaggregator.v1.LearningLogService
  */

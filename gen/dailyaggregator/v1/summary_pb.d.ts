@@ -12,15 +12,15 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 export declare const file_dailyaggregator_v1_summary: GenFile;
 
 /**
- * Asks for one learner's summary. It has every period from the one that holds `from` to the one that holds
- * `to`, both included and each taken whole: an entry counts if its period is in the list, even when it lies
- * before `from` or after `to` inside it.
+ * Asks for one learner's summary. It has every period from the one that contains `from` to the one that contains `to`.
+ * Both are included, and each period is complete: all entries of the first and last period count, even those before
+ * `from` or after `to`.
  *
  * @generated from message dailyaggregator.v1.GetSummaryRequest
  */
 export declare type GetSummaryRequest = Message<"dailyaggregator.v1.GetSummaryRequest"> & {
   /**
-   * The learner: 1 to 128 characters, none of them NUL. One who has no entries gets empty periods.
+   * The learner: 1 to 128 characters, none of them NUL. A learner without entries gets empty periods.
    *
    * @generated from field: string user_id = 1;
    */
@@ -49,7 +49,7 @@ export declare type GetSummaryRequest = Message<"dailyaggregator.v1.GetSummaryRe
   granularity: Granularity;
 
   /**
-   * The IANA time zone whose clock and calendar cut the periods, such as `Asia/Kathmandu`, in any letter
+   * The IANA time zone whose clock and calendar define the periods, such as `Asia/Kathmandu`, in any letter
    * case. Default: UTC.
    *
    * @generated from field: string time_zone = 5;
@@ -57,28 +57,28 @@ export declare type GetSummaryRequest = Message<"dailyaggregator.v1.GetSummaryRe
   timeZone: string;
 
   /**
-   * Leave out the periods that have no entry. This changes no figure of the others.
+   * Whether to omit periods without entries. The figures of the other periods stay the same.
    *
    * @generated from field: bool omit_empty_periods = 6;
    */
   omitEmptyPeriods: boolean;
 
   /**
-   * Over how many periods moving_average goes: 1 to 366, in periods. Default, and 0: no moving average.
+   * How many periods each moving_average covers: 1 to 366. Default: 0, no moving average.
    *
    * @generated from field: int32 moving_average_window = 7;
    */
   movingAverageWindow: number;
 
   /**
-   * How many periods to answer at most: 1 to 10,000; larger values count as 10,000. Default: 10,000.
+   * How many periods to return at most: 1 to 10,000; larger values count as 10,000. Default: 10,000.
    *
    * @generated from field: int32 page_size = 8;
    */
   pageSize: number;
 
   /**
-   * The next_page_token of an answer to a request that was the same but for page_size. Default: the first page.
+   * The next_page_token of a response to the same request; only page_size may differ. Default: the first page.
    *
    * @generated from field: string page_token = 9;
    */
@@ -98,14 +98,14 @@ export declare const GetSummaryRequestSchema: GenMessage<GetSummaryRequest>;
  */
 export declare type GetSummaryResponse = Message<"dailyaggregator.v1.GetSummaryResponse"> & {
   /**
-   * In the order of time.
+   * In chronological order.
    *
    * @generated from field: repeated dailyaggregator.v1.PeriodSummary periods = 1;
    */
   periods: PeriodSummary[];
 
   /**
-   * Asks for the next page; empty if there is none.
+   * The page_token for the next page; empty if there is none.
    *
    * @generated from field: string next_page_token = 2;
    */
@@ -119,13 +119,13 @@ export declare type GetSummaryResponse = Message<"dailyaggregator.v1.GetSummaryR
 export declare const GetSummaryResponseSchema: GenMessage<GetSummaryResponse>;
 
 /**
- * The whole summary at first, and then what changed in it.
+ * First the whole summary, and then the periods that changed.
  *
  * @generated from message dailyaggregator.v1.WatchSummaryResponse
  */
 export declare type WatchSummaryResponse = Message<"dailyaggregator.v1.WatchSummaryResponse"> & {
   /**
-   * In the order of time.
+   * In chronological order.
    *
    * @generated from field: repeated dailyaggregator.v1.PeriodSummary periods = 1;
    */
@@ -139,7 +139,7 @@ export declare type WatchSummaryResponse = Message<"dailyaggregator.v1.WatchSumm
 export declare const WatchSummaryResponseSchema: GenMessage<WatchSummaryResponse>;
 
 /**
- * What a learner's entries of one period add up to.
+ * The totals of a learner's entries in one period.
  *
  * @generated from message dailyaggregator.v1.PeriodSummary
  */
@@ -152,7 +152,7 @@ export declare type PeriodSummary = Message<"dailyaggregator.v1.PeriodSummary"> 
   period?: Timestamp | undefined;
 
   /**
-   * total_word_count / entry_count, in words for an entry; 0 if the period has no entry.
+   * total_word_count / entry_count, in words per entry; 0 if the period has no entry.
    *
    * @generated from field: double average_words_learned = 2;
    */
@@ -173,9 +173,9 @@ export declare type PeriodSummary = Message<"dailyaggregator.v1.PeriodSummary"> 
   entryCount: bigint;
 
   /**
-   * The mean of total_word_count over this period and the ones before it, moving_average_window of them, in words a
-   * period. Empty periods count as 0, and so do those before `from` count that the list does not have. Unset if no
-   * window was asked for.
+   * The mean of total_word_count over moving_average_window periods, of which this one is the last, in words per
+   * period. Empty periods count as 0. Periods before `from` count too, although the response does not have them. Unset
+   * if the request has no moving_average_window.
    *
    * @generated from field: optional double moving_average = 5;
    */
@@ -195,7 +195,7 @@ export declare const PeriodSummarySchema: GenMessage<PeriodSummary>;
  */
 export enum Granularity {
   /**
-   * Refused: a request must say what it wants.
+   * Invalid: a request must specify a granularity.
    *
    * @generated from enum value: GRANULARITY_UNSPECIFIED = 0;
    */

@@ -1,20 +1,21 @@
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
 
-/** A quarter of an hour, and whose period it belongs to. */
+/** A quarter of an hour, and the unit and time zone of the period that it belongs to. */
 export interface QuarterOfPeriod {
-  /** As DATE_TRUNC names it. */
+  /** The name that DATE_TRUNC uses. */
   readonly unit: string;
-  /** An IANA name that the database reads as one. */
+  /** An IANA name that the database also reads as a zone name. */
   readonly timeZone: string;
-  /** Microseconds since 1970. */
+  /** Its start, in microseconds since 1970. */
   readonly quarter: bigint;
 }
 
 /**
- * An instant that lies in the same period as all of a quarter of an hour. As a rule it is the period's first one.
+ * Finds an instant of the period that a quarter of an hour belongs to. It is usually the period's first instant.
  *
- * @returns microseconds since 1970; undefined if that instant or the quarter has parts of two periods
+ * @returns microseconds since 1970; undefined if the quarter spans two periods, or if DATE_TRUNC returns an instant
+ * that is not in the same period
  */
 export async function findPeriodStart(
   pool: ConnectionPool,

@@ -7,23 +7,29 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
 /**
  * Adds up one learner's entries per day, week, month, quarter or year.
  *
- * A period is what DATE_TRUNC of the local time says, its `label`, such as 2024-03-31 00:00. Its name is the first
- * instant with that label. As a rule that is the label's own instant, the `usual` one, and the period has all the time
- * to the next one's. Then WIDTH_BUCKET looks a bucket's label up, for a fraction of what DATE_TRUNC costs.
+ * The `label` of an instant is the result of DATE_TRUNC for its local time, such as 2024-03-31 00:00. A period
+ * consists of all instants with the same label, and is named by the first of them. Usually that is the instant at
+ * which the clock shows the label, the `usual` start, and the period lasts until the usual start of the next one.
+ * Then WIDTH_BUCKET finds the label of a bucket, at a fraction of the cost of DATE_TRUNC.
  *
- * A period is `odd` if the clock is put across its start or end: such a change is no further away than it is large.
- * Midnight may come twice (Havana), not at all (Beirut), or a whole day be missing (Apia, 2011-12-30), which then has
- * no row. The period of `to` may even be the one before that of `from`: St. John's once put its clock back a minute
- * after midnight. (On a later page `from` is where the page begins, and whatever the calendar has before it was on the
- * pages before.) So the first instant is searched among those a quarter of an hour apart, and each bucket asks
- * DATE_TRUNC. Where a bucket's first and last instant have different labels, its `only_label` is NULL, by which
- * PostgreSQL expects few of them, and looks each one's entries up in the log. Odd, too, is a period that begins within
- * a bucket (Monrovia until 1972).
+ * A period is `odd` if the clock changes near its usual start or end. A change of n hours matters only within n hours
+ * of it. A period is also odd if it begins within a bucket (Monrovia until 1972). Odd periods need more work:
  *
- * The periods gone through begin early enough for the first one's moving average (one more than its window has, since
- * a day may be missing), and end with the page, and one more for the same reason. If empty ones are to be left out, they
- * go from the learner's first bucket within the range to the last one, and one period more on either side, because a
- * period may be odd: whoever has no entries there costs nothing, however long the range is.
+ * - Midnight can come twice (Havana) or not at all (Beirut), and a whole day can be missing (Apia, 2011-12-30), which
+ *   then has no row. So the first instant of an odd period is searched for in steps of a quarter of an hour, and
+ *   the label of each of its buckets is computed with DATE_TRUNC.
+ * - `to` can lie in the period before that of `from`: St. John's used to set its clock back from 00:01 to 23:01. So
+ *   the first page starts with the earlier of the two periods. (On a later page, `from` is the start of the page, and
+ *   all periods that are earlier in the calendar were on the pages before.)
+ * - A bucket can have parts of two periods: its first and last instant have different labels. Then its `only_label`
+ *   is NULL, and its entries are read from the log. PostgreSQL expects it to be NULL in few rows, so it
+ *   looks up the entries of each such bucket by index.
+ *
+ * The statement starts as many periods before the page as the moving average of the first one needs, plus one more,
+ * because a day can be missing. It stops at the first period of the next page, plus one more for the same reason. If
+ * empty periods are omitted, it processes only the periods from the learner's first bucket in the range to the last
+ * one, plus one on either side, because a period can be odd. So a range without entries of the learner costs nothing,
+ * however long it is.
  */
 export async function summarizeCalendarPeriods(
   pool: ConnectionPool,
@@ -35,7 +41,7 @@ export async function summarizeCalendarPeriods(
   return summaryPage(rows, range.pageSize);
 }
 
-/** What {@link summarizeCalendarPeriods} runs. */
+/** The statement that {@link summarizeCalendarPeriods} runs. */
 export function calendarPeriodsStatement(unit: CalendarUnit, range: SummaryRange): pg.QueryConfig {
   return {
     name: "summarize-calendar-periods",

@@ -6,20 +6,27 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
 /**
  * Adds up one learner's entries per hour of the local clock.
  *
- * A period is what DATE_TRUNC says of an instant, its `hour`, so an hour that the clock shows twice is two periods.
- * Its name is the first instant with that value. As a rule the clock is `even`: it is changed by whole hours only, so
- * hours and buckets are counted off from the first hour.
+ * The `hour` of an instant is the result of DATE_TRUNC for it. A period consists of all instants with the same
+ * `hour`, so an hour that the clock shows twice is two periods. A period is named by its first instant. Usually the
+ * clock is `even`: it changes by whole hours only, and each hour starts at the start of a bucket. Then all hours, and
+ * the hours of all buckets, are found by counting whole hours from the first one.
  *
- * Otherwise each bucket asks DATE_TRUNC, and the first instants are searched. Where the clock skips by part of an hour
- * (Lord Howe), the value may lie before the change, in the hour before: then the instants after it are searched. They
- * are half a minute apart: no clock has changed in between since 1970 (Monrovia, 1972, 00:44:30Z). Such a change also
- * cuts hours short, so the range is searched for hours by steps that none can fall through. Where a bucket's first and
- * last instant lie in different hours, its `only_hour` is NULL, by which PostgreSQL expects few of them, and looks each
- * one's entries up in the log.
+ * If the clock is not even, more work is needed:
  *
- * The hours gone through begin early enough for the first one's moving average, and end with the page. If empty ones are
- * to be left out, they go from the learner's first bucket within the range to the last one, and one hour more on either
- * side, because hours may be odd: whoever has no entries there costs nothing, however long the range is.
+ * - The hour of each bucket is computed with DATE_TRUNC, and the first instant of each hour is searched for.
+ * - Where the clock skips part of an hour (Lord Howe), the result of DATE_TRUNC can lie before the change, in the
+ *   hour before. Then the first instant is searched for after that result, in steps of half a minute. These steps
+ *   find it, because since 1970 every clock has changed at a multiple of half a minute (Monrovia, 1972, 00:44:30Z).
+ * - Such a change also makes hours shorter. So the hours of the range are searched for in steps that are short enough to
+ *   find every one of them.
+ * - A bucket can have parts of two hours: its first and last instant have different hours. Then its `only_hour` is
+ *   NULL, and its entries are read from the log. PostgreSQL expects it to be NULL in few rows, so it looks up
+ *   the entries of each such bucket by index.
+ *
+ * The statement starts as many hours before the page as the moving average of the first one needs, and stops at the
+ * first hour of the next page. If empty hours are omitted, it processes only the hours from the learner's first
+ * bucket in the range to the last one, plus one on either side, because the clock may not be even. So a range
+ * without entries of the learner costs nothing, however long it is.
  */
 export async function summarizeHours(
   pool: ConnectionPool,
