@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** The time that a class goes by which waits or measures: a parameter, so that tests can stop it. */
+/** The clock of a class that waits or measures time. It is a parameter, so that tests can control the time. */
 export interface Clock {
-  /** Milliseconds since some moment. Never goes back. */
+  /** Milliseconds since an arbitrary moment. Never decreases. */
   now(): number;
-  /** Resolves after so many milliseconds, or when the signal aborts. Does not keep the process alive. */
+  /** Resolves after `ms` milliseconds, or when the signal aborts. Does not keep the process alive. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 

@@ -6,31 +6,31 @@ import { StartupError } from "./errors/startup-error.ts";
 import { type LogLevel, logLevels } from "./telemetry/log.ts";
 import type { UnaryPath } from "./transport/request-listeners.ts";
 
-/** Everything that an operator can set. docs/configuration.md says what each variable is for. */
+/** Everything that an operator can set. docs/configuration.md describes each variable. */
 export interface Config {
   /** The address to listen on: a host name or an IP address. */
   readonly host: string;
   /** The port to listen on; 0 takes any free one. */
   readonly port: number;
-  /** How long a connection is kept on which no call is open. */
+  /** How long a connection without an open call is kept, in milliseconds. */
   readonly idleTimeoutMs: number;
-  /** Where PostgreSQL is; undefined brings up the embedded server. */
+  /** The URL of PostgreSQL; undefined starts the embedded server. */
   readonly databaseUrl: string | undefined;
-  /** The folder that holds the embedded server's data. */
+  /** The folder of the embedded server's data. */
   readonly dataDir: string;
-  /** How many connections to the database may be open at once, for reads and for batches. */
+  /** The maximum numbers of connections to the database, for reads and for batches. */
   readonly databasePools: PoolSizes;
-  /** How much is written at once, and how much may wait for it. */
+  /** How many single entries are written at once, and how many entries may be pending. */
   readonly writing: EntryWriterLimits;
-  /** How many entries are remembered to answer retries without the database. */
+  /** How many entries are kept in memory, to answer retries without the database. */
   readonly recentEntries: number;
-  /** How much memory memoized summaries may take, in bytes. */
+  /** How much memory memoized summaries may use, in bytes. */
   readonly summaryCacheBytes: number;
   /** Whether pending migrations run before the service listens. */
   readonly migrateOnStart: boolean;
-  /** The origins whose pages may call; `*` stands for any. */
+  /** The origins whose web pages may call; `*` stands for any origin. */
   readonly corsOrigins: readonly string[];
-  /** What serves unary calls. */
+  /** Which implementation serves unary calls. */
   readonly unaryPath: UnaryPath;
   readonly logLevel: LogLevel;
 }
@@ -70,9 +70,9 @@ const environment = z.object({
 });
 
 /**
- * Reads the configuration from environment variables; an empty one counts as not set.
+ * Reads the configuration from environment variables. An empty variable counts as not set.
  *
- * @throws StartupError that names the first variable that is wrong, and what it takes.
+ * @throws StartupError that names the first invalid variable and the values that it accepts
  */
 export function readConfig(variables: NodeJS.ProcessEnv): Config {
   const set = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== ""));
@@ -111,14 +111,17 @@ function wholeNumber(min: number, max: number) {
     .pipe(z.number(message).min(min, message).max(max, message));
 }
 
-/** Whether node-postgres can read it: that takes more than `URL` does, such as `postgres://user:password@/db?host=/tmp`. */
+/**
+ * Whether node-postgres can parse the URL. It accepts more than `URL` does, such as
+ * `postgres://user:password@/db?host=/tmp`.
+ */
 function isPostgresUrl(value: string): boolean {
   if (!/^postgres(ql)?:\/\//i.test(value)) return false;
   try {
     parseConnectionString(value);
     return true;
   } catch (error) {
-    // A certificate that cannot be read is no fault of the URL; the connection will say which file it is.
+    // A certificate file that cannot be read does not make the URL invalid. Connecting then reports the file.
     return error instanceof Error && "syscall" in error;
   }
 }
@@ -127,7 +130,10 @@ function isOrigin(value: string): boolean {
   return value === "*" || URL.parse(value)?.origin === value;
 }
 
-/** An origin is compared letter by letter with what browsers send: without a path, and in lower case. */
+/**
+ * The error message for an invalid origin. An origin must be written exactly as browsers send it: in lower case and
+ * without a path.
+ */
 function notAnOrigin(value: string): string {
   const message = "must be origins such as https://app.example.com, separated by commas, or *";
   const url = URL.parse(value);

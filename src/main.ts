@@ -4,20 +4,20 @@ import { StartupError } from "./errors/startup-error.ts";
 import { startService } from "./service.ts";
 import { createLog } from "./telemetry/log.ts";
 
-// The process: it starts the service, stops it on SIGTERM or SIGINT, and ends with code 0, or with 1 and one line on
-// standard error if it cannot start or go on.
+// The main program. Starts the service, and stops it on SIGTERM or SIGINT. Exits with code 0 after a clean stop. If
+// the service cannot start or continue, writes one line to standard error and exits with code 1.
 
-// Closed streams of HTTP/2 stay until all garbage is collected, and by default the heap may grow fourfold before that:
-// under a load of writes, the process would take 370 MB instead of 270.
+// Node keeps closed HTTP/2 streams until a full garbage collection. By default the heap may grow fourfold between two
+// of these; under a load of writes, the process would then use 370 MB instead of 270 MB.
 setFlagsFromString("--heap-growing-percent=75");
-// What outlived collections while the process started, V8 makes among the old objects from then on. An array of entries
-// there keeps all of them until the full collection: a batch would cost the service a third more.
+// V8 pretenures (allocates directly in old space) at sites whose objects survived collections during startup. An
+// array of entries there keeps its entries until a full collection: a batch would cost the service a third more.
 setFlagsFromString("--no-allocation-site-pretenuring");
 
-/** A stop that takes longer ends the process as it is: less than a container is given. */
+/** How long a stop may take before the process exits anyway: less than `stop_grace_period` in docker-compose.yml. */
 const stopWithinMs = 13_000;
 
-/** Ctrl-C reaches this process twice under `npm start`: from the terminal and from npm. */
+/** A signal this soon after the first is ignored: under `npm start`, Ctrl-C sends two, by the terminal and by npm. */
 const repeatedSignalMs = 500;
 
 try {
@@ -38,7 +38,7 @@ try {
       process.exit(1);
     }, stopWithinMs).unref();
     log.info({ signal }, "stopping");
-    // One that is just starting is stopped, too; if it cannot start, that is told below.
+    // Waits for a service that is still starting. If it fails to start, the last `catch` of this file reports it.
     const service = await starting.catch(() => undefined);
     if (service === undefined) return;
     try {
@@ -59,6 +59,6 @@ try {
 } catch (error) {
   if (!(error instanceof StartupError)) throw error;
   process.stderr.write(`daily-aggregator: ${error.message}\n`);
-  // Whatever is still open, such as a connection whose login failed, must not keep the process.
+  // Exit explicitly: something still open, such as a connection whose login failed, could keep the process alive.
   process.exit(1);
 }

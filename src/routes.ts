@@ -23,10 +23,10 @@ import type { SummaryMemo } from "./summaries/summary-memo.ts";
 import { watchSummary } from "./summaries/watch-summary.ts";
 import { EncodedMessage } from "./transport/unary/messages/encoded-message.ts";
 
-/** What is memoized of a summary. */
+/** A summary in the form in which it is memoized. */
 export type EncodedSummary = EncodedMessage<typeof GetSummaryResponseSchema>;
 
-/** What the methods work on. */
+/** What the handlers use. */
 interface Dependencies {
   readonly pools: Pools;
   readonly changes: LearnerChanges;
@@ -37,7 +37,7 @@ interface Dependencies {
   readonly readiness: Readiness;
 }
 
-/** Every service and method, and what answers it. */
+/** Returns a function that registers every service, with a handler for each method. */
 export function createRoutes({
   pools,
   changes,
@@ -69,7 +69,7 @@ export function createRoutes({
   };
 }
 
-/** How summaries are memoized. */
+/** Encodes a summary for the memo. */
 export function encodeSummary(answer: GetSummaryResponse): EncodedSummary {
   return new EncodedMessage(GetSummaryResponseSchema, toBinary(GetSummaryResponseSchema, answer));
 }

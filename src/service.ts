@@ -27,29 +27,33 @@ import type { Listeners } from "./transport/unary/http/listeners.ts";
 import { withCheckedJson } from "./validation/checked-json.ts";
 import { createRequestValidator } from "./validation/request-validator.ts";
 
-/** The service while it runs. */
+/** A running service. */
 export interface Service {
-  /** Where it is reached, such as `http://127.0.0.1:8080`. */
+  /** The URL of the service, such as `http://127.0.0.1:8080`. */
   readonly url: string;
-  /** Resolves if it cannot go on: the embedded PostgreSQL went away and cannot be brought back. */
+  /** Resolves if the service cannot continue: the embedded PostgreSQL has ended and cannot be restarted. */
   readonly failed: Promise<StartupError>;
-  /** Drains: tells health checks, lets the calls in flight finish, then closes everything. */
+  /** Reports "not ready" to health checks, lets in-flight calls finish, then closes everything. */
   stop(): Promise<void>;
 }
 
-/** How long calls in flight may take to finish at a stop; with the rest, a stop stays under 10 seconds. */
+/** How long in-flight calls may take to finish during a stop. The whole stop takes less than 10 seconds. */
 const drainMs = 7_000;
 
-/** After this long without news, a watcher gets an answer without periods. */
+/** A watcher that has received nothing for this long gets a response without periods. */
 const watchHeartbeatMs = 15_000;
 
-/** How long each part below the calls is waited for after that: by then only a database that is stuck holds one up. */
+/**
+ * How long a stop waits, after the drain, for each of: pending writes, notifications, and the connection pools. Only
+ * a stuck database can still delay these.
+ */
 const closingMs = 500;
 
 /**
- * Starts everything in the order in which it is needed; what was started is stopped again if a later part fails.
+ * Starts every part of the service after those that it needs. If a part fails to start, stops the parts that were
+ * started before it.
  *
- * @throws StartupError that says what is wrong
+ * @throws StartupError that describes the failure
  */
 export async function startService(config: Config, log: Log): Promise<Service> {
   await using started = new AsyncDisposableStack();
@@ -63,7 +67,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     failed = server.failed;
   }
   const pools = createPools(databaseUrl, config.databasePools, config.writing.maxStatements, log);
-  started.defer(() => within(closingMs, endPools(pools)));
+  started.defer(() => waitAtMost(closingMs, endPools(pools)));
   await prepareDatabase(pools, databaseUrl, config, log);
 
   const notifications = new Notifications(databaseUrl, log);
@@ -73,9 +77,9 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   const changes = new LearnerChanges(notifications, watched);
   const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
   notifications.start();
-  started.defer(() => within(closingMs, notifications.close()));
+  started.defer(() => waitAtMost(closingMs, notifications.close()));
   const writer = new EntryWriter({ pools: pools.writes, changes, recent }, config.writing);
-  started.defer(() => within(closingMs, writer.drain()));
+  started.defer(() => waitAtMost(closingMs, writer.drain()));
 
   const readiness = new Readiness(() => notReadyReason(pools));
   await readiness.start();
@@ -102,15 +106,15 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   started.defer(() => server.close(drainMs));
   started.defer(() => readiness.drain());
 
-  // The embedded server has the rules of this process.
+  // The embedded server already uses the newest time zone rules on this machine.
   if (config.databaseUrl !== undefined) warnOfOtherRules(config.databaseUrl, log);
   const running = started.move();
   return { url: urlOf(server), failed, stop: () => running.disposeAsync() };
 }
 
-/** Goes on after a while even if it is not done; what it waits for ends with the process. */
-async function within(ms: number, done: Promise<void>): Promise<void> {
-  await Promise.race([done, sleep(ms, undefined, { ref: false })]);
+/** Waits for a promise, but at most `ms` milliseconds. Work that is still pending then ends with the process. */
+async function waitAtMost(ms: number, promise: Promise<void>): Promise<void> {
+  await Promise.race([promise, sleep(ms, undefined, { ref: false })]);
 }
 
 async function prepareDatabase(
@@ -142,7 +146,7 @@ async function prepareDatabase(
   }
 }
 
-/** Why calls cannot be answered; undefined if they can. */
+/** @returns why the service cannot answer calls; undefined if it can */
 async function notReadyReason({ probes }: Pools): Promise<string | undefined> {
   const client = await probes.connect();
   let isBroken = true;
@@ -171,7 +175,7 @@ function urlOf({ address: { address, family, port } }: HttpServer): string {
   return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }
 
-/** The first line of what went wrong; of several tries to connect, the last one's. */
+/** The first line of an error's message; of an AggregateError, that of the last error in it. */
 function reasonOf(error: unknown): string {
   const cause = error instanceof ConnectError ? error.cause : error;
   const last = cause instanceof AggregateError ? cause.errors.at(-1) : cause;

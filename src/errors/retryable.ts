@@ -3,14 +3,14 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 
-// Errors with a `google.rpc.RetryInfo` detail: the same call may succeed a little later.
+// Errors with a `google.rpc.RetryInfo` detail: the same call may succeed after the delay that it names.
 
-/** UNAVAILABLE: what is needed is away, or this server is shutting down. */
+/** Returns an UNAVAILABLE error: the database is unavailable, or this server is shutting down. */
 export function unavailable(message: string, cause?: unknown): ConnectError {
   return retryable(message, Code.Unavailable, 1000, cause);
 }
 
-/** RESOURCE_EXHAUSTED: there is more to do than can be done just now. */
+/** Returns a RESOURCE_EXHAUSTED error: the server or the database is too busy, or a lock blocks the call. */
 export function overloaded(message: string, cause?: unknown): ConnectError {
   return retryable(message, Code.ResourceExhausted, 200, cause);
 }

@@ -1,9 +1,9 @@
-/** How much of what a caller sent an error repeats, in characters. */
+/** The maximum length of a caller's input in a message, in characters. */
 const maxLength = 100;
 
-/** Cuts what an error repeats of its caller's input. */
+/** Shortens a caller's input for use in an error or log message. */
 export function shorten(text: string): string {
   if (text.length <= maxLength) return text;
-  // A cut through a surrogate pair leaves a half that cannot be encoded.
+  // The cut may split a surrogate pair, and a lone surrogate cannot be encoded.
   return `${text.slice(0, maxLength).toWellFormed()}…`;
 }

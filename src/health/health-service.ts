@@ -10,9 +10,9 @@ import { shorten } from "../errors/shorten.ts";
 import type { Readiness } from "./readiness.ts";
 
 /**
- * grpc.health.v1: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+ * Implements grpc.health.v1: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
  *
- * @param services the names that can be asked for, beside the empty one, which stands for the whole server
+ * @param services the names of the known services; the empty name, which stands for the whole server, is always known
  */
 export function createHealthService(
   readiness: Readiness,

@@ -1,13 +1,14 @@
 import type { Readiness } from "./readiness.ts";
 
-/** What is answered to a plain GET: a status code and a line of text. */
+/** The response to a plain GET: a status code and a line of text. */
 export interface ProbeAnswer {
   readonly status: number;
   readonly text: string;
 }
 
 /**
- * The paths that orchestrators ask: `/healthz` tells that the process is alive, `/readyz` whether it should get calls.
+ * Answers the paths that orchestrators probe: `/healthz` for whether the process is alive, `/readyz` for whether it
+ * should receive calls.
  *
  * @returns undefined for any other path
  */

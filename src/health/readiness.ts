@@ -3,14 +3,14 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { type Clock, processClock } from "../clock.ts";
 import { measureBusyness } from "../telemetry/busyness.ts";
 
-/** Whether calls can be answered, and if not, why. */
+/** Whether the service can answer calls, and if not, why. */
 export type ReadinessState = { readonly ready: true } | { readonly ready: false; readonly reason: string };
 
-/** What a test can set. */
+/** Settings for tests. */
 interface ReadinessOptions {
   /** The pause between two probes, in milliseconds. */
   readonly intervalMs?: number;
-  /** A database that takes this long to answer a probe counts as away, in milliseconds. */
+  /** How long the database may take to answer a probe before it counts as unavailable, in milliseconds. */
   readonly timeoutMs?: number;
   readonly clock?: Clock;
 }
@@ -18,12 +18,12 @@ interface ReadinessOptions {
 const away = "the database is away";
 
 /**
- * Whether this instance should get calls.
+ * Whether this instance should receive calls.
  *
- *     starting ──> ready <──> not ready      by what the probe finds, every two seconds
- *         any of them ──> draining           for good
+ *     starting ──> ready <──> not ready      by the result of a probe, every two seconds
+ *     any of these ──> draining              final
  *
- * Those who ask read the last finding, so that no number of askers burdens the database.
+ * Health checks read the last result, so that their number does not affect the load on the database.
  */
 export class Readiness {
   #state: ReadinessState = { ready: false, reason: "starting" };
@@ -34,7 +34,7 @@ export class Readiness {
   readonly #timeoutMs: number;
   readonly #clock: Clock;
 
-  /** @param probe finds out why calls cannot be answered; undefined if they can */
+  /** @param probe returns why the service cannot answer calls; undefined if it can */
   constructor(probe: () => Promise<string | undefined>, options: ReadinessOptions = {}) {
     const { intervalMs = 2_000, timeoutMs = 5_000, clock = processClock } = options;
     this.#probe = probe;
@@ -52,7 +52,7 @@ export class Readiness {
     return this.#draining.signal;
   }
 
-  /** Probes, and then again and again until it drains. Resolves after the first probe. */
+  /** Starts to probe, and repeats that until the service drains. Resolves after the first probe. */
   async start(): Promise<void> {
     await this.#update();
     void this.#repeat();
@@ -68,12 +68,12 @@ export class Readiness {
   }
 
   async #update(): Promise<void> {
-    const found = await this.#look();
-    if (found !== undefined && !this.#draining.signal.aborted) this.#set(found);
+    const state = await this.#runProbe();
+    if (state !== undefined && !this.#draining.signal.aborted) this.#set(state);
   }
 
-  /** @returns undefined if this process is too busy to tell, so that the last finding stays */
-  async #look(): Promise<ReadinessState | undefined> {
+  /** @returns undefined if this process was too busy for a valid result, so that the last result stays */
+  async #runProbe(): Promise<ReadinessState | undefined> {
     const isBusy = measureBusyness();
     const answered = new AbortController();
     const timeout = this.#clock.sleep(this.#timeoutMs, answered.signal);
@@ -90,16 +90,16 @@ export class Readiness {
     }
   }
 
-  /** From now on it is not ready; whoever follows the changes hears that, and then the end. */
+  /** Sets the state to not ready, for good. Iterations over {@link changes} yield if it was ready, and then end. */
   drain(): void {
     this.#set({ ready: false, reason: "shutting down" });
     this.#draining.abort();
   }
 
-  /** Yields at once and after each change, until the signal aborts or the service drains. */
+  /** Yields at once, and after each change of `state.ready`, until the signal aborts or the service drains. */
   async *changes(signal: AbortSignal): AsyncIterable<void> {
     const ended = AbortSignal.any([signal, this.#draining.signal]);
-    // From before the first answer, so that no change is lost while that one is on its way.
+    // Subscribes before the first yield, so that no change is lost while the consumer handles it.
     const changes = ended.aborted ? [] : on(this.#changes, "change", { signal: ended });
     yield;
     try {
@@ -116,7 +116,7 @@ export class Readiness {
   }
 }
 
-/** @param reason why calls cannot be answered; undefined if they can */
+/** @param reason why the service cannot answer calls; undefined if it can */
 function stateFor(reason: string | undefined): ReadinessState {
   return reason === undefined ? { ready: true } : { ready: false, reason };
 }

@@ -26,8 +26,8 @@ import { answerReflection, createSchemaIndex } from "./schema-index.ts";
  * Serves grpc.reflection, v1 and v1alpha, so that clients such as `buf curl` and `grpcurl` need no schema:
  * https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
  *
- * @param services the ones that are listed
- * @param files more that can be asked for, such as those of error details
+ * @param services the services to list; those of reflection are added
+ * @param files more files that clients can request, such as those of error details
  */
 export function serveReflection(
   router: ConnectRouter,
@@ -57,7 +57,7 @@ export function serveReflection(
   });
 }
 
-/** The two versions differ in nothing but their package: what is written as one can be read as the other. */
+/** Converts messages between v1 and v1alpha. They differ only in their package, so their encodings are the same. */
 async function* recode<From extends DescMessage, To extends DescMessage>(
   messages: AsyncIterable<MessageShape<From>>,
   from: From,

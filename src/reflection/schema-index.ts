@@ -20,17 +20,20 @@ import { shorten } from "../errors/shorten.ts";
 type Question = ServerReflectionRequest["messageRequest"];
 type Answer = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"]>;
 
-/** The schemas that reflection knows. */
+/** The schemas that reflection serves. */
 export interface SchemaIndex {
   readonly services: readonly DescService[];
-  /** By file name, every import included. */
+  /** All files, including imports, by file name. */
   readonly files: ReadonlyMap<string, DescFile>;
   readonly types: Registry;
-  /** The file of every message, enum, extension and service, and of each field, value and method of theirs. */
+  /**
+   * The file that declares each symbol, by the symbol's full name: messages with their fields, enums with their
+   * values, services with their methods, and extensions.
+   */
   readonly symbols: ReadonlyMap<string, DescFile>;
 }
 
-/** @param files beside those of the services */
+/** @param files files to include in addition to those of the services */
 export function createSchemaIndex(services: readonly DescService[], files: readonly DescFile[]): SchemaIndex {
   const all = withImports([...services.map(({ file }) => file), ...files]);
   const types = createRegistry(...all);
@@ -44,7 +47,7 @@ export function createSchemaIndex(services: readonly DescService[], files: reado
   };
 }
 
-/** Answers one question of the reflection protocol. */
+/** Answers one request of the reflection protocol. An unknown name gets an error response. */
 export function answerReflection(index: SchemaIndex, question: Question): Answer {
   switch (question.case) {
     case "fileByFilename":
@@ -73,14 +76,14 @@ export function answerReflection(index: SchemaIndex, question: Question): Answer
   }
 }
 
-/** The full names of a type and of what it has inside. */
+/** The full names of a type and its members. */
 function symbolsOf(type: DescMessage | DescEnum | DescExtension | DescService): string[] {
   const { typeName } = type;
   switch (type.kind) {
     case "message":
       return [typeName, ...type.members.map(({ name }) => `${typeName}.${name}`)];
     case "enum": {
-      // The values of an enum stand beside it, not inside: https://protobuf.dev/programming-guides/proto3/#enum
+      // Enum values belong to the scope that contains the enum: https://protobuf.dev/programming-guides/proto3/#enum
       const scope = typeName.slice(0, typeName.lastIndexOf(".") + 1);
       return [typeName, ...type.values.map(({ name }) => `${scope}${name}`)];
     }
@@ -97,7 +100,7 @@ function extensionsOf({ types }: SchemaIndex, typeName: string): DescExtension[]
   );
 }
 
-/** The files and all that they import, each once, what is imported first. */
+/** The files and everything that they import, each once, imports first. */
 function withImports(files: readonly DescFile[]): DescFile[] {
   const found = new Set<DescFile>();
   const visit = (file: DescFile) => {

@@ -1,11 +1,11 @@
-/** The part of the time that a busy process has something else to do. */
+/** The event loop utilization, from 0 to 1, above which this process counts as busy. */
 const busyUtilization = 0.9;
 
 /**
- * Begins to measure how busy this process is. A busy one may have missed an answer that came in time, so a wait that was
- * too long says nothing about who was waited for.
+ * Starts to measure how busy this process is. A busy process may be late to read a response that arrived in time, so
+ * a timeout does not prove that the peer was slow.
  *
- * @returns tells whether it has been busy since then
+ * @returns a function that returns whether the process has been busy since this call
  */
 export function measureBusyness(): () => boolean {
   const before = performance.eventLoopUtilization();

@@ -1,11 +1,11 @@
 import pg from "pg";
 
-/** The classes of SQLSTATE whose messages repeat values: of a row, or whatever a trigger raises. */
+/** SQLSTATE classes whose messages can contain values: data exceptions (22), and errors raised by triggers (P0). */
 const classesWithValues: ReadonlySet<string> = new Set(["22", "P0"]);
 
 /**
- * What the log has of an error. Of an error of the database it leaves out whatever may hold a user_id, another value, or
- * SQL: `detail`, `where`, `hint`, the queries, and the messages that repeat values.
+ * Describes an error for the log. For an error of the database, omits everything that can contain a user_id, another
+ * value, or SQL: `detail`, `where`, `hint`, the queries, and messages that can contain values.
  */
 export function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;

@@ -7,7 +7,7 @@ export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "s
 
 export type LogLevel = (typeof logLevels)[number];
 
-/** Logs JSON lines, to standard output by default. */
+/** Returns a log that writes one JSON object per line, by default to standard output. */
 export function createLog(level: LogLevel, destination?: DestinationStream): Log {
   const options = {
     level,

@@ -4,37 +4,42 @@ import type { Log } from "../telemetry/log.ts";
 import { firstViolations } from "../validation/first-violations.ts";
 
 /**
- * What is no ConnectError reaches the caller as INTERNAL with a correlation id, and the log with the same id and
- * everything that is known of it. A call that ends because its caller is gone is no failure.
+ * Hides unexpected errors from callers. An error that is not a ConnectError, or has the code INTERNAL or UNKNOWN, is
+ * logged with a correlation id; the caller receives INTERNAL and the same id. A call that fails because it was
+ * aborted, for example by a caller that disconnected, is not logged: it fails with the reason of the abort.
  */
 export function createErrorInterceptor(log: Log): Interceptor {
   return (next) => async (request) => {
     const { signal, url } = request;
-    // What is wrong with the messages of a stream is not this server's failure, whatever its code.
-    const ofRequest = new WeakSet<ConnectError>();
-    const publish = (error: unknown): unknown => {
-      if (error instanceof ConnectError && ofRequest.has(error)) return error;
-      if (signal.aborted && isOfAbort(error, signal.reason)) return ConnectError.from(signal.reason);
+    // Errors in the request messages of a stream are not this server's failure, whatever their code.
+    const requestErrors = new WeakSet<ConnectError>();
+    const toResponseError = (error: unknown): unknown => {
+      if (error instanceof ConnectError && requestErrors.has(error)) return error;
+      if (signal.aborted && isAbort(error, signal.reason)) return ConnectError.from(signal.reason);
       return publicError(error, log, url);
     };
-    // Node's own error says that the connection broke, before the signal does.
-    const note = (reason: unknown): ConnectError => {
+    // If the connection breaks, Node's error arrives here before the signal aborts. It gets the code ABORTED.
+    const toRequestError = (reason: unknown): ConnectError => {
       const error = ConnectError.from(reason, Code.Aborted);
-      ofRequest.add(error);
+      requestErrors.add(error);
       return error;
     };
     try {
-      const passed = request.stream ? { ...request, message: mapErrors(request.message, note) } : request;
+      const passed = request.stream
+        ? { ...request, message: mapErrors(request.message, toRequestError) }
+        : request;
       const response = await next(passed);
-      return response.stream ? { ...response, message: mapErrors(response.message, publish) } : response;
+      return response.stream
+        ? { ...response, message: mapErrors(response.message, toResponseError) }
+        : response;
     } catch (error) {
-      throw publish(error);
+      throw toResponseError(error);
     }
   };
 }
 
 /** Whether a call failed only because it was aborted. */
-function isOfAbort(error: unknown, reason: unknown): boolean {
+function isAbort(error: unknown, reason: unknown): boolean {
   return error === reason || (error instanceof Error && error.name === "AbortError");
 }
 
@@ -54,7 +59,7 @@ function publicError(error: unknown, log: Log, url: string): ConnectError {
     return firstViolations(error);
   }
   const correlationId = randomUUID();
-  // Without the query: that of a GET is the whole request, with the learner's name.
+  // Without the query string: in a GET, it contains the whole request, including the user_id.
   log.error({ err: error, correlationId, url: url.split("?", 1)[0] }, "a call failed");
   return new ConnectError(`internal error ${correlationId}`, Code.Internal);
 }

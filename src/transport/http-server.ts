@@ -9,39 +9,45 @@ import type { Listeners } from "./unary/http/listeners.ts";
 export interface HttpServer {
   readonly address: AddressInfo;
   /**
-   * Takes no new connection, lets the calls in flight finish, and closes each connection after its last one.
+   * Stops accepting connections, lets in-flight calls finish, and closes each connection after its last call.
    *
-   * @param graceMs after this long, whatever is still open is cut off
+   * @param graceMs after this time, closes all connections that are still open
    */
   close(graceMs: number): Promise<void>;
 }
 
-/** What an operator, or a test, can set. */
+/** Time limits that an operator, or a test, can set. */
 export interface TimeLimits {
-  /** How long a connection is kept on which no call is open and nothing happens. */
+  /** How long a connection without an open call and without traffic is kept. */
   readonly idleMs?: number;
-  /** How long a new connection may take, after its first byte, to say which version of HTTP it speaks. */
+  /** How long a new connection may take, after its first byte, until its HTTP version is known. */
   readonly firstBytesMs?: number;
-  /** A call is broken off whose caller neither goes on with the request nor takes the answer for this long. */
+  /** A call is aborted if its caller neither sends more of the request nor reads the response for this long. */
   readonly stalledMs?: number;
-  /** How long a peer of HTTP/2 may send nothing before it is asked for a sign of life, and again before the hang-up. */
+  /**
+   * An HTTP/2 peer that has sent nothing for this long gets a PING. If it sends nothing for as long again, its
+   * connection is closed.
+   */
   readonly silenceMs?: number;
 }
 
-/** After this long without traffic, TCP asks the peer for a sign of life: ten times in ten seconds. */
+/** After this long without traffic, TCP sends keep-alive probes: ten in ten seconds. */
 const keepAliveMs = 30_000;
 
 /**
- * How many calls a connection may cancel at once, and per second after that, before it is taken for an attack and closed.
- * By Node's default of 1000 and 33, callers with short deadlines would break the calls of others on their connection.
+ * How many calls a peer may cancel at once, and per second after that, before Node takes it for an attack and closes
+ * the connection. With Node's defaults of 1000 and 33, callers with short deadlines would break other calls on their
+ * connection.
  */
 const streamResetLimits = { streamResetBurst: 10_000, streamResetRate: 1_000 };
 
 const maxConcurrentStreams = 1024;
 
 /**
- * Serves HTTP/1.1 and cleartext HTTP/2 on one port: a connection that opens with HTTP/2's preface goes to the HTTP/2
- * server, every other one to the HTTP/1.1 server (RFC 9113, section 3.3: "prior knowledge").
+ * Serves HTTP/1.1 and cleartext HTTP/2 on one port. A connection that starts with the HTTP/2 preface goes to the
+ * HTTP/2 server, every other connection to the HTTP/1.1 server (RFC 9113, section 3.3: "prior knowledge").
+ *
+ * @throws Node's error if the server cannot listen, such as EADDRINUSE
  */
 export async function listen(
   { request, stream }: Listeners,
@@ -58,14 +64,14 @@ export async function listen(
   const undecided = new Set<Socket>();
   const http2Connections = new Http2Connections(http2, { idleMs, silenceMs });
 
-  // The HTTP/1.1 server owns the port, for its time limits start with its listening; its own way of taking a
-  // connection then is one of two.
+  // The HTTP/1.1 server owns the port, because Node starts its time limits when it listens. Its own `connection`
+  // listeners are removed here, and called below for HTTP/1.1 only.
   const acceptHttp1 = http1.listeners("connection");
   http1.removeAllListeners("connection");
   http1.on("connection", (socket: Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
-    // A peer that goes away without a word must not end the process; the servers see the connection close.
+    // Without a listener, the `error` of a broken connection would end the process. The servers handle `close`.
     socket.on("error", () => {});
     undecided.add(socket);
     socket.once("close", () => undecided.delete(socket));
@@ -76,31 +82,31 @@ export async function listen(
         return;
       }
       for (const accept of acceptHttp1) accept.call(http1, socket);
-      // An answer that is complete is still sent; Node closes the connection after it.
-      socket.once("end", () => latestAnswers.get(socket)?.writableEnded === false && socket.destroy());
+      // A client that closes its side aborts its call. Node still sends a complete response, and then closes.
+      socket.once("end", () => latestResponses.get(socket)?.writableEnded === false && socket.destroy());
     });
   });
 
-  const latestAnswers = new WeakMap<Socket, ServerResponse>();
-  // Over HTTP/1.1, Node itself limits how long a request may take.
-  http1.prependListener("request", ({ socket }, answer) => {
-    latestAnswers.set(socket, answer);
-    answer.setTimeout(stalledMs, () => socket.writableLength > 0 && socket.destroy());
+  const latestResponses = new WeakMap<Socket, ServerResponse>();
+  // For HTTP/1.1, only the response needs a limit: Node limits how long a client may take to send a request.
+  http1.prependListener("request", ({ socket }, response) => {
+    latestResponses.set(socket, response);
+    response.setTimeout(stalledMs, () => socket.writableLength > 0 && socket.destroy());
   });
-  // Most calls end before it is worth a timer to watch them.
-  const young = new Set<Http2Stream>();
-  const forget = function (this: Http2Stream) {
-    young.delete(this);
+  // Most calls end too soon to be worth a timer. A call gets one if it is still open at the next interval.
+  const newStreams = new Set<Http2Stream>();
+  const removeStream = function (this: Http2Stream) {
+    newStreams.delete(this);
   };
   http2.on("stream", (call) => {
-    young.add(call);
-    call.on("close", forget);
+    newStreams.add(call);
+    call.on("close", removeStream);
   });
-  const watchOlder = () => {
-    for (const call of young) call.on("timeout", breakOffStalled).setTimeout(stalledMs);
-    young.clear();
+  const setStallTimeouts = () => {
+    for (const call of newStreams) call.on("timeout", resetStalled).setTimeout(stalledMs);
+    newStreams.clear();
   };
-  const watching = setInterval(watchOlder, Math.min(stalledMs, 1_000)).unref();
+  const stallSweep = setInterval(setStallTimeouts, Math.min(stalledMs, 1_000)).unref();
   http2.on("stream", stream);
 
   await new Promise<void>((resolve, reject) => {
@@ -109,27 +115,30 @@ export async function listen(
   });
 
   return {
-    // A server that listens on a port has an address.
+    // The address of a server that listens on a port is an AddressInfo.
     address: http1.address() as AddressInfo,
     async close(graceMs) {
       const closed = new Promise((resolve) => http1.close(resolve));
       for (const socket of undecided) socket.destroy();
       http2Connections.close();
-      // A connection that was busy a moment ago turns idle without a word.
-      const sweep = setInterval(() => http1.closeIdleConnections(), 50);
-      const cutOff = setTimeout(() => {
+      // Polls, because Node emits no event when a connection becomes idle.
+      const idleSweep = setInterval(() => http1.closeIdleConnections(), 50);
+      const graceTimeout = setTimeout(() => {
         for (const socket of sockets) socket.destroy();
       }, graceMs);
       await closed;
-      clearInterval(sweep);
-      clearInterval(watching);
+      clearInterval(idleSweep);
+      clearInterval(stallSweep);
       http2Connections.stopWatching();
-      clearTimeout(cutOff);
+      clearTimeout(graceTimeout);
     },
   };
 }
 
-/** Unless it is this side that takes its time. */
-function breakOffStalled(this: Http2Stream): void {
+/**
+ * Resets a stream that has timed out, unless this server causes the delay: the request is complete, and no response
+ * data is waiting to be sent.
+ */
+function resetStalled(this: Http2Stream): void {
   if (!this.readableEnded || this.writableLength > 0) this.close(constants.NGHTTP2_CANCEL);
 }

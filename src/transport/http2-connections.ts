@@ -1,82 +1,89 @@
 import type { Http2Server, ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 
-/** How long a connection lives on which nothing happens. */
+/** When a connection without traffic is closed. */
 export interface Http2ConnectionLimits {
-  /** Without any traffic, the connection is closed after its open calls. */
+  /** A connection without any traffic for this long accepts no new call, and is closed after its open calls. */
   readonly idleMs: number;
-  /** A peer that has sent nothing for this long gets a PING, and is hung up on if it sends nothing for as long again. */
+  /**
+   * A peer that has sent nothing for this long gets a PING. If it sends nothing for as long again, its connection is
+   * closed.
+   */
   readonly silenceMs: number;
 }
 
 interface Connection {
   readonly session: ServerHttp2Session;
-  /** How much had been received at the last look. */
+  /** How many bytes had been received at the last check. */
   bytesRead: number;
-  isAsked: boolean;
+  /** Whether the last check found no new bytes, and sent a PING. */
+  isPinged: boolean;
 }
 
 /**
  * The connections of an HTTP/2 server.
  *
- *     open ──> closing        idle for too long, or the port closes: no new call is taken
- *     either ──> closed       after the last call; or at once, when the peer closes, resets or falls silent
+ *     open ──> closing        idle for too long, or the server closes: no new call is accepted
+ *     either ──> closed       after the last call; or at once, when the peer closes, resets or does not answer a PING
  */
 export class Http2Connections {
   readonly #server: Http2Server;
   readonly #limits: Http2ConnectionLimits;
   readonly #connections = new Map<Socket, Connection>();
-  readonly #looking: NodeJS.Timeout;
-  #lastLook = performance.now();
+  readonly #checkTimer: NodeJS.Timeout;
+  #lastCheck = performance.now();
   #isClosing = false;
 
   constructor(server: Http2Server, limits: Http2ConnectionLimits) {
     this.#server = server;
     this.#limits = limits;
-    this.#looking = setInterval(() => this.#look(), limits.silenceMs).unref();
+    this.#checkTimer = setInterval(() => this.#check(), limits.silenceMs).unref();
   }
 
-  /** Serves a socket whose first bytes are HTTP/2's preface. */
+  /** Serves a socket whose first bytes are the HTTP/2 preface. */
   add(socket: Socket): void {
-    // A peer that has closed its side takes no answer, and nothing else ends the session: sockets that were accepted by
-    // a server of HTTP/1.1 stay open when their peer closes (`allowHalfOpen`).
+    // A peer that closes its side counts as disconnected. Nothing else would end the session: sockets that an
+    // HTTP/1.1 server has accepted stay open when their peer closes (`allowHalfOpen`).
     socket.once("end", () => socket.destroy());
     this.#server.once("session", (session) => this.#watch(session, socket));
-    // Emits `session` before it returns.
+    // `session` is emitted before this returns.
     this.#server.emit("connection", socket);
   }
 
-  /** Lets the open calls finish, and takes no new one. */
+  /** Accepts no new calls, and closes each connection after its open calls. */
   close(): void {
     this.#isClosing = true;
     for (const { session } of this.#connections.values()) session.close();
   }
 
-  /** Ends the watch for silent peers. */
+  /** Stops checking for silent peers. */
   stopWatching(): void {
-    clearInterval(this.#looking);
+    clearInterval(this.#checkTimer);
   }
 
   #watch(session: ServerHttp2Session, socket: Socket): void {
-    this.#connections.set(socket, { session, bytesRead: 0, isAsked: false });
+    this.#connections.set(socket, { session, bytesRead: 0, isPinged: false });
     socket.once("close", () => this.#connections.delete(socket));
     session.setTimeout(this.#limits.idleMs, () => session.close());
     if (this.#isClosing) session.close();
   }
 
-  /** TCP's own keep-alive is not enough: it does not ask while something that was sent is not acknowledged. */
-  #look(): void {
+  /**
+   * Sends a PING to peers that have sent nothing since the last check, and closes the connections of those that have
+   * not answered one. TCP keep-alive is not enough: it sends no probes while sent data is not acknowledged.
+   */
+  #check(): void {
     const now = performance.now();
-    const isLate = now - this.#lastLook > 1.2 * this.#limits.silenceMs;
-    this.#lastLook = now;
-    // If this process was held up, it has not read yet what was sent meanwhile.
+    const isLate = now - this.#lastCheck > 1.2 * this.#limits.silenceMs;
+    this.#lastCheck = now;
+    // If this process was blocked, it has not yet read what peers sent in the meantime.
     if (isLate) return;
     for (const [socket, connection] of this.#connections) {
-      const { session, bytesRead, isAsked } = connection;
+      const { session, bytesRead, isPinged } = connection;
       connection.bytesRead = socket.bytesRead;
-      connection.isAsked = socket.bytesRead === bytesRead;
-      if (!connection.isAsked) continue;
-      if (isAsked || session.destroyed) socket.destroy();
+      connection.isPinged = socket.bytesRead === bytesRead;
+      if (!connection.isPinged) continue;
+      if (isPinged || session.destroyed) socket.destroy();
       else session.ping(() => {});
     }
   }

@@ -6,16 +6,16 @@ import {
 } from "@connectrpc/connect/protocol";
 
 /**
- * Adds a line of text to what connect refuses with a bare status, because it is no call: people see these with curl and
- * in browsers, which otherwise show nothing.
+ * Adds a line of text to the responses that connect sends without a body, because the request is not a valid call.
+ * For an empty body, curl and browsers show nothing.
  *
- * @param handlers of a router; replaced in place
+ * @param handlers the handlers of a router, which are replaced in place
  */
 export function explainRefusals(handlers: UniversalHandler[]): void {
   for (const [index, handler] of handlers.entries()) {
-    const explaining = async (request: UniversalServerRequest) =>
+    const explained = async (request: UniversalServerRequest) =>
       explain(handler, request, await handler(request));
-    handlers[index] = Object.assign(explaining, handler);
+    handlers[index] = Object.assign(explained, handler);
   }
 }
 
@@ -35,7 +35,7 @@ function explain(
   return { ...response, header, body: createAsyncIterable([body]) };
 }
 
-/** @returns undefined for a status that needs no words */
+/** @returns undefined for a status that needs no explanation */
 function hint(
   handler: UniversalHandler,
   request: UniversalServerRequest,

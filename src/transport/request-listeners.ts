@@ -15,10 +15,10 @@ import {
 import { unaryNodeAdapter } from "./unary/unary-node-adapter.ts";
 import { unbufferedStreams } from "./unbuffered-streams.ts";
 
-/** The largest message that is read, in bytes: gRPC's usual limit. */
+/** The maximum size of a request message, in bytes: gRPC's usual limit. */
 const maxMessageBytes = 4 * 1024 * 1024;
 
-/** What serves unary calls: the lean path of this repository, or connect-node, as it serves everything else. */
+/** What serves unary calls: the lean path of this repository, or connect-node, which serves all other calls. */
 export type UnaryPath = "lean" | "connect-node";
 
 interface ListenerOptions {
@@ -31,7 +31,7 @@ interface ListenerOptions {
   readonly unaryPath: UnaryPath;
 }
 
-/** Everything that the port answers: calls of all three protocols, preflights, probes, and 404. */
+/** Returns listeners for every request: calls of all three protocols, preflights, probes, `/`, and 404 for others. */
 export function createListeners(options: ListenerOptions): Listeners {
   const { routes, interceptors, readiness, about, corsOrigins, unaryPath } = options;
   const adapterOptions = {
@@ -45,8 +45,8 @@ export function createListeners(options: ListenerOptions): Listeners {
   };
   const answer = unaryPath === "lean" ? unaryNodeAdapter(adapterOptions) : onlyConnectNode(adapterOptions);
   const answerPages =
-    corsOrigins.length === 0 ? answer : behind(allowOrigins(corsOrigins), isFromPage, answer);
-  return behind(keepPrivate, isGet, answerPages);
+    corsOrigins.length === 0 ? answer : withMiddleware(allowOrigins(corsOrigins), isFromPage, answer);
+  return withMiddleware(limitCaching, isGet, answerPages);
 }
 
 function onlyConnectNode(options: Parameters<typeof guardedConnectNodeAdapter>[0]): Listeners {
@@ -54,13 +54,18 @@ function onlyConnectNode(options: Parameters<typeof guardedConnectNodeAdapter>[0
   return { request, stream: streamListenerOf(request) };
 }
 
-/** Sets headers of the response before the call is answered, or answers itself. */
+/** Sets response headers and calls `next`, or answers the request itself. */
 type Middleware = (request: NodeRequest, response: NodeResponse, next: () => void) => void;
 
-/** @param concerns which streams of HTTP/2 need the middleware, and with it Node's request and response */
-function behind(
+/**
+ * Puts a middleware before the listeners.
+ *
+ * @param isNeeded whether an HTTP/2 stream with these headers needs the middleware; only then are Node's request and
+ *   response objects created for it
+ */
+function withMiddleware(
   middleware: Middleware,
-  concerns: (headers: IncomingHttpHeaders) => boolean,
+  isNeeded: (headers: IncomingHttpHeaders) => boolean,
   listeners: Listeners,
 ): Listeners {
   const request: RequestListener = (received, response) => {
@@ -70,13 +75,13 @@ function behind(
   return {
     request,
     stream(stream, headers, flags, rawHeaders) {
-      const listener = concerns(headers) ? streamWithResponse : listeners.stream;
+      const listener = isNeeded(headers) ? streamWithResponse : listeners.stream;
       listener(stream, headers, flags, rawHeaders);
     },
   };
 }
 
-/** Lets pages of other origins call. */
+/** Allows web pages of these origins to call (CORS). */
 function allowOrigins(origins: readonly string[]): Middleware {
   return cors({
     origin: origins.includes("*") ? "*" : [...origins],
@@ -87,16 +92,19 @@ function allowOrigins(origins: readonly string[]): Middleware {
   });
 }
 
-/** A page names its origin, except for a GET of its own one, whose answer may be kept for others. */
+/**
+ * Whether a request may come from a web page. Browsers send no `Origin` with a GET to the page's own origin, but may
+ * reuse the cached response for a page of another origin: such a GET needs the CORS headers, too.
+ */
 function isFromPage(headers: IncomingHttpHeaders): boolean {
   return headers.origin !== undefined || headers[":method"] !== "POST";
 }
 
 /**
- * What is asked for by GET belongs to one learner, and can change at any time: a browser may keep it, if it asks again
- * each time. Answers are compressed by what the caller takes.
+ * The response to a GET belongs to one learner and can change at any time: a browser may store it, but must
+ * revalidate it each time. Responses are compressed as `Accept-Encoding` allows.
  */
-function keepPrivate(request: NodeRequest, response: NodeResponse, next: () => void): void {
+function limitCaching(request: NodeRequest, response: NodeResponse, next: () => void): void {
   if (request.method === "GET") {
     response.setHeader("cache-control", "private, no-cache");
     response.setHeader("vary", "accept-encoding");

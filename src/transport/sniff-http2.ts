@@ -1,19 +1,19 @@
 import type { Socket } from "node:net";
 
 const http2Preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-// No method of HTTP/1.1 starts like this.
+// No HTTP/1.1 method starts with these bytes.
 const distinctive = http2Preface.subarray(0, 3);
 
 interface SniffLimits {
-  /** How long a connection may stay silent. */
+  /** How long a connection may take to send its first byte. */
   readonly idleMs: number;
-  /** How long it may take, after its first byte, to say which version of HTTP it speaks. */
+  /** How long a connection may take, after its first byte, until its HTTP version is known. */
   readonly firstBytesMs: number;
 }
 
 /**
- * Reads as many bytes as it takes to tell the version of HTTP, and puts them back. A peer that closes its side or stays
- * silent is hung up on.
+ * Reads from a socket until its HTTP version is known, puts the bytes back, and calls `decide`. Destroys the socket
+ * if the peer closes its side first, or exceeds a limit.
  */
 export function sniffHttp2(
   socket: Socket,
@@ -21,8 +21,8 @@ export function sniffHttp2(
   decide: (isHttp2: boolean) => void,
 ): void {
   let seen: Buffer = Buffer.alloc(0);
-  const hangUp = () => socket.destroy();
-  // Not `data`: it would set the socket flowing, and HTTP/2 reads from the handle below it.
+  const destroy = () => socket.destroy();
+  // Not `data`, which would switch the socket to flowing mode: HTTP/2 reads from the socket's handle.
   const onReadable = () => {
     const bytes: Buffer | null = socket.read();
     if (bytes === null) return;
@@ -31,14 +31,14 @@ export function sniffHttp2(
     const isHttp2 = seen.subarray(0, distinctive.length).equals(distinctive);
     if (!isHttp2 && distinctive.subarray(0, seen.length).equals(seen)) return;
     socket.setTimeout(0);
-    socket.removeListener("timeout", hangUp);
-    socket.removeListener("end", hangUp);
+    socket.removeListener("timeout", destroy);
+    socket.removeListener("end", destroy);
     socket.removeListener("readable", onReadable);
-    // Only now: what is put back while `readable` is listened for is announced again at once, for ever.
+    // Only after the listener is removed: unshift() would call it again, in an endless loop.
     socket.unshift(seen);
     decide(isHttp2);
   };
-  socket.setTimeout(idleMs, hangUp);
-  socket.once("end", hangUp);
+  socket.setTimeout(idleMs, destroy);
+  socket.once("end", destroy);
   socket.on("readable", onReadable);
 }

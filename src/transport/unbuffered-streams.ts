@@ -1,13 +1,16 @@
 import type { Interceptor } from "@connectrpc/connect";
 
-/** Asks nginx, and what follows its header, not to collect a stream's answers but to deliver each at once. */
+/**
+ * Sets the header `X-Accel-Buffering: no` on streaming responses: nginx, and other proxies that support it, then
+ * deliver each message at once instead of buffering it.
+ */
 export const unbufferedStreams: Interceptor = (next) => (request) =>
   request.stream ? unbuffered(next(request)) : next(request);
 
 async function unbuffered<Response extends { readonly header: Headers }>(
-  answering: Promise<Response>,
+  pending: Promise<Response>,
 ): Promise<Response> {
-  const response = await answering;
+  const response = await pending;
   response.header.set("x-accel-buffering", "no");
   return response;
 }

@@ -14,8 +14,9 @@ import { isTimestamp } from "./json-timestamp.ts";
 type Routes = (router: ConnectRouter) => void;
 
 /**
- * Checks the JSON of requests for what Protobuf's decoder lets pass or says too little about: bytes that are no UTF-8,
- * and times that do not exist. Fields that the schema does not have are ignored; the log has their names, at `debug`.
+ * Checks the JSON of requests for errors that Protobuf's decoder accepts, or reports with too little detail: invalid
+ * UTF-8, and times that do not exist. Fields that the schema does not have are ignored; their names are logged at
+ * `debug`.
  */
 export function withCheckedJson(routes: Routes, log: Log): Routes {
   return (router) => {
@@ -25,13 +26,13 @@ export function withCheckedJson(routes: Routes, log: Log): Routes {
         for (const { method, impl } of Object.values(
           createServiceImplSpec(service, implementation).methods,
         )) {
-          // Both come from the same specification.
+          // The method and its implementation match: both come from the same specification.
           checking.rpc(method as DescMethod, impl as MethodImpl<DescMethod>, options);
         }
         return checking;
       },
       rpc(method, implementation, options) {
-        // connect takes this option, though its types do not have it.
+        // connect accepts `textDecoder`, although the type of its options does not have it.
         const jsonOptions = { ...options?.jsonOptions, textDecoder: new CheckingDecoder(method, log) };
         router.rpc(method, implementation, { ...options, jsonOptions });
         return checking;
@@ -41,10 +42,10 @@ export function withCheckedJson(routes: Routes, log: Log): Routes {
   };
 }
 
-/** How many unknown fields of a request the log names. */
+/** The maximum number of unknown fields of a request that are logged. */
 const maxNamed = 10;
 
-/** Decodes the text of a method's requests, and looks into it. */
+/** Decodes and checks the text of a method's requests. */
 class CheckingDecoder {
   readonly #method: DescMethod;
   readonly #log: Log;
@@ -55,7 +56,7 @@ class CheckingDecoder {
     this.#log = log;
   }
 
-  /** @throws ConnectError INVALID_ARGUMENT */
+  /** @throws ConnectError INVALID_ARGUMENT for invalid UTF-8, or a timestamp that does not exist */
   decode(bytes: Uint8Array): string {
     const text = this.#decodeUtf8(bytes);
     const json = parse(text);
@@ -80,14 +81,14 @@ class CheckingDecoder {
     try {
       return this.#utf8.decode(bytes);
     } catch {
-      throw new ConnectError("the request is no UTF-8", Code.InvalidArgument);
+      throw new ConnectError("the request is not valid UTF-8", Code.InvalidArgument);
     }
   }
 }
 
 const mustExist = "must be a time that exists, as in 2024-02-29T12:00:00Z or 2024-02-29T12:00:00.5+01:00";
 
-/** @returns undefined for what is no JSON: the decoder says what is wrong with it */
+/** @returns undefined for invalid JSON: the decoder reports what is wrong with it */
 function parse(text: string): JsonValue | undefined {
   try {
     return JSON.parse(text);
@@ -106,7 +107,7 @@ function checkMessage(desc: DescMessage, json: JsonValue, path: string, findings
     if (!isTimestamp(json)) throw findings.badTimestamp(path);
     return;
   }
-  // Other well-known types have a form of their own, too.
+  // Other well-known types have their own JSON format, too.
   if (desc.typeName.startsWith("google.protobuf.") || !isObject(json)) return;
   const fields = fieldsOf(desc);
   for (const name in json) {
@@ -123,8 +124,8 @@ function checkField(field: DescField, value: JsonValue, path: string, findings: 
   if (field.fieldKind === "message") {
     checkMessage(field.message, value, path, findings);
   } else if (Array.isArray(value)) {
-    for (const [index, one] of value.entries())
-      checkMessage(field.message, one, `${path}[${index}]`, findings);
+    for (const [index, item] of value.entries())
+      checkMessage(field.message, item, `${path}[${index}]`, findings);
   } else if (isObject(value)) {
     for (const key in value) {
       checkMessage(field.message, value[key] ?? null, `${path}[${JSON.stringify(key)}]`, findings);
@@ -134,7 +135,7 @@ function checkField(field: DescField, value: JsonValue, path: string, findings: 
 
 const fieldsByDesc = new WeakMap<DescMessage, ReadonlyMap<string, DescField>>();
 
-/** By each of the names that JSON may have. */
+/** The fields of a message, by each name that JSON may use for them. */
 function fieldsOf(desc: DescMessage): ReadonlyMap<string, DescField> {
   const known = fieldsByDesc.get(desc);
   if (known) return known;

@@ -2,12 +2,14 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { ViolationSchema, ViolationsSchema } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { ConnectError } from "@connectrpc/connect";
 
-/** How many bytes of violations an error has: gRPC sends them in headers, of which clients take 8 KiB. */
+/** The maximum size of an error's violations, in bytes: gRPC sends them in headers, of which clients accept 8 KiB. */
 const maxBytes = 3_600;
 
 /**
- * @returns the error, with no more violations than find room: a batch can have thousands. Its message says how many there
- *   are.
+ * Limits the size of an error, because a batch can have thousands of violations.
+ *
+ * @returns the error itself if its violations fit into {@link maxBytes}; otherwise one with only the first of them,
+ *   whose message states how many there are, and how many it contains
  */
 export function firstViolations(error: ConnectError): ConnectError {
   const [all] = error.findDetails(ViolationsSchema);

@@ -4,13 +4,13 @@ import { Violation, violationsToProto } from "@bufbuild/protovalidate";
 import { Code, ConnectError } from "@connectrpc/connect";
 
 /**
- * An INVALID_ARGUMENT error with a `buf.validate.Violations` detail, shaped as the one for a rule of the schema: for
- * what only code can check.
+ * Returns an INVALID_ARGUMENT error with a `buf.validate.Violations` detail, in the same form as for a violated rule
+ * of the schema. It is for rules that only code can check.
  *
  * @param schema the request's message
  * @param path the field, as in `entries[3].word_count`
  * @param ruleId a name for the rule, such as `string.well_formed`
- * @param message what is wrong, for a person to read: "must be …"
+ * @param message a description for people: "must be …"
  */
 export function invalidArgument(
   schema: DescMessage,

@@ -4,8 +4,8 @@ import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 const rfc3339 = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d{1,9})?(?:Z|[+-](\d\d):(\d\d))$/;
 
 /**
- * Whether this is a google.protobuf.Timestamp in JSON, of a time that exists: the decoder takes February 30 for March 2,
- * and hour 24 for the next day. A leap second, such as 23:59:60, has no place in a Timestamp.
+ * Whether a JSON value is a google.protobuf.Timestamp of a time that exists. The decoder would accept February 30 as
+ * March 2, and hour 24 as the next day. A Timestamp cannot represent a leap second, such as 23:59:60.
  */
 export function isTimestamp(json: JsonValue): boolean {
   const parts = typeof json === "string" ? rfc3339.exec(json) : null;
@@ -20,7 +20,7 @@ export function isTimestamp(json: JsonValue): boolean {
     second <= 59 &&
     offsetHour <= 23 &&
     offsetMinute <= 59 &&
-    // An offset can lead out of the years that there may be.
+    // In the years 1 and 9999, an offset can move the time out of a Timestamp's range, which the decoder checks.
     (isWithin(year, 2, 9998) || canBeDecoded(json))
   );
 }

@@ -8,22 +8,22 @@ import {
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 
 /**
- * Validates any request by the rules of its schema. protovalidate keeps the path to each field that it looks at, for a
- * batch of entries most of the garbage of the call; so a batch that is valid beyond doubt does not get there.
+ * Validates requests by the rules of their schema. A batch of entries that is clearly valid skips protovalidate,
+ * which records the path to each field that it checks: for a batch, that is most of the garbage of the call.
  */
 export function createRequestValidator(): Validator {
   const validator = createValidator();
   return {
     validate(schema, message) {
       if (!isPlainlyValidBatch(message)) return validator.validate(schema, message);
-      // It keeps the rules, which is all that its type says of a valid message.
+      // The cast is safe: the message follows the rules, and its type states nothing more.
       const valid = message as MessageValidType<typeof schema>;
       return { kind: "valid", message: valid, error: undefined, violations: undefined };
     },
   };
 }
 
-/** Never true of a batch that breaks a rule of its schema; nearly always of one that keeps them. */
+/** True for nearly every batch that follows the rules of its schema; never for one that violates a rule. */
 function isPlainlyValidBatch(message: Message): boolean {
   const isBatch =
     isMessage(message, BatchCreateEntriesRequestSchema) || isMessage(message, ImportEntriesRequestSchema);
@@ -36,7 +36,7 @@ function isPlainlyValid({ requestId, userId, wordCount, onConflict }: CreateEntr
   return (
     uuid.test(requestId) &&
     userId.length >= 1 &&
-    // Of UTF-16; the rule counts code points, which are never more.
+    // In UTF-16 code units. The rule counts code points, which are never more.
     userId.length <= 128 &&
     !userId.includes("\0") &&
     wordCount !== undefined &&

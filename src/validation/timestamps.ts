@@ -2,12 +2,12 @@ import type { DescMessage } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { invalidArgument } from "./invalid-argument.ts";
 
-/** 9999-01-01T00:00:00Z: nothing that is counted from there on could be written as a Timestamp. */
+/** 9999-01-01T00:00:00Z. Periods after it may end in the year 10000, which a Timestamp cannot represent. */
 const endSeconds = 253_370_764_800n;
 
 /**
- * Checks what the rules of the schema could say, too, but these are evaluated by an interpreter: they take 25 µs for each
- * timestamp, as long as all else of a call.
+ * Checks a timestamp in code, because an interpreter evaluates the rules of the schema: they take 25 µs for each
+ * timestamp, as long as the rest of a call.
  *
  * @param schema the request's message
  * @param path the field, as in `entries[3].timestamp`
@@ -29,6 +29,8 @@ export function requireValidTimestamp(
 }
 
 /**
+ * Checks `from` and `to`, if they are set, and that `from` is not after `to`.
+ *
  * @param schema the request's message, which has `from` and `to`
  * @throws ConnectError INVALID_ARGUMENT
  */

@@ -129,7 +129,7 @@ test("a text that is no UTF-8 is refused, and not taken with other letters", asy
   await expect(post("CreateEntry", Buffer.from(text, "latin1"))).resolves.toEqual({
     status: 400,
     code: "invalid_argument",
-    message: "the request is no UTF-8",
+    message: "the request is not valid UTF-8",
   });
   await expect(post("CreateEntry", Buffer.from(text))).resolves.toMatchObject({ status: 200 });
 });
