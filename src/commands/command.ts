@@ -4,21 +4,21 @@ import { describeConnectError } from "../database/connect-error.ts";
 import { findEmbeddedServer, startEmbeddedServer } from "../database/embedded/embedded-server.ts";
 import { createLog } from "../telemetry/log.ts";
 
-/** The command line is wrong. The message says what is wrong with it, and then how the command is used. */
+/** The command line is invalid. The message names the problem, followed by the usage of the command. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 
-  /** @param problem left out if there is nothing to say but the usage */
+  /** @param problem omitted if the usage alone is sufficient */
   constructor(usage: string, problem?: string) {
     super(problem === undefined ? usage : `${problem}\n${usage}`);
   }
 }
 
 /**
- * Runs a command of the project: it ends the process with the exit code that `run` returns. If `run` throws, it ends the
- * process with another code, and with the reason on standard error.
+ * Runs a command of the project. The process ends with the exit code that `run` returns. If `run` throws, the process
+ * writes the reason to standard error and ends with `failureCode`.
  *
- * @param run defers what is to be closed when the command is done
+ * @param run returns the exit code; the resources that it adds to the stack are closed when it has finished
  */
 export async function runCommand(
   name: string,
@@ -28,7 +28,7 @@ export async function runCommand(
   const fail = (error: unknown): never => {
     const reason = error instanceof UsageError ? error.message : describeConnectError(error);
     process.stderr.write(`${name}: ${reason}\n`);
-    // node-postgres keeps the socket of a login that failed, and with it the process.
+    // node-postgres leaves the socket of a failed login open, which would keep the process running.
     process.exit(failureCode);
   };
   process.on("uncaughtException", fail);
@@ -43,7 +43,7 @@ export async function runCommand(
 /**
  * Reads a command line as `parseArgs` of `node:util` does.
  *
- * @throws UsageError if there is an argument that the command does not take
+ * @throws UsageError if the command does not accept one of the arguments
  */
 export function parseCommandLine<Options extends ParseArgsConfig>(usage: string, options: Options) {
   try {
@@ -54,8 +54,8 @@ export function parseCommandLine<Options extends ParseArgsConfig>(usage: string,
 }
 
 /**
- * The URL of the database that the service uses: DATABASE_URL, or the embedded server. That server is started if it does
- * not run, and stopped when the command is done.
+ * Returns the URL of the database that the service uses: DATABASE_URL, or that of the embedded server. If no service
+ * is running, starts the embedded server, and stops it when the command has finished.
  */
 export async function findDatabase(config: Config, stack: AsyncDisposableStack): Promise<string> {
   if (config.databaseUrl !== undefined) return config.databaseUrl;

@@ -8,9 +8,9 @@ import { type ImportTally, importRows } from "./import/import-rows.ts";
 import { readRows } from "./import/read-rows.ts";
 
 // `npm run import -- FILE [--url URL]` records the rows of a CSV file. It ends with code 0 if every row is recorded,
-// now or before, with 1 if a row was rejected, and with 2 if it could not go on.
+// now or by an earlier import, with 1 if a row was rejected, and with 2 if the import could not be completed.
 
-const say = (line: string) => process.stderr.write(`${line}\n`);
+const printError = (line: string) => process.stderr.write(`${line}\n`);
 
 await runCommand("import", 2, async () => {
   const args = await readArguments(process.argv.slice(2));
@@ -33,8 +33,8 @@ async function importFile({ file, size, url, timeoutMs }: ImportArguments): Prom
   bar.start(size, 0, { rows: 0, rate: 0 });
   try {
     const events = {
-      onRejected: (line: number, reason: string) => say(`line ${line} rejected: ${reason}`),
-      onRetry: (reason: string) => say(`${reason}; trying again`),
+      onRejected: (line: number, reason: string) => printError(`line ${line} rejected: ${reason}`),
+      onRetry: (reason: string) => printError(`${reason}; trying again`),
     };
     const rows = readRows(file, show, () => {
       finer += 1;
@@ -47,7 +47,7 @@ async function importFile({ file, size, url, timeoutMs }: ImportArguments): Prom
     throw new Error(`the service at ${url}: ${reason}; run the import again to resume`);
   } finally {
     bar.stop();
-    if (finer > 0) say(`${finer} timestamps are finer than a microsecond, and are cut to it`);
+    if (finer > 0) printError(`${finer} timestamps were truncated to microseconds`);
     const { created, duplicates, rejected } = tally;
     process.stdout.write(`${created} created, ${duplicates} duplicates, ${rejected} rejected\n`);
   }

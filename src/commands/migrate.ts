@@ -4,7 +4,7 @@ import { StartupError } from "../errors/startup-error.ts";
 import { createLog } from "../telemetry/log.ts";
 import { parseCommandLine, runCommand, UsageError } from "./command.ts";
 
-// `npm run migrate` applies every pending migration to DATABASE_URL; `npm run migrate -- down` reverts the newest one.
+// `npm run migrate` applies every pending migration to DATABASE_URL. `npm run migrate -- down` reverts the newest one.
 
 const usage = "usage: migrate [up|down]";
 

@@ -5,18 +5,18 @@ import { announceEverything } from "../changes/learner-changes.ts";
 import { readConfig } from "../config.ts";
 import { findDatabase, parseCommandLine, runCommand } from "./command.ts";
 
-// `npm run verify` recounts the log and compares it with the aggregates. It ends with code 0 if they agree, with 1 if
-// they differ, and with 2 if it could not tell. `npm run verify -- --repair` makes the aggregates right, and ends
-// with code 0 when they are. Both work while the service runs.
+// `npm run verify` recounts the log and compares the result with the aggregates. It ends with code 0 if they agree,
+// with 1 if they differ, and with 2 if the comparison failed. `npm run verify -- --repair` corrects the aggregates, and
+// then ends with code 0. Both work while the service runs.
 
 const shownDifferences = 10;
 
 const connectTimeoutMs = 5_000;
 
-/** How long `--repair` waits for those who write: they wait behind it meanwhile. */
+/** How long `--repair` waits for its locks. Meanwhile, new writes queue behind it. */
 const lockTimeoutMs = 10_000;
 
-const say = (line: string) => process.stdout.write(`${line}\n`);
+const print = (line: string) => process.stdout.write(`${line}\n`);
 
 const usage = "usage: npm run verify [-- --repair]";
 
@@ -29,7 +29,7 @@ await runCommand("verify", 2, async (stack) => {
     lock_timeout: lockTimeoutMs,
     keepAlive: true,
   });
-  // The statement that runs fails, too; without a listener the error would end the process before that.
+  // A connection error also rejects the statement in flight. Without a listener, the event would end the process first.
   client.on("error", () => {});
   await client.connect();
   stack.defer(() => client.end());
@@ -42,13 +42,13 @@ async function verify(client: pg.Client, repair: boolean): Promise<number> {
   let count = 0;
   for await (const difference of findDifferences(client)) {
     count += 1;
-    if (count <= shownDifferences) say(describe(difference));
+    if (count <= shownDifferences) print(describe(difference));
   }
-  say(count === 0 ? "the aggregates agree with the log" : `${count} aggregates differ from the log`);
+  print(count === 0 ? "the aggregates agree with the log" : `${count} aggregates differ from the log`);
   if (count > 0 && repair) {
     const { set, deleted } = await repairAggregates(client);
     await announceEverything(client);
-    say(`repaired: ${set} set to what the log adds up to, ${deleted} deleted`);
+    print(`repaired: ${set} recomputed from the log, ${deleted} deleted`);
   }
   await client.query("COMMIT");
   return count === 0 || repair ? 0 : 1;

@@ -38,7 +38,7 @@ describe("npm run import", () => {
     expect(await runImport("-", csv)).toEqual({
       code: 1,
       stdout: "2 created, 0 duplicates, 1 rejected\n",
-      stderr: "line 4 rejected: word_count many is no whole number from 0 to 2147483647\n",
+      stderr: "line 4 rejected: word_count many is not a whole number from 0 to 2147483647\n",
     });
   });
 
@@ -107,7 +107,7 @@ describe("npm run import", () => {
     expect(await runImport("-", csv)).toEqual({
       code: 0,
       stdout: "3 created, 0 duplicates, 0 rejected\n",
-      stderr: "1 timestamps are finer than a microsecond, and are cut to it\n",
+      stderr: "1 timestamps were truncated to microseconds\n",
     });
   });
 

@@ -60,7 +60,7 @@ test("a wrong row, a missing one and one too many: shows each and ends with 1, u
   expect(repaired.code).toBe(0);
   expect(repaired.stdout.split("\n").slice(3)).toEqual([
     "3 aggregates differ from the log",
-    "repaired: 2 set to what the log adds up to, 1 deleted",
+    "repaired: 2 recomputed from the log, 1 deleted",
     "",
   ]);
   await expectAggregatesMatchLog(pool);
@@ -83,7 +83,7 @@ test("more than a thousand differences: shows the first ten, and counts them all
   expect(said).toHaveLength(12);
   expect(said.slice(10)).toEqual([
     "2345 aggregates differ from the log",
-    "repaired: 0 set to what the log adds up to, 2345 deleted",
+    "repaired: 0 recomputed from the log, 2345 deleted",
   ]);
   expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
 });

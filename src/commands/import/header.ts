@@ -1,28 +1,30 @@
 import { printable } from "./printable.ts";
 
-/** Where a row has what an entry is made of. */
+/** The positions of an entry's fields in a row. */
 export interface Columns {
   readonly requestId: number;
   readonly userId: number;
   readonly wordCount: number;
   readonly timestamp: number;
-  /** How many fields each row must have; behind them there may be empty ones. */
+  /** The number of fields that each row must have at least. Further fields must be empty. */
   readonly count: number;
-  /** Those of them that have no name: a row must have nothing in them. */
+  /** The positions for which the first line has an empty name. A row must have empty fields there. */
   readonly unnamed: readonly number[];
 }
 
 const names = ["request_id", "user_id", "word_count", "timestamp"] as const;
 
 /**
+ * Finds the columns of an entry in the first line of a file.
+ *
  * @param header the fields of the first line
- * @throws Error if it does not name each column once
+ * @throws Error if a column is missing or named more than once
  */
 export function findColumns(header: readonly string[]): Columns {
   const found = header.map((name) => name.trim());
   const missing = names.filter((name) => !found.includes(name));
   if (missing.length > 0) {
-    throw new Error(`the first line names no column ${missing.join(", ")}${hintAt(found, missing)}`);
+    throw new Error(`columns missing in the first line: ${missing.join(", ")}${hintAt(found, missing)}`);
   }
   for (const name of names) requireOne(name, found);
   return {
@@ -42,11 +44,11 @@ function requireOne(name: string, found: readonly string[]): void {
   }
 }
 
-/** What is probably wrong with a first line that does not name the columns. */
+/** Returns the probable reason why columns are missing, and what to do; an empty string if there is no guess. */
 function hintAt(found: readonly string[], missing: readonly string[]): string {
   const line = found.join(",");
   if (line.startsWith("PK\u0003\u0004")) return "; this is a ZIP archive or a spreadsheet: save it as CSV";
-  if (line.includes("\0")) return "; this is no UTF-8 (UTF-16 needs a byte order mark): save it as UTF-8";
+  if (line.includes("\0")) return "; this is not UTF-8 (UTF-16 needs a byte order mark): save it as UTF-8";
   const separator = separators.find(({ sign }) => found.length === 1 && line.includes(sign));
   if (separator) return `; separate the fields by commas, not by ${separator.name}`;
   if (found.some((field) => uuid.test(field))) {

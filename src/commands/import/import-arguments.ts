@@ -3,20 +3,22 @@ import { parseCommandLine, UsageError } from "../command.ts";
 
 export const usage = `usage: npm run import -- FILE [--url http://127.0.0.1:8080] [--timeout 60]
 FILE is CSV, plain or gzip, with the columns request_id, user_id, word_count and timestamp; - reads standard input.
---url says where the service is, --timeout for how many seconds it may acknowledge nothing.
-It ends with code 0 if every row is recorded, now or before, 1 if a row was rejected, 2 if it could not go on.`;
+--url is the address of the service, --timeout the longest time without an acknowledgement, in seconds.
+Exit codes: 0 if every row is recorded, now or by an earlier import; 1 if a row was rejected; 2 if the import
+could not be completed.`;
 
 export interface ImportArguments {
   readonly file: string;
-  /** In bytes; 0 if nobody knows. */
+  /** In bytes; 0 if it is unknown. */
   readonly size: number;
   readonly url: string;
   readonly timeoutMs: number;
 }
 
 /**
- * @param args what comes behind the name of the command
- * @throws Error that says what is wrong with them, or that there is no such file
+ * @param args the arguments after the name of the command
+ * @throws UsageError if an option is unknown, or there is not exactly one file
+ * @throws Error if the value of an option is invalid, or the file is missing or a folder
  */
 export async function readArguments(args: readonly string[]): Promise<ImportArguments | "help"> {
   const { positionals, values } = parseCommandLine(usage, {

@@ -8,34 +8,37 @@ import { retryDelayMs } from "./retry-delay.ts";
 import { type EntryOfLine, toBatches } from "./to-batches.ts";
 import { UnacknowledgedBatches } from "./unacknowledged-batches.ts";
 
-/** How an import is going, in rows. */
+/** The number of rows with each outcome so far. */
 export interface ImportTally {
   created: number;
   duplicates: number;
   rejected: number;
 }
 
-/** What an import tells while it runs. */
+/** The callbacks of an import. */
 export interface ImportEvents {
-  /** A row was not recorded. */
+  /** Called for each row that is not recorded. */
   readonly onRejected: (line: number, reason: string) => void;
-  /** The service cannot take it just now; the import waits and tries again. */
+  /** Called after a transient error, before the import waits and retries. */
   readonly onRetry?: (reason: string) => void;
 }
 
-/** How long the service may acknowledge nothing: longer than its own time limit for a statement. */
+/** The longest time without an acknowledgement. It exceeds the service's time limit for a statement. */
 const defaultTimeoutMs = 60_000;
 
 /**
- * Records every row, and counts what became of it. Batches go over one stream; when that breaks, what is not
- * acknowledged goes over a new one.
+ * Records every row, and counts the outcomes. Sends the batches over one stream. When the stream breaks, sends the
+ * unacknowledged batches over a new one.
  *
- * - An entry that the service refuses is a rejected row; the others of its batch are sent again.
- * - An error that passes by itself is waited for.
- * - Everything before a place where the file cannot be read any further is recorded.
+ * - If the service rejects an entry, its row counts as rejected, and the rest of the batch is sent again.
+ * - After a transient error, the import waits and retries.
+ * - If the file cannot be read to its end, the rows before the error are recorded.
  *
- * @throws ConnectError when the service cannot be reached, fails, or acknowledges nothing for too long, in which case
- * running again resumes; or whatever `rows` throws
+ * @param tally updated during the import
+ * @param timeoutMs the longest time without an acknowledgement, in milliseconds
+ * @throws ConnectError if the service cannot be reached, fails, or acknowledges nothing within the timeout. Importing
+ * the same rows again resumes the import.
+ * @throws the error of `rows`
  */
 export async function importRows(
   client: Client<typeof LearningLogService>,
@@ -80,9 +83,9 @@ export async function importRows(
 }
 
 /**
- * Sends what is left over one stream, and hears every acknowledgement of it.
+ * Sends the remaining batches over one stream, and receives all acknowledgements.
  *
- * @throws ConnectError DEADLINE_EXCEEDED if nothing is acknowledged for too long
+ * @throws ConnectError DEADLINE_EXCEEDED if nothing is acknowledged within the timeout
  */
 async function sendBatches(
   client: Client<typeof LearningLogService>,
@@ -92,7 +95,7 @@ async function sendBatches(
 ): Promise<void> {
   const stream = new AbortController();
   const timer = setTimeout(() => {
-    // While the file has nothing to send, as standard input may, there is nothing to answer.
+    // While the source, such as standard input, has no rows to send, no acknowledgement is due.
     if (!batches.isAnswerDue) timer.refresh();
     else
       stream.abort(new ConnectError(`no answer within ${timeoutMs / 1000} seconds`, Code.DeadlineExceeded));
@@ -111,7 +114,11 @@ async function sendBatches(
   }
 }
 
-/** Counts what became of a batch. A duplicate that is not the entry which is stored is recorded nowhere. */
+/**
+ * Counts the outcomes of a batch. If a duplicate differs from the stored entry, its row counts as rejected.
+ *
+ * @throws ConnectError INTERNAL if the response does not cover the whole batch
+ */
 function count(
   batch: readonly EntryOfLine[] = [],
   { createdCount, duplicateCount, duplicates }: ImportEntriesResponse,

@@ -7,23 +7,23 @@ import { parseTimestamp } from "./parse-timestamp.ts";
 import { printable } from "./printable.ts";
 import { readText } from "./read-text.ts";
 
-/** A row of the file: an entry to record, or the reason why it is none. */
+/** A row of the file: an entry to record, or the reason why the row is invalid. */
 export type Row =
   | { readonly line: number; readonly entry: MessageInitShape<typeof CreateEntryRequestSchema> }
   | { readonly line: number; readonly reason: string };
 
-/** More than any row has: what comes behind a quote that is not closed would fill the memory. */
+/** More than any valid row has. Without this limit, the text after an unclosed quote would fill the memory. */
 const maxRowBytes = 1024 * 1024;
 
 /**
  * Reads CSV (see {@link readText}) whose first line names the columns request_id, user_id, word_count and timestamp, in
- * any order and among others; empty lines do not count. Nothing is read ahead of what is asked for, but a small buffer.
+ * any order and among others. Skips empty lines. Reads on demand, with a small buffer.
  *
  * @param file a path, or `-` for standard input
- * @param onBytes is told how many bytes of the file have been read so far
- * @param onFiner called for each timestamp that is finer than a microsecond, which is what is kept
- * @throws Error if the file cannot be read, has not got the columns, or has a quote after which nobody can tell where
- * its row ends
+ * @param onBytes called with the number of bytes of the file that have been read so far
+ * @param onFiner called for each timestamp that is more precise than a microsecond, the precision that is stored
+ * @throws Error if the file cannot be read, its first line does not name each column once, or a quote makes the end of
+ * a row unknown
  */
 export async function* readRows(
   file: string,
@@ -34,7 +34,7 @@ export async function* readRows(
   const lines = new LineCounter();
   const rows: Row[] = [];
   let columns: Columns | undefined;
-  let hasQuoteIn: number | undefined;
+  let lastQuoteLine: number | undefined;
 
   const parser = parse({
     bom: true,
@@ -52,16 +52,15 @@ export async function* readRows(
     skip_records_with_error: true,
     on_skip(error) {
       if (error?.code !== "INVALID_OPENING_QUOTE" || !columns) throw lines.fatal(error);
-      // The parser goes on with the next line, and tells of every quote in this one.
+      // The parser continues with the next line, but first reports every misplaced quote of this line.
       const line = lines.lineOf(error);
-      if (line !== hasQuoteIn)
-        rows.push({ line, reason: "has a quote in a field that does not begin with one" });
-      hasQuoteIn = line;
+      if (line !== lastQuoteLine) rows.push({ line, reason: "has a quote in an unquoted field" });
+      lastQuoteLine = line;
     },
   });
-  // The calls below have its failures, too.
+  // The calls below also receive the parser's errors.
   parser.on("error", () => {});
-  // Not by a pipeline: it would throw away the rows before a failure.
+  // A pipeline would discard the rows before an error.
   try {
     for await (const chunk of chunks) {
       await write(parser, chunk);
@@ -84,8 +83,8 @@ function write(parser: Parser, chunk: Buffer): Promise<void> {
 }
 
 /**
- * Whether the file has spaces around its fields, which then are not part of them. Elsewhere a user_id keeps its spaces:
- * without them it is another learner's.
+ * Whether the file has spaces around its fields, which are then removed. In other files a user_id keeps its spaces,
+ * because without them it identifies another learner.
  */
 function isPadded(head: string): boolean {
   const [firstLine = ""] = head.split(/[\r\n]/, 1);
@@ -97,17 +96,17 @@ function isBlank(fields: readonly string[]): boolean {
 }
 
 /**
- * @param isDamaged whether there are bytes in the file that could not be decoded
- * @param onFiner called if the timestamp is finer than a microsecond, which is what is kept
+ * @param isDamaged whether the file has bytes that could not be decoded
+ * @param onFiner called if the timestamp is more precise than a microsecond, the precision that is stored
  */
 function toEntry(fields: readonly string[], columns: Columns, isDamaged: boolean, onFiner: () => void) {
   if (isDamaged && fields.some((field) => field.includes("\ufffd"))) {
     return { reason: "has bytes that are not UTF-8" };
   }
-  const misfit = misfitOf(fields, columns);
-  if (misfit !== undefined) return { reason: misfit };
+  const mismatch = mismatchOf(fields, columns);
+  if (mismatch !== undefined) return { reason: mismatch };
   const requestId = fields[columns.requestId]?.trim();
-  // Where the file is padded, the parser has taken off its spaces; elsewhere they are part of it.
+  // In a padded file, the parser has removed the spaces. In other files they are part of the user_id.
   const userId = fields[columns.userId];
   const wordCount = fields[columns.wordCount]?.trim();
   const timestamp = fields[columns.timestamp]?.trim();
@@ -118,7 +117,7 @@ function toEntry(fields: readonly string[], columns: Columns, isDamaged: boolean
   }
   if (userId.startsWith("\ufeff")) return { reason: "user_id begins with a byte order mark" };
   if (!/^\d+$/.test(wordCount) || Number(wordCount) > 2_147_483_647) {
-    return { reason: `word_count ${printable(wordCount)} is no whole number from 0 to 2147483647` };
+    return { reason: `word_count ${printable(wordCount)} is not a whole number from 0 to 2147483647` };
   }
   try {
     const parsed = parseTimestamp(timestamp);
@@ -130,23 +129,26 @@ function toEntry(fields: readonly string[], columns: Columns, isDamaged: boolean
   }
 }
 
-/** Why a row is not one of this file, if it is not. */
-function misfitOf(fields: readonly string[], { count, unnamed }: Columns): string | undefined {
+/** Returns the reason why a row does not match the columns; undefined if it matches. */
+function mismatchOf(fields: readonly string[], { count, unnamed }: Columns): string | undefined {
   if (fields.length === count && unnamed.length === 0) return undefined;
   if (fields.length < count) return `has ${fields.length} fields, the first line has ${count}`;
   const hasValue = (index: number) => fields[index]?.trim();
   const index = unnamed.find(hasValue) ?? fields.findIndex((_, index) => index >= count && hasValue(index));
-  return index === -1 ? undefined : `has more fields than names: nothing names field ${index + 1}`;
+  return index === -1 ? undefined : `has a value in field ${index + 1}, which has no name in the first line`;
 }
 
-/** Finds the line in which a row begins; the parser counts to its end, and counts a CRLF within quotes twice. */
+/**
+ * Finds the line in which a row begins. The parser reports the line in which the row ends, and counts a CRLF within
+ * quotes as two lines.
+ */
 class LineCounter {
-  /** The line in which the last row ended, as the parser counts. */
+  /** The line in which the last row ended, as counted by the parser. */
   #parsed = 0;
-  /** How many lines the parser has counted too many. */
+  /** By how many lines the parser's count is too high. */
   #surplus = 0;
 
-  /** @param parsed the line in which the row ends, as the parser counts */
+  /** @param parsed the line in which the row ends, as counted by the parser */
   startOf(fields: readonly string[], parsed: number): number {
     const isOneLine = parsed === this.#parsed + 1;
     this.#parsed = parsed;
@@ -160,21 +162,19 @@ class LineCounter {
     return Number(error.lines) - this.#surplus;
   }
 
-  /** What ends the import: nobody can tell where the row ends, and which the next one is. */
+  /** Returns the error that ends the import, because it is unknown where the row ends and the next one begins. */
   fatal(error: CsvError | undefined): Error {
     const begin = `line ${this.#parsed + 1 - this.#surplus}`;
     switch (error?.code) {
       case "CSV_QUOTE_NOT_CLOSED":
         return new Error(`${begin}: a quote is not closed`);
       case "CSV_MAX_RECORD_SIZE":
-        return new Error(`${begin}: the row is larger than 1 MiB; a quote may not be closed`);
+        return new Error(`${begin}: the row is larger than 1 MiB; probably a quote is not closed`);
       case "CSV_INVALID_CLOSING_QUOTE":
       case "CSV_NON_TRIMABLE_CHAR_AFTER_CLOSING_QUOTE":
-        return new Error(
-          `${begin}: something follows a closing quote; a quote within quotes is written twice`,
-        );
+        return new Error(`${begin}: text follows a closing quote; write a quote within a quoted field twice`);
       default:
-        return new Error(`${begin}: ${error?.message ?? "this is no CSV"}`);
+        return new Error(`${begin}: ${error?.message ?? "this is not CSV"}`);
     }
   }
 }

@@ -3,22 +3,25 @@ import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 
-/** A file as UTF-8. */
+/** The content of a file in UTF-8. */
 export interface FileText {
   readonly chunks: AsyncIterable<Buffer>;
-  /** What the file begins with: at least its first line, unless that is very long. */
+  /** The beginning of the file: at least its first line, unless that is longer than 64 KiB. */
   readonly head: string;
-  /** Whether characters that could not be decoded came so far; they are U+FFFD now, or will be once they are decoded. */
+  /**
+   * Whether the chunks so far contained bytes that cannot be decoded. In the chunks of a UTF-16 file, these are already
+   * U+FFFD. In those of a UTF-8 file, they become U+FFFD when the chunks are decoded.
+   */
   readonly isDamaged: () => boolean;
 }
 
 const maxHeadBytes = 64 * 1024;
 
 /**
- * Reads a file in UTF-8, or in UTF-16 if that has a byte order mark, plain or packed with gzip.
+ * Reads a file in UTF-8, or in UTF-16 with a byte order mark, plain or compressed with gzip.
  *
  * @param file a path, or `-` for standard input
- * @param onBytes is told how many bytes of the file have been read so far
+ * @param onBytes called with the number of bytes of the file that have been read so far
  */
 export async function readText(file: string, onBytes: (total: number) => void): Promise<FileText> {
   const source = file === "-" ? process.stdin : createReadStream(file);
@@ -64,7 +67,11 @@ function utf16Of([first, second]: Buffer): "utf-16le" | "utf-16be" | undefined {
   return undefined;
 }
 
-/** @param chunk left out at the end: nothing may be missing then */
+/**
+ * Whether the chunk can be decoded.
+ *
+ * @param chunk omitted at the end of the data, where an incomplete character is an error
+ */
 function decodes(decoder: TextDecoder, chunk?: Buffer): boolean {
   try {
     decoder.decode(chunk, { stream: chunk !== undefined });
@@ -83,7 +90,7 @@ async function* countBytes(source: Readable, onBytes: (total: number) => void): 
   }
 }
 
-/** Reads until there is enough of the beginning; `all` has everything, that beginning, too. */
+/** Reads until `isEnough` accepts the head or the source ends. `all` yields the whole source, including the head. */
 async function peek(source: AsyncIterable<Buffer>, isEnough: (head: Buffer) => boolean) {
   const chunks = source[Symbol.asyncIterator]();
   let head: Buffer = Buffer.alloc(0);
@@ -99,10 +106,10 @@ async function peek(source: AsyncIterable<Buffer>, isEnough: (head: Buffer) => b
   return { head, all: all() };
 }
 
-/** @throws Error also for what comes behind the packed data, which would be lost without a word */
+/** @throws Error if the data is damaged, or if other data follows it, which would otherwise be ignored */
 async function* gunzip(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
   const unpacked = createGunzip({ rejectGarbageAfterEnd: true });
-  // The loop gets the failure, too.
+  // The loop below also receives the error.
   pipeline(packed, unpacked).catch(() => {});
   try {
     yield* unpacked;

@@ -3,9 +3,10 @@ import { ViolationsSchema } from "#gen/buf/validate/validate_pb.js";
 import type { EntryOfLine } from "./to-batches.ts";
 
 /**
- * Finds the entries for which the service refused a batch: its clock may be another, or its rules newer.
+ * Finds the entries because of which the service rejected a batch. They passed the checks before sending, but the
+ * service's clock may differ, or its rules may be newer.
  *
- * @returns the reason for each; nothing if the error has another cause
+ * @returns the reason for each of these entries; empty if the error has another cause
  */
 export function refusedEntries(
   error: ConnectError,
@@ -15,7 +16,7 @@ export function refusedEntries(
   if (error.code !== Code.InvalidArgument) return reasons;
   const violations = error.findDetails(ViolationsSchema).flatMap((detail) => detail.violations);
   for (const { field, message, ruleId } of violations) {
-    // As in entries[3].timestamp.
+    // The path of a field is, for example, entries[3].timestamp.
     const [entries, ...path] = field?.elements ?? [];
     if (entries?.fieldName !== "entries" || entries.subscript.case !== "index") continue;
     const refused = batch[Number(entries.subscript.value)];

@@ -5,9 +5,10 @@ import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 const defaultDelayMs = 1000;
 
 /**
- * How long to wait before the same batches are sent again; undefined if that is no use.
+ * Returns how long to wait before sending the same batches again, in milliseconds; undefined if the error is not
+ * transient.
  *
- * @param wasReached whether the service has acknowledged anything: if not, its address may be wrong
+ * @param wasReached whether the service has acknowledged anything. If not, its address may be wrong.
  */
 export function retryDelayMs(error: ConnectError, wasReached: boolean): number | undefined {
   const [retryInfo] = error.findDetails(RetryInfoSchema);
@@ -15,5 +16,5 @@ export function retryDelayMs(error: ConnectError, wasReached: boolean): number |
   return wasReached && connectionCodes.includes(error.code) ? defaultDelayMs : undefined;
 }
 
-/** There is no connection, it broke, or the service cut off the stream: it may be starting again. */
+/** There is no connection, the connection broke, or the service aborted the stream. It may be restarting. */
 const connectionCodes = [Code.Unavailable, Code.Aborted, Code.Canceled];

@@ -5,7 +5,7 @@ import { type CreateEntryRequest, CreateEntryRequestSchema } from "#gen/dailyagg
 import { checkEntry } from "../../entries/check-entry.ts";
 import type { Row } from "./read-rows.ts";
 
-/** An entry to record, and the line of the file that it comes from. */
+/** An entry to record, and the line of the file in which its row begins. */
 export interface EntryOfLine {
   readonly line: number;
   readonly entry: CreateEntryRequest;
@@ -14,11 +14,10 @@ export interface EntryOfLine {
 const batchRows = 500;
 
 /**
- * Gathers the valid rows into batches. An invalid row is found out here, before it is sent, by the same rules as the
- * service's.
+ * Collects the valid rows into batches of 500. Rejects invalid rows here, by the same rules as the service.
  *
- * @param reject called for each row that is not valid, with the reason
- * @throws whatever `rows` throws, after a batch with all that came before
+ * @param reject called for each invalid row, with the reason
+ * @throws the error of `rows`, after a last batch with the rows before it
  */
 export async function* toBatches(
   rows: AsyncIterable<Row>,

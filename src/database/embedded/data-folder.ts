@@ -8,25 +8,27 @@ import { type Account, unprivilegedAccount } from "./unprivileged-account.ts";
 
 const run = promisify(execFile);
 
-/** What this service keeps outside of the user's folders when it runs as root: every account can enter it. */
+/** Where the service keeps files outside the user's folders if it runs as root. Every account can enter this folder. */
 export const systemFolder = "/var/lib/daily-aggregator";
 
-/** Where the embedded server keeps its data, and whom it runs as. */
+/** The folder of the embedded server's data, and the account that the server runs as. */
 export interface DataFolder {
   readonly path: string;
   readonly account: Account;
 }
 
 /**
- * Makes DATA_DIR if it is not there, and finds the account that the server runs under: for root, the folder's owner or
- * `postgres`. If that account cannot reach the folder, the data are kept in {@link systemFolder}, and DATA_DIR becomes a
- * link to them, so no folder of the user's is opened to others.
+ * Creates DATA_DIR if it is missing, and selects the account that the server runs as. If this process runs as root,
+ * that is the folder's owner, or `postgres` if root owns the folder. If that account cannot enter the parent folder,
+ * the data is stored in {@link systemFolder} and DATA_DIR becomes a symbolic link to it. No folder of the user is
+ * opened to other accounts.
  *
- * @throws StartupError that says what is wrong
+ * @throws StartupError if the folder cannot be created, written or reached, its path has a line break, or there is no
+ * account that can run the server
  */
 export async function prepareDataFolder(dataDir: string, log: Log): Promise<DataFolder> {
   const folder = path.resolve(dataDir);
-  // PostgreSQL writes the path into a file of lines.
+  // PostgreSQL writes the path into postmaster.pid, which has one value per line.
   if (/[\r\n]/.test(folder)) {
     throw new StartupError(`DATA_DIR ${JSON.stringify(folder)} has a line break in its path`);
   }
@@ -51,24 +53,24 @@ async function prepare(folder: string, log: Log): Promise<DataFolder> {
 }
 
 /**
- * Step by step: Node's own recursive mkdir never ends where a folder cannot be made and the error is that it is missing,
- * such as in /proc.
+ * Creates one level at a time, because Node's recursive mkdir loops endlessly where a folder cannot be created and the
+ * error is ENOENT, such as in /proc.
  */
 async function makeFolder(folder: string): Promise<void> {
   const missing: string[] = [];
-  for (let place = folder; !(await isThere(place)); place = path.dirname(place)) missing.unshift(place);
+  for (let place = folder; !(await exists(place)); place = path.dirname(place)) missing.unshift(place);
   for (const place of missing) {
     await mkdir(place, { mode: place === folder ? 0o700 : 0o777 }).catch(ignore("EEXIST"));
   }
   if (!(await stat(folder)).isDirectory()) throw new Error("it is not a folder");
 }
 
-async function isThere(place: string): Promise<boolean> {
+async function exists(place: string): Promise<boolean> {
   const found = await stat(place).catch(ignore("ENOENT"));
   return found !== undefined;
 }
 
-/** Tries it, because modes are not all that decides. */
+/** Tries to enter the folder as the account, because the file mode alone does not decide this. */
 async function canEnter({ uid, gid }: Account, folder: string): Promise<boolean> {
   if (uid === undefined || gid === undefined) return true;
   return run("/bin/sh", ["-c", 'cd -- "$1"', "sh", folder], { uid, gid, cwd: "/", timeout: 10_000 }).then(
@@ -93,11 +95,11 @@ async function moveOut(folder: string, account: Account, log: Log): Promise<void
     await symlink(moved, folder);
     log.info(
       { folder: moved },
-      `PostgreSQL keeps the data of DATA_DIR ${folder} in ${moved}, because it refuses to run as root and no other account can enter the folder`,
+      `storing the data of DATA_DIR ${folder} in ${moved}, because PostgreSQL refuses to run as root and its account cannot reach DATA_DIR`,
     );
   } catch (error) {
     await rmdir(moved);
-    // Of processes that start together, one makes the link.
+    // If several processes start together, one creates the link and the others use it.
     if ((await realpath(folder)) === folder) throw error;
   }
 }
@@ -106,7 +108,7 @@ async function giveTo({ uid, gid }: Account, folder: string): Promise<void> {
   if (uid !== undefined && gid !== undefined) await chown(folder, uid, gid);
 }
 
-/** For `catch`: the one error of the system that does not matter. */
+/** Returns a handler for `catch` that ignores one system error code and throws all other errors again. */
 function ignore(code: string): (error: NodeJS.ErrnoException) => undefined {
   return (error) => {
     if (error.code !== code) throw error;

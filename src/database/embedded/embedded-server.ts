@@ -10,45 +10,45 @@ import { installServerPrograms } from "./server-programs.ts";
 import { isServiceAlive, ServiceRecord } from "./service-record.ts";
 import { retryTransient, serverRetryMs, TransientError } from "./transient-error.ts";
 
-/** A PostgreSQL server that came with npm and runs beside this process, on the loopback interface. */
+/** A PostgreSQL server that was installed with npm and runs beside this process, on the loopback interface. */
 export interface EmbeddedServer {
-  /** With the password: not for the log. */
+  /** Contains the password, so it must not be logged. */
   readonly url: string;
-  /** Resolves if the server went away and cannot be brought back. */
+  /** Resolves if the connection to the server is lost and cannot be restored. */
   readonly failed: Promise<StartupError>;
-  /** Shuts it down cleanly: the connections must be closed by then, or they break. */
+  /** Shuts the server down cleanly. Terminates the connections that are still open. */
   stop(): Promise<void>;
 }
 
 interface EmbeddedServerOptions {
-  /** Made if it is not there; see {@link PostgresCluster}. */
+  /** Created if it is missing; for its content, see {@link PostgresCluster}. */
   readonly dataDir: string;
-  /** Settings of PostgreSQL beside those that this module needs. */
+  /** Settings of PostgreSQL, in addition to those that this module needs. */
   readonly settings?: Readonly<Record<string, string>>;
   readonly log: Log;
 }
 
-/** The connection that has the lock on the server, and its end. */
+/** The connection that holds the lock on the server. `lost` resolves when the connection ends. */
 interface Claim {
   readonly client: pg.Client;
   readonly lost: Promise<void>;
 }
 
-/** A service that was killed: the server notices almost at once. */
+/** How long to retry while the folder is in use: the server releases the lock of a killed service almost at once. */
 const claimRetryMs = 1_000;
 
 const connectTimeoutMs = 5_000;
 
-/** How long the goodbye to the server may take. */
+/** The longest time to wait for a connection to close. */
 const closingMs = 500;
 
 /**
- * Brings up the server, and makes its data the first time. What an earlier process left running, it takes over.
+ * Starts the server. The first start creates its data. Takes over a server that an earlier process left running.
  *
- *     starting ──> running ──the server or a process of it is killed──> recovering ──> running, at the same URL
- *                                                                          └──> failed
+ *     starting ──> running ──the server or one of its processes is killed──> recovering ──> running, at the same URL
+ *                                                                               └──> failed
  *
- * @throws StartupError that says what is wrong
+ * @throws StartupError if the server cannot be started, or another service uses the folder
  */
 export async function startEmbeddedServer(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
   const { log } = options;
@@ -84,14 +84,16 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
   watch();
   return { url, failed, stop };
 
-  /** Follows the connection with the lock: the server closes it when one of its processes is killed. */
+  /** Recovers when the connection that holds the lock ends. The server closes it if one of its processes is killed. */
   function watch() {
     claimed.lost.then(() => {
       if (isStopping) return;
-      log.error("the embedded PostgreSQL went away");
+      log.error("lost the connection to the embedded PostgreSQL");
       recovering = recover().catch((error: unknown) => {
         const reason = error instanceof Error ? error.message : String(error);
-        fail(new StartupError(`the embedded PostgreSQL went away and does not come back: ${reason}`));
+        fail(
+          new StartupError(`lost the connection to the embedded PostgreSQL and cannot restore it: ${reason}`),
+        );
       });
     });
   }
@@ -102,20 +104,23 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
       if (!(await cluster.isRunning())) await cluster.start(port);
       claimed = await claim(url);
       watch();
-      log.info("the embedded PostgreSQL is back");
+      log.info("restored the connection to the embedded PostgreSQL");
     }, serverRetryMs);
   }
 
   async function stop() {
     isStopping = true;
     await recovering;
-    // The lock and the record go last: nobody takes over a server that is about to stop.
+    // Release the lock and the record last, so that no other service takes over a server that is about to stop.
     if (await cluster.isRunning()) await cluster.stop();
     await endClient(claimed.client);
     await record.close();
   }
 
-  /** Holds a connection with a lock, which decides between processes that start together. */
+  /**
+   * Opens a connection and takes an advisory lock on it. Of several processes that start together, the one that gets
+   * the lock uses the server.
+   */
   async function claim(url: string): Promise<Claim> {
     const client = newClient(url);
     const lost = new Promise<void>((resolve) => client.once("end", resolve));
@@ -129,12 +134,12 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     } catch (error) {
       await endClient(client);
       const message = `cannot connect to the PostgreSQL in DATA_DIR ${folder.path}: ${describeConnectError(error)}`;
-      // What the database says of itself is final, unless it is that it is starting or stopping.
+      // An error that the server reports is permanent, except 57P01 to 57P03: the server is starting or stopping.
       const isFinal = error instanceof pg.DatabaseError && !error.code?.startsWith("57P");
       throw isFinal ? new StartupError(message) : new TransientError(message, serverRetryMs);
     }
     try {
-      // The lock alone is not enough: a running service may just have lost it.
+      // The lock alone is not sufficient: a running service loses it while its server recovers.
       if (!isClaimed) throw inUse();
       await requireFree();
       return { client, lost };
@@ -154,9 +159,10 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
 }
 
 /**
- * Where the server is that a service uses at this moment: for commands that look at its data meanwhile.
+ * Finds the server of a running service, for commands that use its data at the same time.
  *
- * @returns undefined if no service uses the folder
+ * @returns the server's URL, with the password; undefined if no service uses the folder
+ * @throws StartupError if the folder cannot be used, or the server's password or port cannot be read
  */
 export async function findEmbeddedServer(dataDir: string, log: Log): Promise<string | undefined> {
   if (!(await isServiceAlive(dataDir))) return undefined;
@@ -180,7 +186,7 @@ function newClient(connectionString: string): pg.Client {
     query_timeout: connectTimeoutMs,
     keepAlive: true,
   });
-  // Losing it must not end the process.
+  // Without a listener, losing the connection would end the process.
   client.on("error", () => {});
   return client;
 }

@@ -24,18 +24,18 @@ import { serverRetryMs, TransientError } from "./transient-error.ts";
 
 const run = promisify(execFile);
 
-/** The longest that a start may take: longer than the recovery after a crash does with a log of usual size. */
+/** The longest time that a start may take. Crash recovery with a WAL of the usual size takes less. */
 const startTimeoutMs = 60_000;
 
-/** The longest that making a cluster may take, on a slow disk. */
+/** The longest time that initdb may take, on a slow disk. */
 const initializeTimeoutMs = 300_000;
 
-/** How many seconds a shutdown may take before the server is stopped at once, and recovers at its next start. */
+/** The longest time for a fast shutdown. An immediate shutdown follows, and the next start runs crash recovery. */
 const stopTimeoutSeconds = 20;
 
 /**
- * The PostgreSQL server of a data folder: `postgres/` has the data, `postgres.log` what the server says, `password` its
- * password.
+ * The PostgreSQL server of a data folder. `postgres/` holds the data, `postgres.log` the server's log, and `password`
+ * the password of the user `postgres`.
  */
 export class PostgresCluster {
   readonly #programs: ServerPrograms;
@@ -54,7 +54,7 @@ export class PostgresCluster {
     this.#passwordFile = path.join(folder.path, "password");
   }
 
-  /** Makes the data the first time. */
+  /** Creates the password and the data, unless the data exists. */
   async initialize(): Promise<void> {
     if (existsSync(this.#data)) return;
     await this.#run(this.#programs.initdb, ["--version"]).catch((error: unknown) => {
@@ -72,9 +72,10 @@ export class PostgresCluster {
   }
 
   /**
-   * Runs the program itself: pg_ctl would do it through a shell, which reads more into a path than there is.
+   * Runs `postgres` directly, because `pg_ctl start` runs it through a shell, which interprets characters of the path.
    *
-   * @throws TransientError if the server may start a moment later
+   * @throws TransientError if a retry may succeed
+   * @throws StartupError if the server does not start, or is not ready in time
    */
   async start(port: number): Promise<void> {
     const settings = {
@@ -90,7 +91,7 @@ export class PostgresCluster {
     const server = spawn(this.#programs.postgres, ["-D", this.#data, ...flags], {
       ...this.#folder.account,
       cwd: this.#folder.path,
-      // A session of its own: Ctrl-C in the terminal is for the service, which shuts the server down in order.
+      // In a separate session, the server does not receive Ctrl-C; the service does, and shuts the server down.
       detached: true,
       windowsHide: true,
       stdio: ["ignore", log.fd, log.fd],
@@ -107,7 +108,7 @@ export class PostgresCluster {
       if (ended !== undefined) {
         const reason = (await lastFatalLine(this.#logFile, loggedBefore)) ?? ended;
         const message = `the embedded PostgreSQL in DATA_DIR ${this.#folder.path} does not start: ${reason}`;
-        throw passingReason.test(reason)
+        throw transientReason.test(reason)
           ? new TransientError(message, serverRetryMs)
           : new StartupError(message);
       }
@@ -145,11 +146,11 @@ export class PostgresCluster {
     });
   }
 
-  /** @throws TransientError if there is none at this moment */
+  /** @throws TransientError if the server has not published its port, because it is starting or stopping */
   async readPort(): Promise<number> {
     const { port } = await this.#readStatus();
     if (port) return Number(port);
-    const message = `the embedded PostgreSQL in DATA_DIR ${this.#folder.path} is just starting or stopping`;
+    const message = `the embedded PostgreSQL in DATA_DIR ${this.#folder.path} is starting or stopping`;
     throw new TransientError(message, serverRetryMs);
   }
 
@@ -158,7 +159,10 @@ export class PostgresCluster {
     return status.pid === String(pid) && status.state === "ready";
   }
 
-  /** Which line is what: https://www.postgresql.org/docs/current/storage-file-layout.html, and miscadmin.h */
+  /**
+   * Reads postmaster.pid. https://www.postgresql.org/docs/current/storage-file-layout.html and miscadmin.h define its
+   * lines.
+   */
   async #readStatus(): Promise<{ pid?: string; port?: string; state?: string }> {
     const text = await readFile(path.join(this.#data, "postmaster.pid"), "utf8").catch(() => "");
     const [pid = "", , , port = "", , , , state = ""] = text.split("\n");
@@ -177,8 +181,8 @@ export class PostgresCluster {
   }
 
   /**
-   * Works in a folder of its own, so that one that was cut off is not taken for a cluster. Of processes that start
-   * together, the first to finish wins.
+   * Runs initdb in a temporary folder and renames that folder, so that an interrupted initdb leaves no incomplete
+   * cluster. If several processes start together, the first to finish wins, and the others use its cluster.
    */
   async #makeData(): Promise<void> {
     const prefix = "postgres.initializing-";
@@ -200,13 +204,13 @@ export class PostgresCluster {
       }
     }
     const leftOver = (await readdir(this.#folder.path)).filter((name) => name.startsWith(prefix));
-    // What another process is still filling does not go away now: that one sees to it.
+    // Removing a folder that another process is still filling may fail. That process then removes it.
     await Promise.allSettled(
       leftOver.map((name) => rm(path.join(this.#folder.path, name), { recursive: true, force: true })),
     );
   }
 
-  /** Whoever comes first makes it: processes that start together agree on one. */
+  /** Creates the password file, unless it exists: processes that start together use the password of the first one. */
   async #makePassword(): Promise<void> {
     const draft = `${this.#passwordFile}.${randomBytes(8).toString("hex")}`;
     await writeFile(draft, randomBytes(24).toString("hex"), { mode: 0o600 });
@@ -233,10 +237,10 @@ export class PostgresCluster {
 }
 
 /**
- * Why a server may not start now, and yet a moment later: another process is starting one, backends of one that was
- * killed have not noticed yet, or somebody else was faster to take the port.
+ * Matches the failures of a start that a retry may overcome: another process is starting the server, backends of a
+ * killed server are still running, or another program took the port.
  */
-const passingReason = /lock file "postmaster\.pid"|is still in use|could not create any TCP\/IP sockets/;
+const transientReason = /lock file "postmaster\.pid"|is still in use|could not create any TCP\/IP sockets/;
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

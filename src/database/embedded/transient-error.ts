@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { StartupError } from "../../errors/startup-error.ts";
 
-/** A condition that usually ends by itself soon. */
+/** A failure that a retry usually overcomes within a short time. */
 export class TransientError extends StartupError {
-  /** How long to wait for it to pass. */
+  /** How long to retry, in milliseconds from the first attempt. */
   readonly retryForMs: number;
 
   constructor(message: string, retryForMs: number) {
@@ -12,13 +12,15 @@ export class TransientError extends StartupError {
   }
 }
 
-/** A server that starts, stops, or was killed: one of its statements may run for 30 seconds more. */
+/** How long to retry while the server starts or stops. A statement of a killed server may run for 30 more seconds. */
 export const serverRetryMs = 40_000;
 
 /**
- * Tries again for a while as long as only a TransientError is in the way.
+ * Repeats the attempt while it fails with a TransientError, until the error's `retryForMs` has passed since the first
+ * attempt.
  *
- * @param minRetryMs for errors that have less
+ * @param minRetryMs the least time to retry, for errors with a shorter `retryForMs`
+ * @throws the error of the last attempt
  */
 export async function retryTransient<Result>(
   attempt: () => Promise<Result>,

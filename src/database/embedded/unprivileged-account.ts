@@ -5,16 +5,20 @@ import type { Log } from "../../telemetry/log.ts";
 
 const run = promisify(execFile);
 
-/** Accounts may be looked up in a directory on another machine. */
+/** In milliseconds: looking up an account may query a directory server on another machine. */
 const timeout = 20_000;
 
-/** Whom a child process runs as; empty for the user of this process. */
+/** The account that a child process runs as. If it is empty, the child runs as the user of this process. */
 export interface Account {
   readonly uid?: number;
   readonly gid?: number;
 }
 
-/** The `postgres` account, made if there is none: PostgreSQL refuses to run as root. */
+/**
+ * Returns the account `postgres`, and adds it if it is missing. PostgreSQL needs it, because it refuses to run as root.
+ *
+ * @throws StartupError if the account cannot be added
+ */
 export async function unprivilegedAccount(log: Log): Promise<Account> {
   const existing = await findAccount();
   if (existing) return existing;
@@ -25,7 +29,7 @@ export async function unprivilegedAccount(log: Log): Promise<Account> {
   const added = await findAccount();
   if (added) return added;
   throw new StartupError(
-    "PostgreSQL refuses to run as root and no account postgres could be added: start as another user, or set DATABASE_URL",
+    "PostgreSQL refuses to run as root, and the account postgres could not be added: start as another user, or set DATABASE_URL",
   );
 }
 

@@ -90,11 +90,11 @@ test.for([
     expect(said).toEqual([
       [3, expect.stringMatching(/^request_id: .*UUID/)],
       [4, "user_id is empty"],
-      [5, "word_count -1 is no whole number from 0 to 2147483647"],
-      [6, "word_count 1.5 is no whole number from 0 to 2147483647"],
-      [7, "word_count 2147483648 is no whole number from 0 to 2147483647"],
-      [9, "timestamp yesterday is not as in 2024-02-29T12:00:00+01:00"],
-      [10, "timestamp 2024-02-30T12:00:00Z is not as in 2024-02-29T12:00:00+01:00"],
+      [5, "word_count -1 is not a whole number from 0 to 2147483647"],
+      [6, "word_count 1.5 is not a whole number from 0 to 2147483647"],
+      [7, "word_count 2147483648 is not a whole number from 0 to 2147483647"],
+      [9, "timestamp yesterday is not a valid time such as 2024-02-29T12:00:00+01:00"],
+      [10, "timestamp 2024-02-30T12:00:00Z is not a valid time such as 2024-02-29T12:00:00+01:00"],
       [11, expect.stringMatching(/^timestamp: .*24 hours/)],
       [12, expect.stringMatching(/^timestamp: .*1970/)],
       [13, expect.stringMatching(/^user_id: .*128/)],
@@ -145,10 +145,14 @@ test("a file with nothing but the columns has no rows", async () => {
 });
 
 test.for([
-  ["is empty", "", "the first line names no column request_id, user_id, word_count, timestamp"],
-  ["has nothing but empty lines", "\n\n", "the first line names no column"],
-  ["is an empty one in gzip", gzipSync(""), "the first line names no column"],
-  ["has no columns of these names", "request_id,user,timestamp\n", "names no column user_id, word_count"],
+  ["is empty", "", "columns missing in the first line: request_id, user_id, word_count, timestamp"],
+  ["has nothing but empty lines", "\n\n", "columns missing in the first line:"],
+  ["is an empty one in gzip", gzipSync(""), "columns missing in the first line:"],
+  [
+    "has no columns of these names",
+    "request_id,user,timestamp\n",
+    "missing in the first line: user_id, word_count",
+  ],
   ["is cut off within gzip", gzipSync(csvOf("u", 100)).subarray(0, -10), "unexpected end of file"],
   [
     "has something behind its gzip data",
@@ -169,7 +173,7 @@ test.for([
   [
     "something behind a closing quote",
     (csv: string) => `${csv}\n"${randomUUID()}"x,u,1`,
-    "line 703: something follows a closing quote",
+    "line 703: text follows a closing quote",
   ],
 ] as const)("records everything before %s, and ends with the line", async ([, change, reason]) => {
   const userId = randomUUID();

@@ -64,6 +64,6 @@ test.for([
   "infinity",
   "yesterday",
 ] as const)("refuses %s", (text) => {
-  const reason = `timestamp ${text} is not as in 2024-02-29T12:00:00+01:00`;
+  const reason = `timestamp ${text} is not a valid time such as 2024-02-29T12:00:00+01:00`;
   expect(() => parseTimestamp(text)).toThrow(new RangeError(reason));
 });

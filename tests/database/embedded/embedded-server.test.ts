@@ -30,7 +30,7 @@ test("says that it failed if it cannot be brought back", async () => {
   await truncate(path.join(dataDir, "postgres/global/pg_control"), 0);
   await killPostgres(dataDir, "SIGKILL");
   const { message } = await server.failed;
-  expect(message).toContain("the embedded PostgreSQL went away and does not come back: ");
+  expect(message).toContain("lost the connection to the embedded PostgreSQL and cannot restore it: ");
 });
 
 test.runIf((await newestRelease()) === process.versions.tz)(
