@@ -10,6 +10,11 @@ export function unavailable(message: string, cause?: unknown): ConnectError {
   return retryable(message, Code.Unavailable, 1000, cause);
 }
 
+/** Returns the UNAVAILABLE error of calls that arrive while this server shuts down. */
+export function shuttingDown(): ConnectError {
+  return unavailable("the server is shutting down");
+}
+
 /** Returns a RESOURCE_EXHAUSTED error: the server or the database is too busy, or a lock blocks the call. */
 export function overloaded(message: string, cause?: unknown): ConnectError {
   return retryable(message, Code.ResourceExhausted, 200, cause);

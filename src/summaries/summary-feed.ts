@@ -9,7 +9,7 @@ import {
   WatchSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { allTime, type ChangedRange, type LearnerChanges } from "../changes/learner-changes.ts";
-import { unavailable } from "../errors/retryable.ts";
+import { shuttingDown } from "../errors/retryable.ts";
 import { invalidArgument } from "../validation/invalid-argument.ts";
 import { changedPart } from "./changed-part.ts";
 import type { DeliveryPace } from "./delivery-pace.ts";
@@ -155,9 +155,7 @@ export class SummaryFeed {
         await sleep(coalesceMs, undefined, { signal: this.#signal });
       }
     } catch (error) {
-      this.#failure = this.#dependencies.draining.aborted
-        ? unavailable("the server is shutting down")
-        : error;
+      this.#failure = this.#dependencies.draining.aborted ? shuttingDown() : error;
       this.#end();
       this.#notifyFollowers();
     }

@@ -1,5 +1,5 @@
 import type { WatchSummaryResponse } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { unavailable } from "../errors/retryable.ts";
+import { shuttingDown } from "../errors/retryable.ts";
 import { DeliveryPace } from "./delivery-pace.ts";
 import { SummaryFeed, type SummaryFeedDependencies } from "./summary-feed.ts";
 import type { SummaryRequest } from "./summary-request.ts";
@@ -31,9 +31,11 @@ export class SummaryFeeds {
    * @throws ConnectError as `watchSummary` does
    */
   async *follow(request: SummaryRequest, signal: AbortSignal): AsyncIterable<WatchSummaryResponse> {
-    const shared = await this.#ranges.samePeriods(request);
+    const shared = await this.#ranges.samePeriods(request).catch((error: unknown) => {
+      throw this.#dependencies.draining.aborted ? shuttingDown() : error;
+    });
     signal.throwIfAborted();
-    if (this.#dependencies.draining.aborted) throw unavailable("the server is shutting down");
+    if (this.#dependencies.draining.aborted) throw shuttingDown();
     yield* this.#feedOf(shared).follow(signal);
   }
 

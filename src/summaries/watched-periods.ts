@@ -16,8 +16,8 @@ export class WatchedPeriods {
   readonly #omitEmpty: boolean;
   /** Keyed by the first instant of the period, in seconds since 1970. */
   readonly #periods = new Map<bigint, WatchedPeriod>();
-  #version = 0;
-  /** The responses created from the current version, keyed by the version that their receivers already have. */
+  #version = 1;
+  /** The responses created from the current version, keyed by the version that their receivers have; 0 if they have none. */
   readonly #responses = new Map<number, WatchSummaryResponse>();
 
   /** @param omitEmpty whether a period is omitted until it has its first entry */
@@ -25,7 +25,7 @@ export class WatchedPeriods {
     this.#omitEmpty = omitEmpty;
   }
 
-  /** Starts at 0, and increases by one with each {@link put} that changes a period. */
+  /** Starts at 1, and increases by one with each {@link put} that changes a period. */
   get version(): number {
     return this.#version;
   }
@@ -49,11 +49,7 @@ export class WatchedPeriods {
     return this.#response(0, ({ entryCount }) => entryCount > 0n || !this.#omitEmpty);
   }
 
-  /**
-   * Returns the periods that have changed since a version, including those that have become empty.
-   *
-   * @param version if it is 0, the cached response is shared with {@link whole}
-   */
+  /** Returns the periods that have changed since a version, including those that have become empty. */
   since(version: number): WatchSummaryResponse {
     return this.#response(version, () => true);
   }

@@ -1,0 +1,34 @@
+import { create } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { type PeriodSummary, PeriodSummarySchema } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { WatchedPeriods } from "../../src/summaries/watched-periods.ts";
+
+/** A day of 2024, with so many entries of one word. */
+function day(index: number, entries: number): PeriodSummary {
+  return create(PeriodSummarySchema, {
+    period: { seconds: 1_704_067_200n + BigInt(index) * 86_400n },
+    averageWordsLearned: Math.min(entries, 1),
+    totalWordCount: BigInt(entries),
+    entryCount: BigInt(entries),
+  });
+}
+
+test("a receiver that has seen nothing but empty periods learns of one that became empty again; a new receiver does not", () => {
+  const periods = new WatchedPeriods(true);
+  periods.put([day(0, 0), day(1, 0)]);
+  const seen = periods.version;
+  periods.put([day(0, 1)]);
+  periods.put([day(0, 0)]);
+  expect(periods.since(seen).periods).toEqual([day(0, 0)]);
+  expect(periods.whole().periods).toEqual([]);
+});
+
+test("a receiver gets the latest state of each period that has changed since its version", () => {
+  const periods = new WatchedPeriods(false);
+  periods.put([day(0, 0), day(1, 0), day(2, 0)]);
+  const seen = periods.version;
+  periods.put([day(2, 1)]);
+  periods.put([day(1, 1), day(2, 2)]);
+  expect(periods.since(seen).periods).toEqual([day(1, 1), day(2, 2)]);
+  expect(periods.whole().periods).toEqual([day(0, 0), day(1, 1), day(2, 2)]);
+});
