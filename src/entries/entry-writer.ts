@@ -5,7 +5,7 @@ import type { ConnectionPool } from "../database/pool.ts";
 import type { WritePools } from "../database/pools.ts";
 import { isUnanswered } from "../database/query.ts";
 import { isLocked } from "../database/sqlstate.ts";
-import { overloaded, unavailable } from "../errors/retryable.ts";
+import { overloaded, shuttingDown } from "../errors/retryable.ts";
 import { BlockedLearners } from "./blocked-learners.ts";
 import type { NewEntry, StoredEntry } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
@@ -129,8 +129,9 @@ export class EntryWriter {
         return await recordEntries({ pool: pools.batches, changes }, entries, created);
       } catch (error) {
         if (isLocked(error)) {
+          const locked = await this.#findLocked(pools.batches, entries);
           removeBatch();
-          removeBatch = this.#blocked.addBatch(await this.#findLocked(pools.batches, entries));
+          removeBatch = this.#blocked.addBatch(locked);
         }
         throw error;
       }
@@ -153,7 +154,7 @@ export class EntryWriter {
 
   /** @throws ConnectError UNAVAILABLE while draining; RESOURCE_EXHAUSTED if too many entries are pending */
   #admit(rows: number): void {
-    if (this.#draining) throw unavailable("the server is shutting down");
+    if (this.#draining) throw shuttingDown();
     if (this.#pendingRows + rows > this.#limits.maxPendingRows) {
       throw overloaded("too many entries are waiting to be written");
     }
