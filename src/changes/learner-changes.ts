@@ -4,76 +4,87 @@ import type { Notifications } from "../database/notifications.ts";
 import { type LearnerKey, learnerKey, receivedLearnerKey } from "./learner-key.ts";
 import type { KnownWatches, WatchedLearners } from "./watched-learners.ts";
 
-// A transaction that changes a learner's entries announces it to every instance, if that matters to one of them: if an
-// entry is late, so that a summary it belongs to may be memoized somewhere, or if somebody may be watching that learner.
-// All other writes at the present time are not announced.
+// To announce a change means to notify every instance of it, in the transaction that makes the change. A created entry
+// is announced if an instance may depend on it: if the entry is late, so that a summary of its period may be memoized,
+// or if its learner may be watched. Other created entries are not announced. A deletion is always announced.
 //
-// No memoized summary misses an entry that is not announced:
+// A memoized summary never lacks an entry that is not announced:
 //
-// 1. A summary is memoized only if its last period ended a while before `settledAt`, read before its statement was sent.
-//    So every transaction that had its id by then has ended, and the statement sees its entries.
-// 2. A transaction whose entry the statement does not see got its id later. It decides whether the entry is late after
-//    that, by the same clock. So an entry in one of these periods is late, and announced.
+// 1. A summary is memoized only if its last period ended at least `memoizableSeconds` before `settledAt`, which is
+//    read before the summary's statement is sent.
+// 2. Every transaction that got its id before `settledAt` has ended when the statement is sent. So the statement sees
+//    all entries that these transactions committed.
+// 3. If the statement does not see an entry, the entry's transaction got its id at `settledAt` or later. After that,
+//    the transaction compares the entry's timestamp with the same clock, the database's. If the entry belongs in the
+//    summary, its timestamp is before the end of the last period, and so more than `lateSeconds` before the clock.
+//    So the entry is late, and is announced.
 //
-// It does not matter how long a transaction waits or commits. If the clock goes back, the next heartbeat finds that out,
-// and everything starts anew. It does not find a clock that goes back by less than the time between two heartbeats: for
-// that, `memoizableSeconds` is more than `lateSeconds`. Before then, the instance that writes goes by what it may itself
-// have memoized, and by no clock.
+// The argument does not depend on how long a transaction waits or takes to commit. It depends on the database's clock:
+//
+// - If the clock goes backwards, the next heartbeat detects it, and all memoized summaries are discarded (a gap).
+// - A heartbeat does not detect a step backwards that is shorter than the time between two heartbeats. Therefore
+//   `memoizableSeconds` is larger than `lateSeconds`.
+// - The instance that creates an entry does not use the clock for its own memoized summaries. It compares the entry
+//   with the periods that it may have memoized. So they have the entry even before a heartbeat detects a step.
 
 /**
- * The channel; a payload is a list, separated by commas, of `learner:first:last` with the learner's key and the first and
- * last quarter of an hour that changed, counted from 1970; or `*`, for all that there is.
+ * The channel for changes. A payload is a comma-separated list of `learner:first:last`: a learner key, and the
+ * numbers of the first and the last bucket that changed, counted from 1970. The payload `*` means that everything may
+ * have changed.
  */
 export const changesChannel = "daily_aggregator_changes";
 
-/** An entry is late if its timestamp is this much before the database's clock once its transaction has an id. */
+/** An entry is late if it is older than this by the database's clock, read after its transaction got its id. */
 export const lateSeconds = 30;
 
-/** A summary can be memoized if its last period ended this much before {@link Notifications.settledAt}. */
+/** A summary can be memoized if its last period ended at least this long before {@link Notifications.settledAt}. */
 const memoizableSeconds = 60;
 
-/** The time that changed, from and to in microseconds since 1970, both included. */
+/** A range of timestamps whose entries changed, in microseconds since 1970. Both ends are inclusive. */
 export interface ChangedRange {
   readonly from: bigint;
   readonly to: bigint;
 }
 
-/** All the time that entries can have. */
+/** The range of all timestamps that an entry can have. */
 export const allTime: ChangedRange = { from: 0n, to: 9_223_372_036_800_000_000n };
 
-/** The payload that stands for any change of any learner. */
+/** The payload that means that any entry of any learner may have changed. */
 const everyChange = "*";
 
-/** Has every instance forget all summaries that it memoized, once the client's transaction is committed. */
+/** Makes every instance discard memoized summaries and read watched ones again, when the transaction commits. */
 export async function announceEverything(client: pg.ClientBase): Promise<void> {
   await client.query("SELECT pg_notify($1, $2)", [changesChannel, everyChange]);
 }
 
-/** The payload for one learner. */
+/** The payload that announces a change of one learner. */
 export function changePayload(userId: string, { from, to }: ChangedRange): string {
   return `${learnerKey(userId)}:${from / bucketMicros}:${to / bucketMicros}`;
 }
 
-/** A new entry, as far as it matters here. */
+/** The part of a created entry that is needed here. */
 interface CreatedEntry {
   readonly userId: string;
   /** Microseconds since 1970. */
   readonly timestamp: bigint;
 }
 
-/** Who wants to know of one learner's changes. */
+/** Is notified of the changes of one learner. */
 export interface ChangeFollower {
   onChange(range: ChangedRange): void;
-  /** Anything of the learner may have changed. */
+  /** Any entry of the learner may have changed. */
   onGap(): void;
 }
 
-/** Hears of changes: of this instance's before the call is answered, of the others' by notification. */
+/**
+ * Notifies followers in this process of changes. A change of this instance reaches them before the call is answered, a
+ * change of another instance when its announcement is received.
+ */
 export class LearnerChanges {
   readonly watched: WatchedLearners;
   readonly #notifications: Notifications;
   readonly #followers = new Map<LearnerKey, Set<ChangeFollower>>();
-  /** No summary that this instance may have memoized ends later; microseconds since 1970. */
+  /** No summary that this instance has memoized ends after this time, in microseconds since 1970. */
   #memoizedUntil = 0n;
 
   constructor(notifications: Notifications, watched: WatchedLearners) {
@@ -85,15 +96,16 @@ export class LearnerChanges {
     });
   }
 
-  /** Whether the other instances' changes are heard of, but for those of the last moment. */
+  /** Whether all announced changes have been received, except those of the last half second. */
   isCurrent(): boolean {
     return this.#notifications.isCurrent();
   }
 
   /**
-   * To be asked before a summary's statement is sent.
+   * Call it before the summary's statement is sent.
    *
-   * @returns up to which end, in microseconds since 1970, the summary can be memoized; undefined if it cannot
+   * @returns the latest time, in microseconds since 1970, at which the last period of a memoizable summary may end;
+   * undefined if no summary can be memoized
    */
   memoizableUntil(): bigint | undefined {
     const { settledAt } = this.#notifications;
@@ -113,17 +125,18 @@ export class LearnerChanges {
     if (followers?.size === 0) this.#followers.delete(learner);
   }
 
-  /** This instance has committed a change of that learner. */
+  /** Notifies this instance's followers of a committed change of a learner. */
   announce(userId: string, range: ChangedRange): void {
-    // A learner's key takes longer to make than all else here.
+    // Without followers, skip the most expensive part: hashing the user_id.
     if (this.#followers.size === 0) return;
     for (const follower of this.#followers.get(learnerKey(userId)) ?? []) follower.onChange(range);
   }
 
   /**
-   * This instance has committed new entries.
+   * Notifies this instance's followers of entries that it has created, if their periods may be memoized here or their
+   * learners may be watched.
    *
-   * @param watches as they were known before that
+   * @param watches what was known when the entries' statement was sent
    */
   announceCreated(entries: readonly CreatedEntry[], { userIds, asOf }: KnownWatches): void {
     if (this.#followers.size === 0) return;
@@ -156,7 +169,7 @@ export class LearnerChanges {
   }
 }
 
-/** @param change of a payload, as in `learner:first:last` */
+/** @param change one item of a payload: `learner:first:last` */
 function rangeOf(change: string): ChangedRange {
   const [, first = "", last = ""] = change.split(":");
   return { from: BigInt(first) * bucketMicros, to: (BigInt(last) + 1n) * bucketMicros - 1n };

@@ -3,147 +3,177 @@ import type { Heartbeat, Notifications } from "../database/notifications.ts";
 import type { LearnerKey } from "./learner-key.ts";
 
 /**
- * The channel. A payload is a list of learner keys, separated by commas; or `?` and the database's clock in microseconds,
- * to which everyone answers with a list.
+ * The channel for watches. A payload is a comma-separated list of learner keys that the sender watches. Or it is a
+ * question, `?` and the database's clock in microseconds since 1970: every instance answers it with its list.
  */
 export const watchesChannel = "daily_aggregator_watches";
 
-/** How many keys of 8 characters fit into the 8000 bytes of a notification. */
+/** The most keys in a payload. Each takes 9 bytes with its comma, and a payload must be shorter than 8000 bytes. */
 const keysPerNotification = 800;
 
 /**
- * A write need not be announced for as long as this after its instance looked who is watched, by the database's clock.
- * `insert-entries.ts` decides it in the write's own transaction, once that has its id.
+ * How long a write may rely on the watches that its instance knew, in seconds of the database's clock. The time counts
+ * from {@link Notifications.heardUntil} when the instance looked them up. A later write is announced in any case.
+ * `insert-entries.ts` checks this in the write's transaction, after the transaction got its id.
  */
 export const lookAtWatchesSeconds = 1;
 
-/** The same, in microseconds, and a quarter of a second for a clock that goes back by so little that nobody notices. */
+/**
+ * The same in microseconds, plus a margin of a quarter of a second: heartbeats do not detect that the database's clock
+ * went backwards if the step is shorter than the time between two heartbeats.
+ */
 const settlingMicros = BigInt(lookAtWatchesSeconds) * 1_000_000n + 250_000n;
 
-/** How long a new instance waits for the others' answers, by the database's clock in microseconds. */
+/** How long a new instance waits for the answers of the others, in microseconds of the database's clock. */
 const answerMicros = 1_000_000n;
 
-/** Those whom this instance watches. */
+/** The learners that this instance watches. */
 export interface OwnWatches {
   has(learner: LearnerKey): boolean;
   learners(): readonly LearnerKey[];
-  /** Anything of the learner may have changed. */
+  /** Notifies the watchers of the learner that any of its entries may have changed. */
   gap(learner: LearnerKey): void;
 }
 
-/** A message that was sent. */
-interface Notice {
+/** A list of watched learners that was sent. */
+interface SentList {
   readonly learners: readonly LearnerKey[];
-  /** In milliseconds of the {@link Clock}. */
+  /** When the message was known to be committed, in milliseconds of the {@link Clock}. */
   readonly committedBy: number;
-  /** Until when it told nothing new, by the database's clock; undefined if it was new anyway. */
-  readonly punctualUntil: bigint | undefined;
+  /**
+   * If the message was committed before this time of the database's clock, no write was missed: the other instances
+   * had not yet let these watches expire, and an instance that had asked still waited for the answer. Undefined for new
+   * watches, which the others did not know.
+   */
+  readonly deadline: bigint | undefined;
 }
 
-/** The clocks n after the first message of which writes may have been missed, and after the latest one. */
+/** The times n (see {@link WatchNotices}) for the messages after which writes of a learner may have been missed. */
 interface Unsettled {
+  /** The time n for the first message. */
   readonly clock: bigint;
+  /** The time n for the latest message. */
   readonly latest: bigint;
 }
 
 /**
- * Tells the other instances whom this one watches, and finds out when no write can be missed any more.
+ * Publishes the learners that this instance watches to the other instances, and detects when no write can be missed
+ * any more.
  *
- * A watch must not miss a write whose instance looked before it was told, however long that write takes:
+ * Before a write, its instance looks up who is watched. If it has not received the message of a watch by then, the
+ * write may remain unannounced. The watch does not miss such a write, however long the write takes:
  *
- * 1. After the message of the watch was committed, a heartbeat reads the database's clock: n.
- * 2. The write carries the clock h of the last heartbeat that its instance got back before it looked. If h >= n, that
- *    heartbeat began after the message was committed, so the instance had the message. If not, h < n.
- * 3. The write is announced unless its transaction had its id by h + 1 s, and so before n + 1 s.
- * 4. Once every transaction that had its id by n + 1 s has ended, the watcher reads everything again (a gap).
+ * 1. A heartbeat of the watching instance that begins after the message was committed reads the database's clock: n.
+ * 2. When the writing instance looks up who is watched, it takes h, the database's clock in the last heartbeat that
+ *    it received. If h >= n, that heartbeat began after the message was committed. Notifications are delivered in the
+ *    order of their commits, so the instance had received the message, too, and the write is announced. Otherwise,
+ *    h < n.
+ * 3. The write's transaction gets its id, and then compares the database's clock with h. If the clock is later than
+ *    h + 1 s, the write is announced. So if it is not announced, its transaction got its id before n + 1 s.
+ * 4. When every transaction that got its id before n + 1 s has ended, the watchers of the learner get a gap: they read
+ *    everything again, and so they see the write.
  *
- * The same happens after a message that came so late that others may have forgotten this instance's watches, or may
- * have ceased to wait for its answer.
+ * The 1 s is {@link lookAtWatchesSeconds}. Step 4 uses {@link settlingMicros}, which adds a margin.
+ *
+ * The watchers also get a gap after a message that was committed too late: after a repetition if the other instances
+ * may have let the watches expire before it, and after an answer if the instance that asked may no longer have waited
+ * for it.
  */
 export class WatchNotices {
   readonly #notifications: Notifications;
   readonly #own: OwnWatches;
   readonly #clock: Clock;
-  /** How late a repetition may be, in microseconds. */
-  readonly #punctualMicros: bigint;
-  readonly #untold = new Set<LearnerKey>();
+  /** If repetitions are further apart, watches may have expired; in microseconds. */
+  readonly #maxRepeatIntervalMicros: bigint;
+  /** The learners whose watch has begun and is not published yet. */
+  readonly #unpublished = new Set<LearnerKey>();
   #mustRepeat = false;
   #mustAsk = false;
-  #isTelling = false;
-  /** A clock of the database before the last repetition; undefined if others may have missed that. */
+  #isPublishing = false;
+  /** A time of the database's clock before the last repetition was sent; undefined if others may have missed it. */
   #repeatedAt: bigint | undefined;
-  /** The clock of the first question that the next repetition answers. */
+  /** The time in the earliest question that the next repetition answers. */
   #askedAt: bigint | undefined;
-  /** What was sent since the last heartbeat. */
-  #notices: Notice[] = [];
-  /** Learners of whom a write may have been missed. */
+  /** The lists that were sent after the last received heartbeat had begun. */
+  #sent: SentList[] = [];
+  /** The learners for which writes may have been missed. */
   readonly #unsettled = new Map<LearnerKey, Unsettled>();
-  /** The clock by which all answers to this instance's question must have arrived. */
+  /** See {@link completeAt}. */
   #completeAt: bigint | undefined;
 
-  /** @param punctualMs within which time a repetition must follow the one before */
-  constructor(notifications: Notifications, own: OwnWatches, punctualMs: number, clock: Clock) {
+  /** @param maxRepeatIntervalMs if repetitions are further apart, watches may have expired; in milliseconds */
+  constructor(notifications: Notifications, own: OwnWatches, maxRepeatIntervalMs: number, clock: Clock) {
     this.#notifications = notifications;
     this.#own = own;
     this.#clock = clock;
-    this.#punctualMicros = BigInt(punctualMs) * 1_000n;
+    this.#maxRepeatIntervalMicros = BigInt(maxRepeatIntervalMs) * 1_000n;
     notifications.followHeartbeats((heartbeat) => this.#settle(heartbeat));
   }
 
-  /** The clock from which on this instance knows of everyone who is watched; undefined if it is not known yet. */
+  /**
+   * Once a received heartbeat has read this time of the database's clock, or a later one, this instance knows all
+   * watches, because all answers to its question must have arrived. In microseconds since 1970; undefined until the
+   * question was sent.
+   */
   get completeAt(): bigint | undefined {
     return this.#completeAt;
   }
 
-  /** There will be a gap for the learner once nothing can come unannounced any more. */
+  /** Publishes that the learner is watched. Its watchers get a gap when no further write can be missed. */
   begin(learner: LearnerKey): void {
-    this.#untold.add(learner);
-    void this.#tell();
+    this.#unpublished.add(learner);
+    void this.#publish();
   }
 
   end(learner: LearnerKey): void {
-    this.#untold.delete(learner);
+    this.#unpublished.delete(learner);
     this.#unsettled.delete(learner);
   }
 
+  /** Publishes all watches again. */
   repeat(): void {
     this.#mustRepeat = true;
-    void this.#tell();
+    void this.#publish();
   }
 
-  /** @param askedAt the clock of the database when an instance asked */
+  /**
+   * Answers a question with all watches.
+   *
+   * @param askedAt the time in the question
+   */
   answer(askedAt: bigint): void {
     if (this.#askedAt === undefined || askedAt < this.#askedAt) this.#askedAt = askedAt;
     this.repeat();
   }
 
-  /** Messages may have been missed, the others' here and this instance's there. */
+  /** Call it when this instance may have missed messages of the others, or they may have missed its own. */
   startOver(): void {
     this.#completeAt = undefined;
     this.#repeatedAt = undefined;
-    this.#notices = [];
+    this.#sent = [];
     this.#unsettled.clear();
     this.#mustRepeat = true;
     this.#mustAsk = true;
   }
 
-  /** Sends what is to be sent. Never throws: what fails is tried again after the next heartbeat. */
-  async #tell(): Promise<void> {
-    if (this.#isTelling) return;
-    this.#isTelling = true;
+  /** Sends all pending messages. Never throws: if one fails, it is sent again after the next heartbeat. */
+  async #publish(): Promise<void> {
+    if (this.#isPublishing) return;
+    this.#isPublishing = true;
     try {
       for (;;) {
         const now = this.#notifications.heardUntil;
         if (now === undefined) break;
         if (this.#mustAsk) await this.#ask(now);
-        else if (this.#mustRepeat) await this.#tellAll(now);
-        else if (this.#untold.size > 0) await this.#tellNew();
+        else if (this.#mustRepeat) await this.#publishAll(now);
+        else if (this.#unpublished.size > 0) await this.#publishNew();
         else break;
       }
     } catch {
-      // The connection is gone, which is in the log; its successor starts over.
+      // The message is still pending. If the connection broke, Notifications logs it and reconnects, and then this
+      // instance starts over.
     } finally {
-      this.#isTelling = false;
+      this.#isPublishing = false;
     }
   }
 
@@ -153,53 +183,51 @@ export class WatchNotices {
       this.#mustAsk = true;
       throw error;
     });
-    // Whoever answers later than that reads everything again.
+    // An instance whose answer is committed later reads everything again.
     if (!this.#mustAsk) this.#completeAt = now + answerMicros;
   }
 
-  async #tellAll(now: bigint): Promise<void> {
-    let punctualUntil = this.#repeatedAt === undefined ? now : this.#repeatedAt + this.#punctualMicros;
-    if (this.#askedAt !== undefined && this.#askedAt + answerMicros < punctualUntil) {
-      punctualUntil = this.#askedAt + answerMicros;
+  async #publishAll(now: bigint): Promise<void> {
+    let deadline = this.#repeatedAt === undefined ? now : this.#repeatedAt + this.#maxRepeatIntervalMicros;
+    if (this.#askedAt !== undefined && this.#askedAt + answerMicros < deadline) {
+      deadline = this.#askedAt + answerMicros;
     }
     this.#mustRepeat = false;
     this.#askedAt = undefined;
-    // Until it is known to have been sent.
+    // Unknown until the message is known to have been sent.
     this.#repeatedAt = undefined;
-    await this.#send(this.#own.learners(), punctualUntil).catch((error) => {
+    await this.#send(this.#own.learners(), deadline).catch((error) => {
       this.#mustRepeat = true;
       throw error;
     });
-    // If there was a gap meanwhile, this does not count.
+    // If this instance started over meanwhile, the others may have missed the message.
     if (!this.#mustAsk) this.#repeatedAt = now;
   }
 
-  async #tellNew(): Promise<void> {
-    const learners = [...this.#untold];
-    this.#untold.clear();
+  async #publishNew(): Promise<void> {
+    const learners = [...this.#unpublished];
+    this.#unpublished.clear();
     await this.#send(learners, undefined).catch((error) => {
-      for (const learner of learners) this.#untold.add(learner);
+      for (const learner of learners) this.#unpublished.add(learner);
       throw error;
     });
   }
 
-  async #send(learners: readonly LearnerKey[], punctualUntil: bigint | undefined): Promise<void> {
+  async #send(learners: readonly LearnerKey[], deadline: bigint | undefined): Promise<void> {
     const payloads: string[] = [];
     for (let start = 0; start < learners.length; start += keysPerNotification) {
       payloads.push(learners.slice(start, start + keysPerNotification).join(","));
     }
     if (payloads.length > 0) await this.#notifications.send(watchesChannel, payloads);
-    this.#notices.push({ learners, committedBy: this.#clock.now(), punctualUntil });
+    this.#sent.push({ learners, committedBy: this.#clock.now(), deadline });
   }
 
   #settle({ began, clock }: Heartbeat): void {
-    for (const { learners, punctualUntil } of this.#notices.filter(
-      ({ committedBy }) => committedBy <= began,
-    )) {
-      if (punctualUntil !== undefined && clock < punctualUntil) continue;
+    for (const { learners, deadline } of this.#sent.filter(({ committedBy }) => committedBy <= began)) {
+      if (deadline !== undefined && clock < deadline) continue;
       for (const learner of learners) this.#unsettle(learner, clock);
     }
-    this.#notices = this.#notices.filter(({ committedBy }) => committedBy > began);
+    this.#sent = this.#sent.filter(({ committedBy }) => committedBy > began);
 
     const { settledAt = 0n } = this.#notifications;
     for (const [learner, { clock, latest }] of this.#unsettled) {
@@ -208,12 +236,12 @@ export class WatchNotices {
       else this.#unsettled.delete(learner);
       this.#own.gap(learner);
     }
-    void this.#tell();
+    void this.#publish();
   }
 
   #unsettle(learner: LearnerKey, clock: bigint): void {
     if (!this.#own.has(learner)) return;
-    // The first one keeps its time, or messages in quick succession would postpone it without end.
+    // The time of the first message is kept. Otherwise, messages in quick succession would postpone the gap endlessly.
     const first = this.#unsettled.get(learner)?.clock ?? clock;
     this.#unsettled.set(learner, { clock: first, latest: clock });
   }

@@ -3,52 +3,53 @@ import type { Notifications } from "../database/notifications.ts";
 import { type LearnerKey, learnerKey, receivedLearnerKey } from "./learner-key.ts";
 import { WatchNotices, watchesChannel } from "./watch-notices.ts";
 
-/** How many learners are read again at once while nothing is heard of them. */
+/** The most learners that are read again at a time while no notifications are received. */
 const polledAtOnce = 100;
 
-/** What a test can set. */
+/** Settings for tests. */
 interface WatchedLearnersOptions {
-  /** How often an instance repeats whom it watches, in milliseconds. */
+  /** The interval at which an instance publishes its watches again, in milliseconds. */
   readonly repeatMs?: number;
-  /** How often learners are read again while nothing is heard of them, in milliseconds. */
+  /** The interval at which learners are read again while no notifications are received, in milliseconds. */
   readonly pollMs?: number;
   readonly clock?: Clock;
 }
 
-/** Who watches a learner. */
+/** Watches one learner. */
 export interface Watcher {
-  /** Anything of the learner may have changed. */
+  /** Any entry of the learner may have changed. */
   onGap(): void;
 }
 
-/** Who is watched, as far as an instance knows. */
+/** What an instance knows about who is watched, for a given list of learners. */
 export interface KnownWatches {
-  /** Those of the learners in question who are watched at any instance. */
+  /** The learners of the list that are watched at any instance. */
   readonly userIds: readonly string[];
   /**
-   * Every watch that was told before then is among them, by the database's clock. Undefined if that is not known: then
-   * everybody counts as watched.
+   * Every watch that was published before this time of the database's clock is taken into account. Undefined while the
+   * watches are not known: then every learner counts as watched.
    */
   readonly asOf: Date | undefined;
 }
 
-/** What is known of watches as long as nothing is heard. */
+/** The value while the watches are not known: every learner counts as watched. */
 export const everybodyWatched: KnownWatches = { userIds: [], asOf: undefined };
 
 /**
- * Knows which learners are watched at any instance, so that only writes of theirs are announced.
+ * Knows which learners are watched at any instance, so that writes of other learners need not be announced.
  *
- * An instance tells the others whom it begins to watch, and repeats it, for they forget. A new instance asks; until
- * every answer must have arrived, it takes everybody for watched. {@link WatchNotices} says why no write is missed.
+ * An instance publishes each watch when it begins, and repeats all of its watches at an interval, because the other
+ * instances let them expire. A new instance asks the others, and treats every learner as watched until all answers
+ * must have arrived. {@link WatchNotices} explains why no write is missed.
  */
 export class WatchedLearners {
   readonly #notifications: Notifications;
   readonly #notices: WatchNotices;
   readonly #own = new Map<LearnerKey, Set<Watcher>>();
-  /** Until when each learner counts as watched somewhere, in milliseconds of the {@link Clock}. */
-  readonly #until = new Map<LearnerKey, number>();
-  /** For how long the others believe what an instance says, in milliseconds. */
-  readonly #believeMs: number;
+  /** When each learner ceases to count as watched, in milliseconds of the {@link Clock}; never for those in `#own`. */
+  readonly #expiries = new Map<LearnerKey, number>();
+  /** How long after its last message a watch of another instance expires, in milliseconds. */
+  readonly #expireAfterMs: number;
   readonly #clock: Clock;
   readonly #closed = new AbortController();
 
@@ -56,7 +57,7 @@ export class WatchedLearners {
     const { repeatMs = 10_000, pollMs = 2_000, clock = processClock } = options;
     this.#notifications = notifications;
     this.#clock = clock;
-    this.#believeMs = 3 * repeatMs;
+    this.#expireAfterMs = 3 * repeatMs;
     const own = {
       has: (learner: LearnerKey) => this.#own.has(learner),
       learners: () => [...this.#own.keys()],
@@ -71,19 +72,23 @@ export class WatchedLearners {
     });
   }
 
-  /** Looks who of the learners is watched; each comes once. */
+  /** Finds the learners that are watched; the result has no duplicates. */
   filterWatched(userIds: readonly string[]): KnownWatches {
     const { heardUntil } = this.#notifications;
     const { completeAt } = this.#notices;
     if (heardUntil === undefined || completeAt === undefined || heardUntil < completeAt)
       return everybodyWatched;
     const asOf = new Date(Number(heardUntil / 1000n));
-    if (this.#until.size === 0) return { userIds: [], asOf };
-    const watched = new Set(userIds).values().filter((userId) => this.#until.has(learnerKey(userId)));
+    if (this.#expiries.size === 0) return { userIds: [], asOf };
+    const watched = new Set(userIds).values().filter((userId) => this.#expiries.has(learnerKey(userId)));
     return { userIds: [...watched], asOf };
   }
 
-  /** @param watcher reads what there is now, and gets a gap once nothing can come unannounced any more */
+  /**
+   * Call it before the watcher reads the learner's entries.
+   *
+   * @param watcher gets a gap when no further write can be missed, unless this is so already
+   */
   add(learner: LearnerKey, watcher: Watcher): void {
     const watchers = this.#own.get(learner);
     if (watchers !== undefined) {
@@ -91,7 +96,7 @@ export class WatchedLearners {
       return;
     }
     this.#own.set(learner, new Set([watcher]));
-    this.#until.set(learner, Number.POSITIVE_INFINITY);
+    this.#expiries.set(learner, Number.POSITIVE_INFINITY);
     this.#notices.begin(learner);
   }
 
@@ -101,7 +106,7 @@ export class WatchedLearners {
     if (watchers?.size !== 0) return;
     this.#own.delete(learner);
     this.#notices.end(learner);
-    this.#until.set(learner, this.#clock.now() + this.#believeMs);
+    this.#expiries.set(learner, this.#clock.now() + this.#expireAfterMs);
   }
 
   close(): void {
@@ -122,19 +127,19 @@ export class WatchedLearners {
       this.#notices.answer(BigInt(payload.slice(1)));
       return;
     }
-    const until = this.#clock.now() + this.#believeMs;
+    const expiry = this.#clock.now() + this.#expireAfterMs;
     for (const learner of payload.split(",").map(receivedLearnerKey)) {
-      if (!this.#own.has(learner)) this.#until.set(learner, until);
+      if (!this.#own.has(learner)) this.#expiries.set(learner, expiry);
     }
   }
 
   #repeat(): void {
     const now = this.#clock.now();
-    for (const [learner, until] of this.#until) if (until < now) this.#until.delete(learner);
+    for (const [learner, expiry] of this.#expiries) if (expiry < now) this.#expiries.delete(learner);
     this.#notices.repeat();
   }
 
-  /** While nothing is heard, watchers read again and again: some learners at a time, in turn. */
+  /** While no notifications are received, makes the watchers of some learners at a time read again, in turn. */
   #poll(): void {
     if (this.#notifications.isCurrent()) return;
     for (const [learner, watchers] of this.#own.entries().take(polledAtOnce).toArray()) {

@@ -1,14 +1,14 @@
 import pg from "pg";
 import type { Log } from "../telemetry/log.ts";
 
-/** How many zones the log names; the rest is a number. */
+/** The most zones that the log message lists; it also has the number of all. */
 const namedZones = 20;
 
 const timeoutMs = 30_000;
 
 /**
- * Says once in the log which time zones have other rules in the database than in this process, in this year and the
- * next: one of the two needs an update. It takes a connection of its own, and nobody waits for it.
+ * Logs one warning if the rules of a time zone differ between the database and this process, in this year or the next:
+ * one of the two needs an update. Runs in the background, on a separate connection.
  */
 export function warnOfOtherRules(databaseUrl: string, log: Log): void {
   if (!log.isLevelEnabled("warn") || !("Temporal" in globalThis)) return;
@@ -24,7 +24,11 @@ export function warnOfOtherRules(databaseUrl: string, log: Log): void {
   compare().catch((error: unknown) => log.debug({ err: error }, "could not compare time zone rules"));
 }
 
-/** @returns the zones that differ, or that the database does not know */
+/**
+ * Compares the database's time zone rules with those of this process, for the year of `now` and the next.
+ *
+ * @returns the zones whose rules differ, and those that the database does not know
+ */
 export async function compareTimeZoneRules(databaseUrl: string, now = new Date()): Promise<string[]> {
   const spans = offsetSpans(now.getUTCFullYear());
   const client = new pg.Client({
@@ -37,8 +41,8 @@ export async function compareTimeZoneRules(databaseUrl: string, now = new Date()
   client.on("error", () => {});
   try {
     await client.connect();
-    // Every week of each span, and its last second: a change that the database has at another time is seen at one of
-    // these.
+    // A span is sampled every week and at its last second. If the offset changes at another time in the database, at
+    // least one sample differs.
     const { rows } = await client.query<{ zone: string }>(
       `SELECT DISTINCT zone
       FROM unnest($1::text[], $2::float8[], $3::float8[], $4::integer[]) AS span (zone, starts, ends, seconds_ahead)
@@ -62,8 +66,8 @@ export async function compareTimeZoneRules(databaseUrl: string, now = new Date()
 }
 
 /**
- * What this process says each zone's clock is ahead of UTC in this year and the next, in seconds: the spans between
- * two changes, in seconds since 1970.
+ * The spans of constant offset in the given year and the next, by the rules of this process. Span number i has
+ * `zones[i]`, `starts[i]` and `ends[i]` in seconds since 1970, and `offsets[i]` in seconds ahead of UTC.
  */
 function offsetSpans(year: number) {
   const zones: string[] = [];

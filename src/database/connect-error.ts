@@ -1,18 +1,18 @@
 import pg from "pg";
 
-/** Why there is no connection to the database: one line for an operator, without a secret. */
+/** Describes why a connection to the database failed: one line for an operator, without secrets. */
 export function describeConnectError(error: unknown): string {
-  // Of several addresses that were tried, the last one's error.
+  // If several addresses were tried, the error of the last one.
   const last = error instanceof AggregateError ? error.errors.at(-1) : error;
   if (!(last instanceof Error)) return String(last);
-  if (wantsPassword(last)) {
-    return "the database wants a password: put it into DATABASE_URL or PGPASSWORD";
+  if (needsPassword(last)) {
+    return "the database needs a password: put it into DATABASE_URL or PGPASSWORD";
   }
   return last.message.split("\n")[0] ?? last.message;
 }
 
-/** node-postgres finds out that it has no password when the server asks for one. */
-function wantsPassword(error: Error): boolean {
+/** Whether the server asked for a password, and node-postgres had none, or the server rejected an empty one. */
+function needsPassword(error: Error): boolean {
   return (
     /client password must be a (non-empty )?string/.test(error.message) ||
     (error instanceof pg.DatabaseError && /empty password/.test(error.message))

@@ -4,32 +4,33 @@ import { overloaded } from "../errors/retryable.ts";
 import { Semaphore } from "./semaphore.ts";
 import { isLocked } from "./sqlstate.ts";
 
-/** How long a write that meets a lock is tried again, in milliseconds. */
+/** How long a write that meets locks is retried, in milliseconds. */
 export const lockRetryMs = 10_000;
 
-/** What those get who meet a lock for too long. */
+/** The error for a write that could not get a lock in time: RESOURCE_EXHAUSTED. */
 export function lockedTooLong(): ConnectError {
   return overloaded("another transaction in the database holds a lock on these entries");
 }
 
 interface LockRetryLimits {
-  /** How many writes that met a lock may be tried again at once. */
+  /** The most writes that are retried concurrently. */
   readonly maxRetrying: number;
-  /** How many more may wait for their turn. */
+  /** The most writes that wait for a turn to be retried; further ones are rejected. */
   readonly maxWaiting: number;
-  /** How long a write that met the lock again leaves the rows it needs to others, in milliseconds. */
+  /** The pause after a retry that met a lock, in milliseconds. Other writes can lock the same rows meanwhile. */
   readonly pauseMs: number;
 }
 
 /**
- * Runs writes that may meet the lock of another transaction. While such a write waits in the database it holds locks of
- * its own, on the rows that it has written so far, so it gives up soon, and is tried again later:
+ * Runs writes that may meet the lock of another transaction. While a write waits for a lock in the database, it keeps
+ * the rows locked that it has already written. So its lock timeout is short, and it is retried later:
  *
- *     tried ──it meets a lock──> waiting for a turn ──> tried again ──it meets a lock──> pausing ──> waiting for a turn
- *       └──> done                     └──lockRetryMs have passed, or the caller gave up──> failed
+ *     first attempt ──meets a lock──> waiting for a turn ──> retrying ──meets a lock──> pausing ──> waiting for a turn
+ *       └──> done                       │                      └──> done
+ *                                       └──lockRetryMs have passed, or the caller cancelled──> failed
  *
- * Those that are tried again take turns, so that no number of them takes all connections, or holds the rows of others
- * all the time.
+ * Only a limited number of writes is retried concurrently. So retries cannot use up all connections, or keep the rows
+ * of other writes locked all the time.
  */
 export class LockRetry {
   readonly #turns: Semaphore;
@@ -42,10 +43,13 @@ export class LockRetry {
   }
 
   /**
-   * @param attempt throws as `query` does, once the lock timeout has passed
-   * @param isLikelyLocked takes a turn for the first attempt, too
-   * @throws whatever else the attempt throws; the signal's reason if it aborts between two attempts
-   * @throws ConnectError RESOURCE_EXHAUSTED if it meets a lock for too long
+   * Runs the attempt, and retries it as long as it meets locks.
+   *
+   * @param attempt throws as `query` does when its lock timeout expires
+   * @param isLikelyLocked makes the first attempt wait for a turn, too
+   * @param signal prevents further retries once it aborts; an attempt that is running is not cancelled
+   * @throws any other error of the attempt; the signal's reason if it is aborted before a retry
+   * @throws ConnectError RESOURCE_EXHAUSTED if the write meets locks for too long, or too many writes wait for a turn
    */
   async run<Result>(
     attempt: () => Promise<Result>,

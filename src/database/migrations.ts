@@ -11,18 +11,19 @@ const migrationsDir = path.join(import.meta.dirname, "../../migrations");
 
 const connectTimeoutMs = 5_000;
 
-/** How long a migration waits for a lock: that of another instance which migrates, or one on a table. */
+/** How long a migration waits for a lock: the advisory lock of another instance that migrates, or one on a table. */
 const lockTimeoutMs = 60_000;
 
-/** How long the goodbye to the server may take. */
+/** How long closing the connection may take. */
 const closingMs = 500;
 
 /**
- * Brings the schema up, all steps or none. Instances that start together take turns, by an advisory lock. If nothing is
- * pending, the database is only read, so a role that does not own the tables can start the service.
+ * Applies all pending migrations, or none if one fails. An advisory lock makes instances that start concurrently
+ * migrate one after another. If no migration is pending, the database is only read, so a role that does not own the
+ * tables can start the service.
  *
- * @param direction `down` reverts the newest step only
- * @returns the names of the steps taken
+ * @param direction `down` reverts the newest migration only
+ * @returns the names of the migrations that were applied or reverted
  * @throws StartupError if the schema is newer than this version
  */
 export async function migrate(
@@ -37,7 +38,7 @@ export async function migrate(
     lock_timeout: lockTimeoutMs,
     keepAlive: true,
   });
-  // If the connection breaks, the step that runs fails, too; without a listener the process would end.
+  // Without a listener, a broken connection would end the process. The running query fails in any case.
   dbClient.on("error", () => {});
   try {
     await dbClient.connect();
@@ -59,16 +60,16 @@ export async function migrate(
   }
 }
 
-/** The names of the migrations that this version needs and the database has not got. */
+/** The names of this version's migrations that are not applied to the database, in order. */
 export async function pendingMigrations(database: pg.ClientBase): Promise<string[]> {
   const [known, applied] = [await knownMigrations(), await appliedMigrations(database)];
   return known.difference(applied).values().toArray().sort();
 }
 
 /**
- * A version that started on a newer schema could write what that schema no longer means.
+ * Rejects a schema that is newer than this version: data that this version writes could be wrong in that schema.
  *
- * @throws StartupError that names the migrations which this version does not have
+ * @throws StartupError if migrations are applied that this version does not have; the message names them
  */
 export async function requireKnownSchema(database: pg.ClientBase): Promise<void> {
   const [known, applied] = [await knownMigrations(), await appliedMigrations(database)];
@@ -91,7 +92,7 @@ async function appliedMigrations(database: pg.ClientBase): Promise<Set<string>> 
   return new Set(rows.map(({ name }) => name));
 }
 
-/** The table's name as SQL; undefined if there is none yet. */
+/** The name of the migrations table as SQL; undefined if the table does not exist yet. */
 async function findMigrationsTable(database: pg.ClientBase): Promise<string | undefined> {
   const schema = await findSchema(database);
   if (schema === null) return undefined;
@@ -104,8 +105,9 @@ async function findMigrationsTable(database: pg.ClientBase): Promise<string | un
 }
 
 /**
- * The schema of this service's tables; before there are any, the one that new tables go to. Of other schemas on the
- * search path, another program may have a `schema_migrations` of its own.
+ * The schema of this service's tables, or if there are none yet, the schema in which they will be created; null if no
+ * schema of the search path exists. The search path may have another schema, in which another program has its own
+ * `schema_migrations`.
  */
 async function findSchema(database: pg.ClientBase): Promise<string | null> {
   const { rows } = await database.query<{ schema: string | null }>(`
@@ -126,6 +128,6 @@ async function requireSchema(database: pg.Client): Promise<string> {
   if (schema !== null) return schema;
   const { rows } = await database.query<{ search_path: string }>("SHOW search_path");
   throw new StartupError(
-    `no schema of search_path ${rows[0]?.search_path} is there: create one, or set another search_path in DATABASE_URL`,
+    `no schema in search_path ${rows[0]?.search_path} exists: create one, or set another search_path in DATABASE_URL`,
   );
 }

@@ -5,31 +5,32 @@ import pg from "pg";
 import { freeFullQueue } from "./notification-queue.ts";
 import type { ClockSample } from "./settled-time.ts";
 
-/** Notifications were sent and did not come within the time limit, though both connections work. */
+/** A notification was sent, but not received within the time limit, although both connections work. */
 export class UndeliveredError extends Error {}
 
 interface NotificationLinkOptions {
   readonly databaseUrl: string;
   /**
-   * Where this process sends heartbeats to itself. It is always the same, for a pool of connections may keep listening on
-   * it after this link is gone.
+   * The channel on which this process sends heartbeats to itself. All links of a process use the same one, because a
+   * connection pooler may keep listening on it after a link is closed.
    */
   readonly ownChannel: string;
   readonly channels: readonly string[];
-  /** Is given each message that comes on one of the channels, in the order of the commits. */
+  /** Called with each message that is received on one of the channels, in the order of the commits. */
   readonly deliver: (channel: string, payload: string) => void;
-  /** How long the database may take for anything, in milliseconds. */
+  /** The time limit for each connection attempt, each statement, and the return of a heartbeat, in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** How long a connection may take to say goodbye. */
-const farewellMs = 300;
+/** How long closing the connections may take before their sockets are destroyed. */
+const closingMs = 300;
 
 /**
- * Two connections: one listens, the other one sends. A heartbeat is a notification from the one to the other.
+ * A pair of connections: a listener and a sender. A heartbeat is a notification from the sender to the listener.
  *
- * One connection would not do. A connection pool that hands the database's connections on after each transaction drops
- * notifications that come in between, but delivers those that a client sends to itself.
+ * A single connection is not enough. A connection pooler that reassigns connections after each transaction drops
+ * notifications that arrive between transactions, but delivers those that a client sends to itself. So heartbeats would
+ * be received while messages are lost.
  */
 export class NotificationLink implements AsyncDisposable {
   readonly #listener: pg.Client;
@@ -37,18 +38,22 @@ export class NotificationLink implements AsyncDisposable {
   readonly #sockets: Socket[] = [];
   readonly #options: NotificationLinkOptions;
   readonly #broken = Promise.withResolvers<never>();
-  #awaited = "";
+  #expectedPayload = "";
   #onReturn = () => {};
 
   private constructor(options: NotificationLinkOptions) {
     this.#options = options;
     this.#listener = this.#client("notifications");
     this.#sender = this.#client("heartbeats");
-    // Whoever waits for something hears of it; if nobody does, the next one who tries to.
+    // Pending and later operations reject with the reason. If there are none, it must not be an unhandled rejection.
     this.#broken.promise.catch(() => {});
   }
 
-  /** @throws Error if the database cannot be reached */
+  /**
+   * Connects and listens on all channels.
+   *
+   * @throws Error if the database cannot be reached
+   */
   static async open(options: NotificationLinkOptions): Promise<NotificationLink> {
     const link = new NotificationLink(options);
     try {
@@ -61,19 +66,21 @@ export class NotificationLink implements AsyncDisposable {
   }
 
   /**
-   * Resolves when a notification to oneself has come back. Notifications are delivered in the order of their commits, so
-   * every message that was committed before the call has been delivered by then.
+   * Sends a heartbeat, and resolves when it has been received. PostgreSQL delivers notifications in the order of their
+   * commits, so every message that was committed before the call has been delivered when it resolves.
    *
-   * The settings are of this transaction only. A heartbeat need not survive a crash, so it does not wait for a disk or a
-   * standby. It may have to wait for the commit of another notification, for a limited time.
+   * The settings apply to this transaction only. A heartbeat need not survive a crash, so its commit does not wait
+   * for a disk or a standby. PostgreSQL lets only one transaction with notifications commit at a time: the lock
+   * timeout limits the wait for another one.
    *
-   * @throws UndeliveredError if the notification does not come back in time
-   * @throws Error if a connection breaks
+   * @returns what the heartbeat's statement read in the database
+   * @throws UndeliveredError if the heartbeat is not received in time
+   * @throws Error if its statement fails, or a connection breaks
    */
   async beat(): Promise<ClockSample> {
     const payload = randomUUID();
     const returned = Promise.withResolvers<void>();
-    this.#awaited = payload;
+    this.#expectedPayload = payload;
     this.#onReturn = returned.resolve;
     const { rows } = await this.#query<{ clock: string; transaction_id: string; oldest_running: string }>(
       `SELECT
@@ -85,9 +92,9 @@ export class NotificationLink implements AsyncDisposable {
         pg_snapshot_xmin(pg_current_snapshot())::text AS oldest_running`,
       [this.#options.ownChannel, payload],
     );
-    await this.#inTime(returned.promise);
+    await this.#withinTimeout(returned.promise);
     const [row] = rows;
-    if (row === undefined) throw new Error("a SELECT without FROM has a row");
+    if (row === undefined) throw new Error("a SELECT without FROM returned no row");
     return {
       clock: BigInt(row.clock),
       transactionId: BigInt(row.transaction_id),
@@ -96,9 +103,10 @@ export class NotificationLink implements AsyncDisposable {
   }
 
   /**
-   * Sends messages, all of them or none. It does not wait for a disk: what is sent here concerns running processes only.
+   * Sends messages in one transaction. Its commit does not wait for a disk, because the messages concern running
+   * processes only.
    *
-   * @throws Error if they may not have been sent
+   * @throws Error if the messages may not have been sent
    */
   async send(channel: string, payloads: readonly string[]): Promise<void> {
     await this.#query(
@@ -111,7 +119,7 @@ export class NotificationLink implements AsyncDisposable {
     );
   }
 
-  /** Makes whoever waits for something fail at once. */
+  /** Makes all pending and later operations fail at once. */
   break(reason: Error): void {
     this.#broken.reject(reason);
   }
@@ -119,7 +127,7 @@ export class NotificationLink implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.break(new Error("the connection was closed"));
     const ends = [this.#listener, this.#sender].map((client) => client.end().catch(() => {}));
-    await Promise.race([Promise.all(ends), sleep(farewellMs)]);
+    await Promise.race([Promise.all(ends), sleep(closingMs)]);
     for (const socket of this.#sockets) socket.destroy();
   }
 
@@ -127,7 +135,7 @@ export class NotificationLink implements AsyncDisposable {
     const { ownChannel, channels, deliver } = this.#options;
     this.#listener.on("notification", ({ channel, payload = "" }) => {
       if (channel !== ownChannel) deliver(channel, payload);
-      else if (payload === this.#awaited) this.#onReturn();
+      else if (payload === this.#expectedPayload) this.#onReturn();
     });
     await Promise.all([this.#listener.connect(), this.#sender.connect()]);
     for (const channel of [ownChannel, ...channels]) {
@@ -163,9 +171,9 @@ export class NotificationLink implements AsyncDisposable {
     }
   }
 
-  async #inTime(returned: Promise<void>): Promise<void> {
+  async #withinTimeout(returned: Promise<void>): Promise<void> {
     const late = Promise.withResolvers<never>();
-    const fail = () => late.reject(new UndeliveredError("a notification did not come back"));
+    const fail = () => late.reject(new UndeliveredError("a notification was not delivered in time"));
     const timer = setTimeout(fail, this.#options.timeoutMs);
     try {
       await Promise.race([returned, late.promise, this.#broken.promise]);

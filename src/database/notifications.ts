@@ -4,31 +4,35 @@ import type { Log } from "../telemetry/log.ts";
 import { NotificationLink, UndeliveredError } from "./notification-link.ts";
 import { SettledTime } from "./settled-time.ts";
 
-/** Who follows a channel. */
+/** Receives the messages of one channel. */
 export interface Subscriber {
-  /** A transaction that sent this has been committed. To throw means that it could not be understood. */
+  /**
+   * Called after the transaction that sent the message was committed.
+   *
+   * @throws if the payload is invalid; this counts as a gap
+   */
   onMessage(payload: string): void;
-  /** Messages may have been missed: whatever was concluded from their absence no longer holds. */
+  /** Messages may have been missed: nothing may be concluded from their absence any more. */
   onGap(): void;
 }
 
-/** A heartbeat that came back. Every message that was committed before it began has been delivered. */
+/** A heartbeat that was received. Every message that was committed before it began has been delivered. */
 export interface Heartbeat {
-  /** When it began, in milliseconds of the {@link Clock}. */
+  /** When it began, before it was sent, in milliseconds of the {@link Clock}. */
   readonly began: number;
-  /** The database's clock after it began, in microseconds since 1970. */
+  /** The database's clock, read after it began, in microseconds since 1970. */
   readonly clock: bigint;
 }
 
-/** How long the knowledge of what was committed stays good; see {@link Notifications.isCurrent}. */
+/** How long after its beginning a heartbeat is valid, in milliseconds; see {@link Notifications.isCurrent}. */
 export const leaseMs = 500;
 
-/** Timers may fire a little early, and no two clocks run at quite the same speed. */
+/** A safety margin, because timers may fire early, and clocks run at slightly different speeds. */
 const toleranceMs = 20;
 
-/** What a test can set. */
+/** Settings for tests. */
 interface NotificationsOptions {
-  /** How long the database may take for anything, in milliseconds. */
+  /** The time limit for each connection attempt, each statement, and the return of a heartbeat, in milliseconds. */
   readonly timeoutMs?: number;
   /** The pause between two heartbeats, in milliseconds. */
   readonly heartbeatMs?: number;
@@ -38,16 +42,17 @@ interface NotificationsOptions {
 }
 
 /**
- * Follows channels of LISTEN and NOTIFY, and knows whether it hears everything.
+ * Receives the messages of channels (LISTEN and NOTIFY), and checks continuously that none is missed.
  *
- *     connecting ──listens──> unproven ──a heartbeat comes back──> current while heartbeats come back
- *         ^                      └─────────────┬─────────────────────┘
- *         └── pause <──a connection breaks, or a heartbeat does not come back
- *          any of them ──close()──> closed
+ *     connecting ──listening──> unproven ──a heartbeat is received──> current, while heartbeats are received
+ *         ^                        └───────────────┬─────────────────────┘
+ *         └── pause <──a connection breaks, or a heartbeat is not received in time
+ *          any state ──close()──> closed
  *
- * A heartbeat is a notification that this process sends to itself. The database delivers what was committed before it
- * ahead of it; this is what makes {@link isCurrent} true. Where LISTEN has no effect, as behind a pool of connections that
- * hands them on after each transaction, no heartbeat comes back, and it is never current.
+ * A heartbeat is a notification that this process sends to itself. The database delivers notifications in the order of
+ * their commits. So when a heartbeat is received, every message that was committed before it has been received, too:
+ * {@link isCurrent} relies on this. If LISTEN has no effect, as behind a connection pooler that reassigns connections
+ * after each transaction, no heartbeat is received, and the state never becomes current.
  */
 export class Notifications {
   readonly #databaseUrl: string;
@@ -64,8 +69,8 @@ export class Notifications {
   #running: Promise<void> | undefined;
   #link: NotificationLink | undefined;
   #latest: Heartbeat | undefined;
-  /** The failure that the log has, until a heartbeat comes back. */
-  #saidFailure = "";
+  /** The failure that was logged last; empty after a heartbeat was received. */
+  #loggedFailure = "";
 
   constructor(databaseUrl: string, log: Log, options: NotificationsOptions = {}) {
     const { timeoutMs = 5_000, heartbeatMs = 150, reconnectMs = 1_000, clock = processClock } = options;
@@ -77,12 +82,16 @@ export class Notifications {
     this.#clock = clock;
   }
 
-  /** @param channel not followed yet; to be called before {@link start} */
+  /**
+   * Call it before {@link start}.
+   *
+   * @param channel has no subscriber yet
+   */
   subscribe(channel: string, subscriber: Subscriber): void {
     this.#subscribers.set(channel, subscriber);
   }
 
-  /** @param follower is called after each heartbeat that came back */
+  /** @param follower called after each heartbeat that was received */
   followHeartbeats(follower: (heartbeat: Heartbeat) => void): void {
     this.#heartbeatFollowers.push(follower);
   }
@@ -92,23 +101,24 @@ export class Notifications {
   }
 
   /**
-   * Whether every message that was committed half a second ago or earlier has been delivered. So who commits a
-   * message, and then waits for half a second, knows that no instance acts as if it had not been sent. The clock that
-   * this goes by goes on while the process is stopped.
+   * Whether every message that was committed at least half a second ago has been delivered. So if a writer commits a
+   * message and then waits for {@link leaseMs}, no instance relies on the message's absence any more.
+   *
+   * A process that was stopped for a while is not current when it continues, because the clock runs meanwhile.
    */
   isCurrent(): boolean {
     return this.#latest !== undefined && this.#clock.now() - this.#latest.began < leaseMs - toleranceMs;
   }
 
   /**
-   * The database's clock in the last heartbeat, in microseconds since 1970: what was committed before then has been
-   * delivered. Undefined while not current.
+   * The database's clock in the last heartbeat, in microseconds since 1970: every message that was committed before
+   * this time has been delivered. Undefined while not current.
    */
   get heardUntil(): bigint | undefined {
     return this.isCurrent() ? this.#latest?.clock : undefined;
   }
 
-  /** See {@link SettledTime.settledAt}. It is good for statements that are sent after it was read. */
+  /** See {@link SettledTime.settledAt}. Valid for statements that are sent later. Undefined while not current. */
   get settledAt(): bigint | undefined {
     return this.isCurrent() ? this.#settled.settledAt : undefined;
   }
@@ -130,7 +140,7 @@ export class Notifications {
       try {
         await this.#listen();
       } catch (error) {
-        if (!this.#closed.signal.aborted) this.#sayFailure(error);
+        if (!this.#closed.signal.aborted) this.#logFailure(error);
       }
       this.#link = undefined;
       this.#latest = undefined;
@@ -139,7 +149,7 @@ export class Notifications {
     }
   }
 
-  /** Returns when closed; throws when a connection breaks or a heartbeat does not come back. */
+  /** Returns when closed; throws if a connection breaks, or a heartbeat is not received in time. */
   async #listen(): Promise<void> {
     await using link = await NotificationLink.open({
       databaseUrl: this.#databaseUrl,
@@ -159,15 +169,15 @@ export class Notifications {
   async #beat(link: NotificationLink): Promise<void> {
     const began = this.#clock.now();
     const sample = await link.beat();
-    const clockGoesOn = this.#settled.add(sample);
+    const isClockMonotonic = this.#settled.add(sample);
     this.#latest = { began, clock: sample.clock };
-    if (!clockGoesOn) {
-      this.#log.warn("the clock of the database has gone back");
+    if (!isClockMonotonic) {
+      this.#log.warn("the database clock went backwards");
       this.#gap();
     }
-    if (this.#saidFailure !== "") {
+    if (this.#loggedFailure !== "") {
       this.#log.info("notifications from the database arrive again");
-      this.#saidFailure = "";
+      this.#loggedFailure = "";
     }
     for (const follower of this.#heartbeatFollowers) follower(this.#latest);
   }
@@ -176,26 +186,26 @@ export class Notifications {
     for (const subscriber of this.#subscribers.values()) subscriber.onGap();
   }
 
-  /** Everyone who can connect to the database can send on the channel; what makes no sense must do no harm. */
+  /** Any database user can send on the channels, so an invalid payload must not break anything. */
   #deliver(channel: string, payload: string): void {
     const subscriber = this.#subscribers.get(channel);
     try {
       subscriber?.onMessage(payload);
     } catch (error) {
-      this.#log.warn({ channel, error: String(error) }, "got a notification that makes no sense");
+      this.#log.warn({ channel, error: String(error) }, "received an invalid notification");
       subscriber?.onGap();
     }
   }
 
-  /** Says it once, and not again at each attempt that fails. */
-  #sayFailure(error: unknown): void {
+  /** Logs a failure once, and not again for each attempt to reconnect. */
+  #logFailure(error: unknown): void {
     const failure =
       error instanceof UndeliveredError
-        ? "the database does not deliver notifications: until it does, nothing is answered from memory " +
-          "(a pool of connections in between must keep one connection for each client, as PgBouncer does in session mode)"
+        ? "the database does not deliver notifications: nothing is answered from memory until it does " +
+          "(a connection pooler in between must keep one connection for each client, as PgBouncer does in session mode)"
         : "lost the connection for notifications";
-    if (failure === this.#saidFailure) return;
-    this.#saidFailure = failure;
+    if (failure === this.#loggedFailure) return;
+    this.#loggedFailure = failure;
     this.#log.warn({ error: String(error) }, failure);
   }
 }

@@ -6,52 +6,53 @@ import type { Log } from "../telemetry/log.ts";
 import { Semaphore } from "./semaphore.ts";
 import { codeOf, TroubleLog } from "./trouble-log.ts";
 
-/** What a pool is for, and how much it takes. */
+/** The purpose and the limits of a pool. */
 export interface PoolSettings {
   /** Appended to the name of its connections in `pg_stat_activity`, such as "reads". */
   readonly purpose: string;
-  /** How many connections may be open at once. */
+  /** The most connections that may be open. */
   readonly size: number;
-  /** How many callers may wait for a connection. */
+  /** The most callers that may wait for a connection. */
   readonly maxWaiting: number;
-  /** The message of the error for a caller who gets no connection in time. */
+  /** The message of the error for a caller that gets no connection in time. */
   readonly refusal: string;
-  /** The longest that one statement may run, in milliseconds; default 30 seconds. */
+  /** The statement timeout, in milliseconds; default: 30 seconds. */
   readonly statementTimeoutMs?: number;
-  /** The longest that a statement may wait for a lock, in milliseconds; default: as long as it may run. */
+  /** How long a statement may wait for a lock, in milliseconds; default: until the statement timeout. */
   readonly lockTimeoutMs?: number;
-  /** The longest that a transaction may be idle before the database ends it, in milliseconds; default: no limit. */
+  /** How long a transaction may be idle before the database closes its session, in milliseconds; default: no limit. */
   readonly idleInTransactionTimeoutMs?: number;
 }
 
-/** How long a new connection may take before the database counts as away. */
+/** The time limit for opening a connection. If it expires, the database counts as away. */
 const connectTimeoutMs = 5_000;
 
-/** How long a caller waits for another one to give a connection back. */
+/** How long a caller waits for another caller to release a connection. */
 const maxWaitMs = 5_000;
 
-/** A bound for the statements whose caller set no deadline. */
+/** Limits the statements of callers without a deadline. */
 const defaultStatementTimeoutMs = 30_000;
 
-/** How much longer than its statement may run an answer is waited for. */
+/** How much longer than the statement timeout a pool waits for the answer to a statement. */
 const answerGraceMs = 2_000;
 
 /**
- * A connection plans each statement once, for any values: the plans are meant to be the same for all learners, and to
- * plan a summary takes a third of the time of a whole one. None runs long enough to be worth compiling. `options` in
- * the URL of the database come behind these, and win.
+ * With generic plans, a connection plans each statement only once. The plans are meant to be the same for all learners,
+ * and planning takes a third of the time of a summary. JIT is off, because the statements are too short to be worth
+ * compiling. `options` in the database URL follow these options, and override them.
  */
 const sessionOptions = "-c plan_cache_mode=force_generic_plan -c jit=off";
 
 /**
- * Connections for one purpose. They are opened when needed, kept for a while, and replaced when they break. Callers wait
- * in a bounded line while all are in use, so "busy" is never taken for "the database is away".
+ * A pool of connections for one purpose. Connections are opened on demand, kept for a while, and replaced when they
+ * break. While all are in use, callers wait in a bounded queue, so an exhausted pool is not mistaken for a database
+ * that is away.
  */
 export class ConnectionPool {
   readonly #pool: pg.Pool;
   readonly #semaphore: Semaphore;
   readonly #troubles: TroubleLog | undefined;
-  /** The connections that were made since they were last distrusted. */
+  /** The connections that were opened after the last call of {@link distrustConnections}. */
   #trusted = new WeakSet<pg.PoolClient>();
 
   constructor(pool: pg.Pool, semaphore: Semaphore, troubles?: TroubleLog) {
@@ -61,15 +62,18 @@ export class ConnectionPool {
     pool.on("connect", (client) => this.#trusted.add(client));
   }
 
-  /** For a connection outside of the pool, to the same database. */
+  /** The configuration for a connection to the same database outside the pool. */
   get clientConfig(): pg.ClientConfig {
     return this.#pool.options;
   }
 
   /**
-   * @returns a connection; give it back with {@link release}
+   * Waits for a connection, and opens one if necessary.
+   *
+   * @returns a connection, to be returned with {@link release}
    * @throws the signal's reason if it aborts while the caller waits
-   * @throws ConnectError RESOURCE_EXHAUSTED if no connection becomes free in time, or this process is too busy to connect
+   * @throws ConnectError RESOURCE_EXHAUSTED if no connection becomes free in time, or if this process is too busy to
+   * connect
    * @throws Error if the database cannot be reached
    */
   async connect(signal?: AbortSignal): Promise<pg.PoolClient> {
@@ -90,21 +94,21 @@ export class ConnectionPool {
     }
   }
 
-  /** @param isBroken closes the connection, so that nobody uses it again */
+  /** @param isBroken closes the connection instead of reusing it */
   release(client: pg.PoolClient, isBroken: boolean): void {
     client.release(isBroken || !this.#trusted.has(client));
     this.#semaphore.release();
   }
 
   /**
-   * No connection that is open now is handed out again: one of them got no answer, so the others may be dead as well,
-   * and each would hold up a statement until its time limit.
+   * Prevents the reuse of all connections that are open now. Call it if one of them got no answer: the others may be
+   * dead as well, and each would delay a statement until its timeout.
    */
   distrustConnections(): void {
     this.#trusted = new WeakSet();
   }
 
-  /** Logs why the database cannot be used, but not for every call. */
+  /** Logs why the database cannot be used; the same reason at most once a minute. */
   reportTrouble(error: unknown): void {
     this.#troubles?.report(error);
   }
@@ -132,14 +136,14 @@ export function createPool(
       idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     }),
     keepAlive: true,
-    // Time limits in the URL win, too.
+    // Time limits in the URL override those above, too.
     ...parseIntoClientConfig(connectionString),
     max: size,
     application_name: `daily-aggregator ${purpose}`,
     options: `${sessionOptions} ${options}`,
   });
-  // Whatever breaks is replaced by the pool; without a listener it would end the process. The pool listens to the
-  // idle connections only: of one that is in use, the statement that runs on it fails, too.
+  // Without listeners, a broken connection would end the process. The pool emits the errors of idle connections only:
+  // if a connection in use breaks, its statement fails in any case. The pool replaces broken connections.
   pool.on("error", (error) => log.warn({ code: codeOf(error) }, "lost an idle database connection"));
   pool.on("connect", (client) => client.on("error", () => {}));
   const semaphore = new Semaphore({ permits: size, maxWaiting, maxWaitMs, refusal });

@@ -2,9 +2,9 @@ import type { Log } from "../telemetry/log.ts";
 import { type ConnectionPool, createPool, type PoolSettings } from "./pool.ts";
 import { TroubleLog } from "./trouble-log.ts";
 
-/** The connections of the service. Each kind of work has its own, so that none can take those of another. */
+/** The service's connection pools: one for each kind of work, so that no kind can use up the connections of another. */
 export interface Pools {
-  /** For what adds, changes or deletes entries. */
+  /** For statements that add, change or delete entries. */
   readonly writes: WritePools;
   /** For lists, and for summaries that take milliseconds. */
   readonly reads: ConnectionPool;
@@ -12,17 +12,17 @@ export interface Pools {
   readonly largeReads: ConnectionPool;
   /** For the summaries of watches. */
   readonly watches: ConnectionPool;
-  /** For finding out whether the database can be used. */
+  /** For checks whether the database can be used. */
   readonly probes: ConnectionPool;
 }
 
-/** The connections for writes. They differ in how long a statement waits for the lock of another transaction. */
+/** The pools for writes. They differ in how long a statement waits for the lock of another transaction. */
 export interface WritePools {
-  /** For the statements that write single entries of many learners. */
+  /** For statements that write single entries of many learners. */
   readonly groups: ConnectionPool;
-  /** For single entries of one learner whose rows may be locked; a statement hardly waits. */
+  /** For single entries of learners whose rows may be locked; a statement waits for a very short time. */
   readonly suspects: ConnectionPool;
-  /** For single entries of one learner whose rows are locked; a statement waits for a while. */
+  /** For single entries of one learner whose rows are locked; a statement waits for longer. */
   readonly blocked: ConnectionPool;
   /** For batches. */
   readonly batches: ConnectionPool;
@@ -36,52 +36,52 @@ export interface PoolSizes {
   readonly reads: number;
 }
 
-/** How many deletions are under way at once. */
+/** The most concurrent deletions. */
 const deletionConnections = 8;
 
-/** How many statements are under way at once for learners whose rows are locked, and for those whose rows may be. */
+/** The most concurrent statements for learners whose rows are locked, and also for those whose rows may be locked. */
 export const blockedConnections = 4;
 
-/** How many callers may wait for each connection. */
+/** The most callers that may wait, for each connection of a pool. */
 const waitingPerConnection = 100;
 
-/** One of so many connections for reads is for large ones. */
+/** Of this many connections for reads, one is for large reads. */
 const readsPerLargeRead = 4;
 
-/** Two statements for watchers at a time leave a database on two processors room for those who write. */
+/** Only two, so that a database on two processors keeps capacity for writes. */
 const watchConnections = 2;
 
 /**
- * The longest that one statement of a small watch may run. It usually takes milliseconds. If its connection fell silent,
- * the watch asks again over another one two seconds later.
+ * The timeout of a statement for a small watched summary, which usually takes milliseconds. If the connection stops
+ * responding, the watch queries again over another connection two seconds after this timeout.
  */
 const watchTimeoutMs = 8_000;
 
-/** Who watches has a stream open all the while, beside which a place in a line takes no memory. */
+/** Many, because each watch has an open stream, which takes far more memory than a place in the queue. */
 const waitingWatches = 10_000;
 
-/** A database that does not answer a probe for this long is as good as away. */
+/** A database that does not answer a probe within this time counts as away. */
 const probeTimeoutMs = 5_000;
 
-/** The longest that one statement of a write may run. Its call fails two seconds later. */
+/** The timeout of a statement of a write. If the database does not answer, the call fails two seconds later. */
 const writeTimeoutMs = 8_000;
 
 /**
- * How long a write waits for a lock. It holds up others meanwhile, who wait for its connection or for its own locks, so
- * it gives up soon; what it did until then is undone.
+ * The lock timeout of a write. It is short, because the write blocks others that wait for its connection or for its
+ * own locks. When it expires, the write is rolled back.
  */
 const sharedLockTimeoutMs = 300;
 
-/** Those who are not locked are to be found quickly. */
+/** Very short, so that the learners whose rows are not locked are found quickly. */
 const suspectLockTimeoutMs = 30;
 
-/** Whoever waits in the database passes as soon as the lock is released. */
+/** Longer, because a statement that waits in the database continues as soon as the lock is released. */
 const blockedLockTimeoutMs = 1_000;
 
-/** A transaction of an instance that stands still is ended, so that its locks hold up nobody for longer. */
+/** Ends the transactions of an instance that has stalled, so that their locks do not block others for longer. */
 const idleInTransactionTimeoutMs = 5_000;
 
-/** @param maxGroups how many statements for single entries may be under way at once */
+/** @param maxGroups the most concurrent statements for single entries */
 export function createPools(connectionString: string, sizes: PoolSizes, maxGroups: number, log: Log): Pools {
   const troubles = new TroubleLog(log);
   const create = (settings: PoolSettings) => createPool(connectionString, settings, log, troubles);

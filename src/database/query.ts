@@ -9,12 +9,12 @@ import { conditionOf, isContention } from "./sqlstate.ts";
 /**
  * Runs one statement on a connection of the pool.
  *
- * @param signal aborting it cancels the statement in the database, too; leave it out for what must not be cut off
- * @throws the signal's reason once it is aborted
- * @throws ConnectError UNAVAILABLE if the database is away; a write may have been committed all the same
- * @throws ConnectError RESOURCE_EXHAUSTED if the database is busy, if the statement waits too long for a lock, or if
- * every connection of the pool is in use for too long
- * @throws pg.DatabaseError for whatever else the database refuses, which does not pass by itself
+ * @param signal cancels the statement in the database, too, when it aborts; omit it for a statement that must complete
+ * @throws the signal's reason if it aborts
+ * @throws ConnectError UNAVAILABLE if the database is away; a write may have been committed nevertheless
+ * @throws ConnectError RESOURCE_EXHAUSTED if the database is busy, if the statement waits too long for a lock or
+ * conflicts with another transaction, or if no connection of the pool becomes free in time
+ * @throws pg.DatabaseError for all other errors of the database; these are not transient
  */
 export async function query<Row extends pg.QueryResultRow>(
   pool: ConnectionPool,
@@ -37,22 +37,22 @@ export async function query<Row extends pg.QueryResultRow>(
   } catch (error) {
     if (signal?.aborted) throw signal.reason;
     if (client) await freeFullQueue(client, error);
-    // A DatabaseError is a complete response, so the connection can be used again, unless the server is closing it.
+    // A DatabaseError is a complete response, so the connection can be reused, unless the server is closing it.
     isBroken = !(error instanceof pg.DatabaseError) || conditionOf(error)?.meaning === "away";
     throw translate(error, pool);
   } finally {
     signal?.removeEventListener("abort", cancel);
     if (cancellation) ended.abort();
     await cancellation;
-    // A cancellation may reach the connection late and hit its next statement, so that one is closed.
+    // A late cancellation could cancel the next statement on the connection, so the connection is closed.
     if (client) pool.release(client, isBroken || cancellation !== undefined);
   }
 }
 
 /**
- * Runs several statements as one transaction, which is rolled back if `body` throws.
+ * Runs several statements as one transaction, and rolls it back if `body` throws.
  *
- * @throws as {@link query} does
+ * @throws the errors that {@link query} throws, and any other error of `body`
  */
 export async function transaction<Result>(
   pool: ConnectionPool,
@@ -71,7 +71,7 @@ export async function transaction<Result>(
     if (client) await freeFullQueue(client, error);
     throw translate(error, pool);
   } finally {
-    // Closing the connection rolls back whatever it had begun, even when it no longer answers.
+    // Closing the connection rolls the transaction back, even if the connection no longer responds.
     if (client) pool.release(client, failed);
   }
 }
@@ -80,10 +80,10 @@ const maxContentionAttempts = 10;
 const firstContentionPauseMs = 2;
 
 /**
- * Runs a statement or transaction again when it lost a race against another one (a deadlock or a serialization
- * failure), after a random pause that grows from 2 ms to about a second.
+ * Retries a statement or transaction after a deadlock or a serialization failure, up to ten attempts. The pauses are
+ * random; their mean doubles from 2 ms to half a second.
  *
- * @throws whatever else it throws, or the last of ten such failures
+ * @throws any other error of the attempt, or the tenth deadlock or serialization failure
  */
 export async function retryOnContention<Result>(attempt: () => Promise<Result>): Promise<Result> {
   for (let attempts = 1; ; attempts += 1) {
@@ -96,13 +96,13 @@ export async function retryOnContention<Result>(attempt: () => Promise<Result>):
   }
 }
 
-/** The first pause before a statement that goes on is cancelled again; it doubles up to {@link maxCancelPauseMs}. */
+/** The pause after the first attempt to cancel a statement; it doubles up to {@link maxCancelPauseMs}. */
 const firstCancelPauseMs = 50;
 const maxCancelPauseMs = 1_000;
 
 /**
- * Cancels what a connection is running, again and again until it has ended: PostgreSQL ignores a cancellation that
- * arrives before it has read the statement, and the cancelling itself may fail.
+ * Cancels the statement of a connection repeatedly until it has ended. One attempt may not be enough: PostgreSQL
+ * ignores a cancellation that arrives before it has read the statement, and the attempt may fail.
  */
 async function cancelUntilEnded(
   pool: ConnectionPool,
@@ -115,10 +115,10 @@ async function cancelUntilEnded(
   }
 }
 
-/** Asks the database, over a connection of its own, to cancel what another one is running. */
+/** Cancels the statement of a connection over a separate connection. Never throws. */
 async function cancelStatement(pool: ConnectionPool, running: pg.PoolClient): Promise<void> {
   const canceller = new pg.Client(pool.clientConfig);
-  // If it fails, it is tried again; and the statement has a time limit of its own.
+  // A failure can be ignored: the caller tries again, and the statement has its own timeout.
   canceller.on("error", () => {});
   try {
     await canceller.connect();
@@ -129,18 +129,21 @@ async function cancelStatement(pool: ConnectionPool, running: pg.PoolClient): Pr
   }
 }
 
-/** The process that serves a connection, as the database named it when the connection was made. */
+/** The id of the server process for a connection, which the server sent when the connection was opened. */
 function backendPid(client: pg.PoolClient): number {
-  // node-postgres has this number, its type declarations do not.
+  // The type declarations of node-postgres lack this property.
   return (client as pg.PoolClient & { readonly processID: number }).processID;
 }
 
-/** What callers get: nothing in it names a host, a user, a statement or a value. */
+/**
+ * Converts transient errors and connection errors into ConnectErrors, whose messages contain no host, user, statement
+ * or value. All other errors stay as they are.
+ */
 function translate(error: unknown, pool: ConnectionPool): unknown {
   if (error instanceof pg.DatabaseError) {
     const meaning = conditionOf(error)?.meaning;
     if (meaning === "locked" || meaning === "contention") {
-      return overloaded("another transaction in the database is in the way", error);
+      return overloaded("another transaction in the database conflicts with this call", error);
     }
     if (meaning === "away" || meaning === "busy") pool.reportTrouble(error);
     if (meaning === "away") return unavailable("the database is away", error);
@@ -148,13 +151,13 @@ function translate(error: unknown, pool: ConnectionPool): unknown {
   }
   const isOurs = error instanceof ConnectError || error instanceof TypeError || error instanceof RangeError;
   if (isOurs) return error;
-  // Everything else comes from the way to the database: refused, reset, timed out.
+  // All remaining errors are connection errors: refused, reset, timed out.
   pool.reportTrouble(error);
   pool.distrustConnections();
   return unavailable("the database is away", error);
 }
 
-/** Nothing came back from the database: it cannot be reached, or does not answer. */
+/** Whether an error of {@link query} means that the database cannot be reached, or does not answer. */
 export function isUnanswered(error: unknown): boolean {
   return (
     error instanceof ConnectError &&

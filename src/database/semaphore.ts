@@ -1,27 +1,28 @@
 import { overloaded } from "../errors/retryable.ts";
 
 export interface SemaphoreLimits {
-  /** How many may be inside at once. */
+  /** The most callers that may hold a permit. */
   readonly permits: number;
-  /** How many may wait; further ones are refused at once. */
+  /** The most callers that may wait for a permit; further ones are rejected at once. */
   readonly maxWaiting: number;
-  /** How long one may wait, in milliseconds. */
+  /** How long a caller may wait, in milliseconds. */
   readonly maxWaitMs: number;
-  /** The message of the refusal, such as "too many summaries are being added up". */
+  /** The message of the error for a rejected caller, such as "too many reads are under way". */
   readonly refusal: string;
 }
 
 /**
- * Lets a bounded number inside at once. The others wait in the order in which they came, and every wait has an end:
+ * Limits how many callers hold a permit at the same time. Other callers wait in the order of their arrival, for a
+ * limited time:
  *
- *     waiting ──somebody leaves──> inside ──release()──> gone
- *        ├──the caller gives up──> gone
- *        └──maxWaitMs have passed──> refused
+ *     waiting ──a permit is released──> acquired ──release()──> released
+ *        ├──the signal aborts──> aborted
+ *        └──maxWaitMs have passed──> rejected
  */
 export class Semaphore {
   readonly #limits: SemaphoreLimits;
   #acquired = 0;
-  /** Each is called when it is its turn. */
+  /** The waiting callers, in the order of their arrival. Calling one of the functions grants a permit. */
   readonly #waiting = new Set<() => void>();
 
   constructor(limits: SemaphoreLimits) {
@@ -29,10 +30,10 @@ export class Semaphore {
   }
 
   /**
-   * Resolves when the caller is inside; it must call {@link release} then.
+   * Resolves when the caller holds a permit; it must call {@link release} afterwards.
    *
    * @throws the signal's reason if it aborts first
-   * @throws ConnectError RESOURCE_EXHAUSTED if the line is full, or the wait takes too long
+   * @throws ConnectError RESOURCE_EXHAUSTED if the queue is full, or the wait takes too long
    */
   async acquire(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
@@ -44,12 +45,12 @@ export class Semaphore {
     if (this.#waiting.size >= maxWaiting) throw overloaded(refusal);
 
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const giveUp = (reason: unknown) => {
+    const rejectWith = (reason: unknown) => {
       this.#waiting.delete(resolve);
       reject(reason);
     };
-    const abort = () => giveUp(signal?.reason);
-    const timer = setTimeout(() => giveUp(overloaded(refusal)), maxWaitMs);
+    const abort = () => rejectWith(signal?.reason);
+    const timer = setTimeout(() => rejectWith(overloaded(refusal)), maxWaitMs);
     signal?.addEventListener("abort", abort, { once: true });
     this.#waiting.add(resolve);
     try {
@@ -60,7 +61,7 @@ export class Semaphore {
     }
   }
 
-  /** Makes room for the one who has waited longest. */
+  /** Passes the permit to the caller that has waited longest, if any. */
   release(): void {
     const [next] = this.#waiting;
     if (next === undefined) {

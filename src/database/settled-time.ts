@@ -1,45 +1,56 @@
-/** What a heartbeat reads in the database, in one statement. */
+/** What one statement of a heartbeat reads in the database. */
 export interface ClockSample {
   /** The database's clock when the statement began, in microseconds since 1970. */
   readonly clock: bigint;
-  /** The statement's transaction id, which it got after it read the clock. */
+  /** The statement's transaction id, which was assigned after the clock was read. */
   readonly transactionId: bigint;
-  /** The oldest transaction id that was still running when the statement looked. */
+  /**
+   * The smallest id of a transaction that was running when the statement took its snapshot, or the next id to be
+   * assigned if none was running (`pg_snapshot_xmin`). Every transaction with a smaller id had ended.
+   */
   readonly oldestRunning: bigint;
 }
 
-/** How many samples wait for older transactions to end. More are thinned out, which delays the answer and never falsifies it. */
+/**
+ * The most samples that are kept. When there are more, every second one is dropped. A dropped sample makes
+ * {@link SettledTime.settledAt} earlier than it could be, but never wrong.
+ */
 const maxSamples = 128;
 
 /**
- * Knows up to which time every transaction has ended.
+ * Computes a time of the database's clock such that every transaction that got its id before this time has ended.
  *
- * PostgreSQL gives out transaction ids in ascending order. So a transaction that got its id before a sample read the
- * clock has a smaller id than the sample. Once a later sample finds no running id below the first sample's, all of those
- * transactions have ended, and every statement that is sent from then on sees what they committed. No transaction is
- * assumed to be short.
+ * The argument, for a sample A and a later sample B:
+ *
+ * 1. PostgreSQL assigns transaction ids in ascending order, and A got its id after it read the clock. So every
+ *    transaction that got its id before A read the clock has a smaller id than A.
+ * 2. If A's id is at most B's `oldestRunning`, every transaction with a smaller id than A had ended when B was read.
+ * 3. So every transaction that got its id before A's clock has ended, and every statement that is sent after B was read
+ *    sees what these transactions committed.
+ *
+ * {@link settledAt} is the clock of the latest such A. The argument does not depend on how long a transaction takes.
  */
 export class SettledTime {
-  /** The samples that some older transaction may outlast, oldest first. */
+  /** The samples for which a transaction with a smaller id may still be running, oldest first. */
   #samples: ClockSample[] = [];
   #latestClock: bigint | undefined;
   #settledAt: bigint | undefined;
 
   /**
-   * Every transaction that got its id before the database's clock said so has ended; microseconds since 1970. Undefined
-   * as long as nothing is known.
+   * Every transaction that got its id before this time of the database's clock has ended; in microseconds since 1970.
+   * Undefined while no such time is known.
    */
   get settledAt(): bigint | undefined {
     return this.#settledAt;
   }
 
   /**
-   * @param sample read later than all before it
-   * @returns false if the clock has gone back: then nothing is known any more, and this is the first sample
+   * @param sample must have been read after all samples before it
+   * @returns false if the clock went backwards: then all previous samples are discarded, and this is the first one
    */
   add(sample: ClockSample): boolean {
-    const goesOn = this.#latestClock === undefined || sample.clock >= this.#latestClock;
-    if (!goesOn) this.reset();
+    const isMonotonic = this.#latestClock === undefined || sample.clock >= this.#latestClock;
+    if (!isMonotonic) this.reset();
     this.#latestClock = sample.clock;
     const ended = this.#samples.filter(({ transactionId }) => transactionId <= sample.oldestRunning);
     this.#settledAt = ended.at(-1)?.clock ?? this.#settledAt;
@@ -47,10 +58,10 @@ export class SettledTime {
     if (this.#samples.length === maxSamples)
       this.#samples = this.#samples.filter((_, index) => index % 2 === 0);
     this.#samples.push(sample);
-    return goesOn;
+    return isMonotonic;
   }
 
-  /** Forgets everything: what was read before says nothing about what comes. */
+  /** Discards all samples, for a new connection or a changed clock. */
   reset(): void {
     this.#samples = [];
     this.#latestClock = undefined;

@@ -1,19 +1,20 @@
 import type { Log } from "../telemetry/log.ts";
 import { conditionOf } from "./sqlstate.ts";
 
-/** How long the same trouble is not logged again, in milliseconds. */
+/** How long the same problem is not logged again, in milliseconds. */
 const repeatMs = 60_000;
 
-/** How many kinds of trouble are distinguished; fewer exist. */
+/** The most kinds of problems that are distinguished; fewer exist. */
 const maxKinds = 100;
 
 /**
- * Logs why the database cannot be used: each reason once, and again every minute while it lasts, because it meets every
- * call. No message of PostgreSQL or of the network goes into the log: they name hosts, users and values.
+ * Logs why the database cannot be used. While the problem lasts, every call fails with the same error, so each error
+ * code is logged at most once a minute. Messages of PostgreSQL and of the network are not logged, because they
+ * contain hosts, users and values.
  */
 export class TroubleLog {
   readonly #log: Log;
-  /** When each kind of trouble was logged, in milliseconds of `performance.now()`, and how often it came since. */
+  /** By error code: when it was last logged, in `performance.now()` milliseconds, and how often it occurred since. */
   readonly #kinds = new Map<string, { loggedAt: number; unlogged: number }>();
 
   constructor(log: Log) {
@@ -35,7 +36,7 @@ export class TroubleLog {
   }
 }
 
-/** A SQLSTATE, or a code of the network such as ECONNREFUSED; node-postgres has none for a time limit. */
+/** The SQLSTATE, or a network error code such as ECONNREFUSED; "no answer" if there is none, as for a timeout. */
 export function codeOf(error: unknown): string {
   const last = error instanceof AggregateError ? error.errors.at(-1) : error;
   return last instanceof Error && "code" in last ? String(last.code) : "no answer";

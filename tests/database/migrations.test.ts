@@ -126,7 +126,7 @@ test("a search path in the URL decides where the tables are, and leaves alone wh
 test("a search path of schemas that do not exist is refused in one line", async () => {
   const url = await createEmptyDatabase();
   await expect(startOwnService(`${url}?options=-c%20search_path=nowhere`)).rejects.toThrow(
-    "cannot migrate the database: no schema of search_path nowhere is there: create one, or set another search_path in DATABASE_URL",
+    "cannot migrate the database: no schema in search_path nowhere exists: create one, or set another search_path in DATABASE_URL",
   );
 });
 

@@ -68,7 +68,7 @@ test("DATABASE_URL without the password that the database wants: every command s
   const server = await startEmbeddedServer({ dataDir, log: createLog("silent") });
   onTestFinished(() => server.stop());
   const { href } = Object.assign(new URL(server.url), { password: "" });
-  const hint = "the database wants a password: put it into DATABASE_URL or PGPASSWORD\n";
+  const hint = "the database needs a password: put it into DATABASE_URL or PGPASSWORD\n";
   await expect(runEach(href)).resolves.toEqual({
     start: { code: 1, stderr: `daily-aggregator: cannot connect to the database (DATABASE_URL): ${hint}` },
     migrate: { code: 1, stderr: `migrate: ${hint}` },

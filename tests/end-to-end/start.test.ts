@@ -119,7 +119,7 @@ test("ends with one line when its PostgreSQL is gone and cannot be started again
   await killPostgres(DATA_DIR, "SIGKILL");
   const { code, stderr } = await service.ended;
   expect(stderr).toMatch(
-    /^daily-aggregator: the embedded PostgreSQL went away and does not come back: .+\n$/,
+    /^daily-aggregator: lost the connection to the embedded PostgreSQL and cannot restore it: .+\n$/,
   );
   expect(code).toBe(1);
 });

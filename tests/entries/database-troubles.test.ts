@@ -51,7 +51,7 @@ describe("an error that passes by itself has RetryInfo, and costs one statement 
     ["53100", Code.ResourceExhausted, "the database is busy"],
     ["53300", Code.ResourceExhausted, "the database is busy"],
     ["57014", Code.ResourceExhausted, "the database is busy"],
-    ["40001", Code.ResourceExhausted, "another transaction in the database is in the way"],
+    ["40001", Code.ResourceExhausted, "another transaction in the database conflicts with this call"],
   ] as const)("SQLSTATE %s", async ([sqlstate, code, rawMessage]) => {
     const { url, logged } = await startLoggedService(database.url);
     await pool.query("INSERT INTO trouble VALUES ($1)", [sqlstate]);
