@@ -2,7 +2,7 @@ import type { OutgoingHttpHeaders } from "node:http";
 import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
 import type { Exchange } from "../http/exchange.ts";
 import { toNodeHeaders, toWebHeaders } from "../http/node-headers.ts";
-import { maxTimerMs } from "./endless-deadline.ts";
+import { maxTimerMs } from "./long-deadline.ts";
 import type { UnaryMethod } from "./unary-methods.ts";
 
 interface UnaryCallInit {
@@ -46,7 +46,7 @@ export class UnaryCall {
     this.#timeoutMs = init.timeoutMs;
     this.#responseHeaders = init.responseHeaders;
     this.#responseTrailers = init.responseTrailers;
-    this.exchange.onGone = (reason) => this.end(reason);
+    this.exchange.onDisconnect = (reason) => this.end(reason);
   }
 
   /** Whether the call was answered, failed or timed out, or its peer disconnected. */
@@ -121,7 +121,7 @@ export class UnaryCall {
     if (this.#ended) return false;
     this.#ended = true;
     this.#reason = reason;
-    this.exchange.onGone = undefined;
+    this.exchange.onDisconnect = undefined;
     clearTimeout(this.#timer);
     this.#controller?.abort(reason ?? completed);
     return true;

@@ -1,6 +1,6 @@
 import { constants } from "node:http2";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { type ConnectionMemory, freeBytes } from "../http/connection-memory.ts";
+import { type ConnectionMemory, uncountedBytes } from "../http/connection-memory.ts";
 import type { NodeResponse } from "../http/listeners.ts";
 
 /** Counts each message until it is sent, and aborts the call if the connection's calls hold too much memory. */
@@ -9,7 +9,7 @@ export function boundAnswer(response: NodeResponse, memory: ConnectionMemory): v
   const boundWrite: WriteChunk = function (this: NodeResponse, chunk, encoding, done) {
     // A string comes from end(), and is short.
     const bytes = typeof chunk === "string" ? 0 : chunk.byteLength;
-    if (bytes <= freeBytes) return write.call(response, chunk, encoding, done);
+    if (bytes <= uncountedBytes) return write.call(response, chunk, encoding, done);
     if (memory.hold(bytes)) {
       return write.call(response, chunk, encoding, (error) => {
         memory.release(bytes);

@@ -1,4 +1,4 @@
-import { type ConnectionMemory, tooMuchHeld } from "../http/connection-memory.ts";
+import { type ConnectionMemory, memoryLimitError } from "../http/connection-memory.ts";
 import type { NodeRequest } from "../http/listeners.ts";
 import { messageLength, prefixBytes } from "../messages/envelope.ts";
 import { ReceivedBytes } from "../messages/received-bytes.ts";
@@ -24,7 +24,7 @@ export async function* readMessages(
     if (received.length > 0) {
       // Counted twice, because the buffer that collects the chunks doubles its capacity when it is full.
       const bytes = 2 * chunk.byteLength;
-      if (!memory.hold(bytes)) throw tooMuchHeld();
+      if (!memory.hold(bytes)) throw memoryLimitError();
       heldForIncomplete += bytes;
     }
     received.add(chunk);

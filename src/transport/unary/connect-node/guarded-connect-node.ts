@@ -1,7 +1,7 @@
 import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
 import { validateReadWriteMaxBytes } from "@connectrpc/connect/protocol";
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from "@connectrpc/connect-node";
-import { forgetEndlessDeadline } from "../call/endless-deadline.ts";
+import { removeLongDeadline } from "../call/long-deadline.ts";
 import { ConnectionMemory } from "../http/connection-memory.ts";
 import type { RequestListener } from "../http/listeners.ts";
 import { discardUnreadBody } from "../http/unread-body.ts";
@@ -28,7 +28,7 @@ export function guardedConnectNodeAdapter(options: ConnectNodeAdapterOptions): R
     });
     request[Symbol.asyncIterator] = () => readMessages(request, received, readMaxBytes);
     boundAnswer(response, sent);
-    forgetEndlessDeadline(request, options.maxTimeoutMs);
+    removeLongDeadline(request, options.maxTimeoutMs);
     discardUnreadBody(request, response);
     try {
       answer(request, response);

@@ -14,7 +14,7 @@ const share = 1 / 4;
  * An answer of up to this size is not counted, and neither is the first chunk of a message: both are as large as an
  * HTTP/2 frame.
  */
-export const freeBytes = 16 * 1024;
+export const uncountedBytes = 16 * 1024;
 
 let heldByAll = 0;
 const heldBy = new WeakMap<object, number>();
@@ -59,7 +59,7 @@ export class ConnectionMemory {
   }
 }
 
-export function tooMuchHeld(): ConnectError {
+export function memoryLimitError(): ConnectError {
   const message = "the calls of this connection use too much memory: send fewer large messages at a time";
   return new ConnectError(message, Code.ResourceExhausted);
 }

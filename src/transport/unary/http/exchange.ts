@@ -40,7 +40,7 @@ export interface Exchange {
    */
   readonly createContextValues: () => ContextValues;
   /** Called at most once, with the reason, if the peer closes the connection or the stream before the answer. */
-  onGone: ((reason: unknown) => void) | undefined;
+  onDisconnect: ((reason: unknown) => void) | undefined;
   /**
    * Passes the body to a reader, until the body ends or the reader needs no further chunks.
    *

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:
 import type { ContextValues } from "@connectrpc/connect";
 import { errorFromAbortedRequest } from "./abort-reasons.ts";
 import { type AnyBodyRead, BodyRead } from "./body-read.ts";
-import { ConnectionMemory, freeBytes, tooMuchHeld } from "./connection-memory.ts";
+import { ConnectionMemory, memoryLimitError, uncountedBytes } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 
 /** An HTTP/1.1 request and its answer. */
@@ -11,7 +11,7 @@ export class Http1Exchange implements Exchange {
   readonly requestHeaders: IncomingHttpHeaders;
   readonly url: string;
   readonly createContextValues: () => ContextValues;
-  onGone: ((reason: unknown) => void) | undefined;
+  onDisconnect: ((reason: unknown) => void) | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #memory: ConnectionMemory;
@@ -46,7 +46,7 @@ export class Http1Exchange implements Exchange {
     request.on("data", (chunk: Uint8Array) => {
       if (!bodyRead.isOpen) return;
       // Counted twice, because the buffer that collects the chunks doubles its capacity when it is full.
-      if (!isFirst && !memory.hold(2 * chunk.byteLength)) bodyRead.fail(tooMuchHeld());
+      if (!isFirst && !memory.hold(2 * chunk.byteLength)) bodyRead.fail(memoryLimitError());
       isFirst = false;
       bodyRead.add(chunk);
     });
@@ -62,7 +62,7 @@ export class Http1Exchange implements Exchange {
     const response = this.#response;
     if (response.destroyed) return;
     this.#memory.release();
-    if (body !== undefined && body.byteLength > freeBytes && !this.#memory.hold(body.byteLength)) {
+    if (body !== undefined && body.byteLength > uncountedBytes && !this.#memory.hold(body.byteLength)) {
       this.abort();
       return;
     }
@@ -84,7 +84,7 @@ export class Http1Exchange implements Exchange {
     if (this.#response.writableFinished) return;
     const reason = errorFromAbortedRequest(this.#request);
     this.#bodyRead?.fail(reason);
-    this.onGone?.(reason);
+    this.onDisconnect?.(reason);
   }
 }
 

@@ -7,7 +7,7 @@ import {
 import type { ContextValues } from "@connectrpc/connect";
 import { errorFromResetCode } from "./abort-reasons.ts";
 import { type AnyBodyRead, BodyRead } from "./body-read.ts";
-import { ConnectionMemory, freeBytes, tooMuchHeld } from "./connection-memory.ts";
+import { ConnectionMemory, memoryLimitError, uncountedBytes } from "./connection-memory.ts";
 import type { Answer, BodyReader, Exchange } from "./exchange.ts";
 import { lingerMs } from "./unread-body.ts";
 
@@ -27,7 +27,7 @@ export class Http2Exchange implements Exchange {
   readonly requestHeaders: IncomingHttpHeaders;
   readonly url: string;
   readonly createContextValues: () => ContextValues;
-  onGone: ((reason: unknown) => void) | undefined;
+  onDisconnect: ((reason: unknown) => void) | undefined;
   readonly #stream: ServedStream;
   /** Created for the first chunk or answer that is counted. */
   #memory: ConnectionMemory | undefined;
@@ -73,7 +73,7 @@ export class Http2Exchange implements Exchange {
     if (stream.destroyed || stream.closed) return;
     if (!this.#isRead) this.#discardRest();
     this.#memory?.release();
-    if (body !== undefined && body.byteLength > freeBytes && !this.#hold(body.byteLength)) {
+    if (body !== undefined && body.byteLength > uncountedBytes && !this.#hold(body.byteLength)) {
       // gRPC clients map this code to RESOURCE_EXHAUSTED.
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
       return;
@@ -100,7 +100,7 @@ export class Http2Exchange implements Exchange {
     const bodyRead = this.#bodyRead;
     if (!bodyRead?.isOpen) return;
     // Counted twice, because the buffer that collects the chunks doubles its capacity when it is full.
-    if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) bodyRead.fail(tooMuchHeld());
+    if (!this.#isFirstChunk && !this.#hold(2 * chunk.byteLength)) bodyRead.fail(memoryLimitError());
     this.#isFirstChunk = false;
     bodyRead.add(chunk);
     if (!bodyRead.isOpen) this.#bodyRead = undefined;
@@ -119,10 +119,10 @@ export class Http2Exchange implements Exchange {
   /** Called when the stream is closed. */
   leave(): void {
     this.#memory?.release();
-    if (this.onGone === undefined && this.#isRead) return;
+    if (this.onDisconnect === undefined && this.#isRead) return;
     const reason = errorFromResetCode(this.#stream.rstCode);
     this.#bodyRead?.fail(reason);
-    this.onGone?.(reason);
+    this.onDisconnect?.(reason);
   }
 
   /**

@@ -17,7 +17,7 @@ const timeouts = [
 ] as const;
 
 /** Removes a deadline from the headers if it is too long for a timer: connect-node would end the call at once. */
-export function forgetEndlessDeadline(
+export function removeLongDeadline(
   { headers }: NodeRequest,
   maxTimeoutMs: number = Number.MAX_SAFE_INTEGER,
 ): void {
