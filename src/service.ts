@@ -6,7 +6,7 @@ import { about } from "./about.ts";
 import { LearnerChanges } from "./changes/learner-changes.ts";
 import { WatchedLearners } from "./changes/watched-learners.ts";
 import type { Config } from "./config.ts";
-import { warnOfOtherRules } from "./database/compare-time-zone-rules.ts";
+import { warnOfDifferentTimeZoneRules } from "./database/compare-time-zone-rules.ts";
 import { describeConnectError } from "./database/connect-error.ts";
 import { startEmbeddedServer } from "./database/embedded/embedded-server.ts";
 import { migrate, pendingMigrations, requireKnownSchema } from "./database/migrations.ts";
@@ -107,7 +107,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   started.defer(() => readiness.drain());
 
   // The embedded server already uses the newest time zone rules on this machine.
-  if (config.databaseUrl !== undefined) warnOfOtherRules(config.databaseUrl, log);
+  if (config.databaseUrl !== undefined) warnOfDifferentTimeZoneRules(config.databaseUrl, log);
   const running = started.move();
   return { url: urlOf(server), failed, stop: () => running.disposeAsync() };
 }

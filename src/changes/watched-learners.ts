@@ -1,7 +1,7 @@
 import { type Clock, processClock } from "../clock.ts";
 import type { Notifications } from "../database/notifications.ts";
 import { type LearnerKey, learnerKey, receivedLearnerKey } from "./learner-key.ts";
-import { WatchNotices, watchesChannel } from "./watch-notices.ts";
+import { WatchPublisher, watchesChannel } from "./watch-publisher.ts";
 
 /** The most learners that are read again at a time while no notifications are received. */
 const polledAtOnce = 100;
@@ -33,18 +33,18 @@ export interface KnownWatches {
 }
 
 /** The value while the watches are not known: every learner counts as watched. */
-export const everybodyWatched: KnownWatches = { userIds: [], asOf: undefined };
+export const unknownWatches: KnownWatches = { userIds: [], asOf: undefined };
 
 /**
  * Knows which learners are watched at any instance, so that writes of other learners need not be announced.
  *
  * An instance publishes each watch when it begins, and repeats all of its watches at an interval, because the other
  * instances let them expire. A new instance asks the others, and treats every learner as watched until all answers
- * must have arrived. {@link WatchNotices} explains why no write is missed.
+ * must have arrived. {@link WatchPublisher} explains why no write is missed.
  */
 export class WatchedLearners {
   readonly #notifications: Notifications;
-  readonly #notices: WatchNotices;
+  readonly #publisher: WatchPublisher;
   readonly #own = new Map<LearnerKey, Set<Watcher>>();
   /** When each learner ceases to count as watched, in milliseconds of the {@link Clock}; never for those in `#own`. */
   readonly #expiries = new Map<LearnerKey, number>();
@@ -63,22 +63,22 @@ export class WatchedLearners {
       learners: () => [...this.#own.keys()],
       gap: (learner: LearnerKey) => this.#gap(learner),
     };
-    this.#notices = new WatchNotices(notifications, own, 2 * repeatMs, clock);
+    this.#publisher = new WatchPublisher(notifications, own, 2 * repeatMs, clock);
     void this.#every(repeatMs, () => this.#repeat());
     void this.#every(pollMs, () => this.#poll());
     notifications.subscribe(watchesChannel, {
       onMessage: (payload) => this.#receive(payload),
-      onGap: () => this.#notices.startOver(),
+      onGap: () => this.#publisher.startOver(),
     });
   }
 
   /** Finds the learners that are watched; the result has no duplicates. */
   filterWatched(userIds: readonly string[]): KnownWatches {
-    const { heardUntil } = this.#notifications;
-    const { completeAt } = this.#notices;
-    if (heardUntil === undefined || completeAt === undefined || heardUntil < completeAt)
-      return everybodyWatched;
-    const asOf = new Date(Number(heardUntil / 1000n));
+    const { receivedUntil } = this.#notifications;
+    const { completeAt } = this.#publisher;
+    if (receivedUntil === undefined || completeAt === undefined || receivedUntil < completeAt)
+      return unknownWatches;
+    const asOf = new Date(Number(receivedUntil / 1000n));
     if (this.#expiries.size === 0) return { userIds: [], asOf };
     const watched = new Set(userIds).values().filter((userId) => this.#expiries.has(learnerKey(userId)));
     return { userIds: [...watched], asOf };
@@ -97,7 +97,7 @@ export class WatchedLearners {
     }
     this.#own.set(learner, new Set([watcher]));
     this.#expiries.set(learner, Number.POSITIVE_INFINITY);
-    this.#notices.begin(learner);
+    this.#publisher.begin(learner);
   }
 
   remove(learner: LearnerKey, watcher: Watcher): void {
@@ -105,7 +105,7 @@ export class WatchedLearners {
     watchers?.delete(watcher);
     if (watchers?.size !== 0) return;
     this.#own.delete(learner);
-    this.#notices.end(learner);
+    this.#publisher.end(learner);
     this.#expiries.set(learner, this.#clock.now() + this.#expireAfterMs);
   }
 
@@ -124,7 +124,7 @@ export class WatchedLearners {
 
   #receive(payload: string): void {
     if (payload.startsWith("?")) {
-      this.#notices.answer(BigInt(payload.slice(1)));
+      this.#publisher.answer(BigInt(payload.slice(1)));
       return;
     }
     const expiry = this.#clock.now() + this.#expireAfterMs;
@@ -136,7 +136,7 @@ export class WatchedLearners {
   #repeat(): void {
     const now = this.#clock.now();
     for (const [learner, expiry] of this.#expiries) if (expiry < now) this.#expiries.delete(learner);
-    this.#notices.repeat();
+    this.#publisher.repeat();
   }
 
   /** While no notifications are received, makes the watchers of some learners at a time read again, in turn. */

@@ -10,7 +10,7 @@ const timeoutMs = 30_000;
  * Logs one warning if the rules of a time zone differ between the database and this process, in this year or the next:
  * one of the two needs an update. Runs in the background, on a separate connection.
  */
-export function warnOfOtherRules(databaseUrl: string, log: Log): void {
+export function warnOfDifferentTimeZoneRules(databaseUrl: string, log: Log): void {
   if (!log.isLevelEnabled("warn") || !("Temporal" in globalThis)) return;
   const compare = async () => {
     const zones = await compareTimeZoneRules(databaseUrl);

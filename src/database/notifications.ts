@@ -114,7 +114,7 @@ export class Notifications {
    * The database's clock in the last heartbeat, in microseconds since 1970: every message that was committed before
    * this time has been delivered. Undefined while not current.
    */
-  get heardUntil(): bigint | undefined {
+  get receivedUntil(): bigint | undefined {
     return this.isCurrent() ? this.#latest?.clock : undefined;
   }
 

@@ -73,7 +73,7 @@ export function isLocked(error: unknown): boolean {
 }
 
 /** Whether a single row may have caused the error, so that the other rows may succeed without it. */
-export function isOfOneRow(error: unknown): boolean {
+export function isRowError(error: unknown): boolean {
   return conditionOf(error)?.meaning === "row";
 }
 

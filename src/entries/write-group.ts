@@ -1,7 +1,7 @@
 import type { LearnerChanges } from "../changes/learner-changes.ts";
 import type { ConnectionPool } from "../database/pool.ts";
 import { isUnanswered } from "../database/query.ts";
-import { isLocked, isOfOneRow } from "../database/sqlstate.ts";
+import { isLocked, isRowError } from "../database/sqlstate.ts";
 import type { NewEntry, StoredEntry } from "./entry.ts";
 import type { RecentEntries } from "./recent-entries.ts";
 import { type RecordResult, recordEntries } from "./record-entries.ts";
@@ -51,7 +51,7 @@ export async function writeGroup(
     return { locked: [] };
   } catch (error) {
     if (isLocked(error)) return { locked: resolveCreated(group, created) };
-    if (group.length > 1 && isOfOneRow(error)) {
+    if (group.length > 1 && isRowError(error)) {
       // Halving isolates the row that the database rejects, so that the other rows are written.
       const middle = Math.ceil(group.length / 2);
       const first = await writeGroup(dependencies, pool, group.slice(0, middle));

@@ -19,7 +19,7 @@ export class DeliveryPace {
    *
    * @throws AbortError if the signal aborts during the wait
    */
-  async turn(messages: number, signal: AbortSignal): Promise<void> {
+  async reserve(messages: number, signal: AbortSignal): Promise<void> {
     const now = performance.now();
     const at = Math.max(now, this.#freeAt);
     this.#freeAt = at + messages * msPerMessage;
@@ -27,7 +27,7 @@ export class DeliveryPace {
   }
 
   /** Releases the time reserved for messages that turned out not to be needed. */
-  giveBack(messages: number): void {
+  release(messages: number): void {
     this.#freeAt -= messages * msPerMessage;
   }
 }

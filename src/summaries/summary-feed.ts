@@ -37,7 +37,7 @@ export interface SummaryFeedDependencies {
 /**
  * Keeps one summary current for all its followers:
  *
- *     computing ──> current ──a change──> waiting ──DeliveryPace gives it a turn──> computing
+ *     computing ──> current ──a change──> waiting ──DeliveryPace allows it──> computing
  *         any state ──the last follower leaves, an error occurs, or the instance drains──> ended
  *
  * Nothing is queued for a follower. Each follower remembers the version that it received last. When it is ready, it
@@ -173,11 +173,11 @@ export class SummaryFeed {
     if (!this.#watch.hasChanged && !changes.isCurrent()) this.#watch.onGap();
     const followers = this.#followers;
     if (this.#watch.hasChanged) {
-      await pace.turn(followers, this.#signal);
+      await pace.reserve(followers, this.#signal);
       const changed = this.#watch.take() ?? allTime;
       const updated = this.#accept(await this.#compute(changed, [Code.ResourceExhausted, Code.Unavailable]));
       if (updated) this.#answeredAt = performance.now();
-      else pace.giveBack(followers);
+      else pace.release(followers);
     }
     // A change may affect none of the watched periods. Such a change must not delay the heartbeat.
     if (performance.now() >= this.#answeredAt + heartbeatMs) {

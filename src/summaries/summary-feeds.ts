@@ -3,7 +3,7 @@ import { shuttingDown } from "../errors/retryable.ts";
 import { DeliveryPace } from "./delivery-pace.ts";
 import { SummaryFeed, type SummaryFeedDependencies } from "./summary-feed.ts";
 import type { SummaryRequest } from "./summary-request.ts";
-import { WatchedRanges } from "./watched-range.ts";
+import { WatchedRanges } from "./watched-ranges.ts";
 
 /** The dependencies of {@link SummaryFeeds}, which creates the {@link DeliveryPace} itself. */
 export type SummaryFeedsDependencies = Omit<SummaryFeedDependencies, "pace">;
@@ -31,7 +31,7 @@ export class SummaryFeeds {
    * @throws ConnectError as `watchSummary` does
    */
   async *follow(request: SummaryRequest, signal: AbortSignal): AsyncIterable<WatchSummaryResponse> {
-    const shared = await this.#ranges.samePeriods(request).catch((error: unknown) => {
+    const shared = await this.#ranges.normalize(request).catch((error: unknown) => {
       throw this.#dependencies.draining.aborted ? shuttingDown() : error;
     });
     signal.throwIfAborted();

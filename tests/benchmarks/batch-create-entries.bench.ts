@@ -5,7 +5,7 @@ import {
   BatchCreateEntriesResponseSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { changesChannel, lateSeconds } from "../../src/changes/learner-changes.ts";
-import { lookAtWatchesSeconds } from "../../src/changes/watch-notices.ts";
+import { watchLookupValidSeconds } from "../../src/changes/watch-publisher.ts";
 import { insertEntriesStatement } from "../../src/entries/sql/insert-entries.ts";
 import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
@@ -54,7 +54,7 @@ export const batchCreateEntriesBenchmark: Benchmark = {
         [],
         changesChannel,
         new Date().toISOString(),
-        `${lookAtWatchesSeconds} seconds`,
+        `${watchLookupValidSeconds} seconds`,
       ];
       await bareClients[caller]?.query({ ...insertEntriesStatement, values });
     };

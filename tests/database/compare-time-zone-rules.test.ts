@@ -1,6 +1,6 @@
 import pino from "pino";
 import { expect, test } from "vitest";
-import { warnOfOtherRules } from "../../src/database/compare-time-zone-rules.ts";
+import { warnOfDifferentTimeZoneRules } from "../../src/database/compare-time-zone-rules.ts";
 import { createEmptyDatabase } from "../support/empty-database.ts";
 import { createTestPool } from "../support/test-pool.ts";
 
@@ -14,7 +14,10 @@ test("a database with other time zone rules is named in the log, with the zones 
       SELECT name FROM pg_catalog.pg_timezone_names WHERE name <> 'Africa/Algiers'`);
   await pool.end();
   const { promise: line, resolve: write } = Promise.withResolvers<string>();
-  warnOfOtherRules(`${url}?options=-c%20search_path=other,pg_catalog`, pino({ level: "warn" }, { write }));
+  warnOfDifferentTimeZoneRules(
+    `${url}?options=-c%20search_path=other,pg_catalog`,
+    pino({ level: "warn" }, { write }),
+  );
   expect(JSON.parse(await line)).toMatchObject({
     level: 40,
     zones: expect.arrayContaining(["Africa/Algiers"]),

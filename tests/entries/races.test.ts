@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
-import { everybodyWatched } from "../../src/changes/watched-learners.ts";
+import { unknownWatches } from "../../src/changes/watched-learners.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { conflictOf } from "../support/failures.ts";
@@ -93,7 +93,7 @@ test("statements that write the same keys in opposite order wait for each other,
     // As the service runs them, but without its way of trying again.
     const insertions = await Promise.all(
       [entries, entries.toReversed(), others, others.toReversed()].map((batch) =>
-        insertEntries(services.database.connections, batch, everybodyWatched),
+        insertEntries(services.database.connections, batch, unknownWatches),
       ),
     );
     expect(insertions.reduce((sum, created) => sum + created.length, 0)).toBe(80);

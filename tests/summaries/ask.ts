@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { PeriodSummary } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { everybodyWatched } from "../../src/changes/watched-learners.ts";
+import { unknownWatches } from "../../src/changes/watched-learners.ts";
 import type { ConnectionPool } from "../../src/database/pool.ts";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
@@ -20,7 +20,7 @@ export async function recordLearner(pool: ConnectionPool, entries: readonly Orac
   await insertEntries(
     pool,
     entries.map((entry) => ({ ...entry, userId, requestId: randomUUID() })),
-    everybodyWatched,
+    unknownWatches,
   );
   return userId;
 }

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { everybodyWatched } from "../../src/changes/watched-learners.ts";
+import { unknownWatches } from "../../src/changes/watched-learners.ts";
 import type { EntryPayload } from "../../src/entries/entry.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { grpcClient } from "../support/clients.ts";
@@ -36,7 +36,7 @@ test.runIf(file)(
   async () => {
     const entries = await readLog(file ?? "");
     for (let index = 0; index < entries.length; index += 1000) {
-      await insertEntries(service.database.connections, entries.slice(index, index + 1000), everybodyWatched);
+      await insertEntries(service.database.connections, entries.slice(index, index + 1000), unknownWatches);
     }
     const client = grpcClient(service.url);
     for (const [userId, own] of busiest(entries, 20)) {

@@ -10,8 +10,8 @@ import {
 import type { CallContext } from "../../src/call-context.ts";
 import { changesChannel } from "../../src/changes/learner-changes.ts";
 import { learnerKey } from "../../src/changes/learner-key.ts";
-import { lookAtWatchesSeconds } from "../../src/changes/watch-notices.ts";
-import { everybodyWatched } from "../../src/changes/watched-learners.ts";
+import { watchLookupValidSeconds } from "../../src/changes/watch-publisher.ts";
+import { unknownWatches } from "../../src/changes/watched-learners.ts";
 import { leaseMs } from "../../src/database/notifications.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { getSummary } from "../../src/summaries/get-summary.ts";
@@ -262,7 +262,7 @@ describe("what is forgotten", () => {
     await leapDay(memo, entry.userId);
     // The other one's news does not come, and nobody has noticed yet.
     await cutNotifications(database);
-    await insertEntries(database.connections, [entry], everybodyWatched);
+    await insertEntries(database.connections, [entry], unknownWatches);
     expect(await writer.record(entry, never)).toMatchObject({ isNew: false });
     expect((await leapDay(memo, entry.userId)).periods).toMatchObject([{ totalWordCount: 1n }]);
   });
@@ -327,7 +327,7 @@ describe("what is told to the other instances", () => {
       await record(userId, timestamp());
       const { rows } = await database.pool.query<{ now: Date }>("SELECT clock_timestamp() AS now");
       const heardAt = asOf?.getTime() ?? 0;
-      if (rows[0] && rows[0].now.getTime() < heardAt + lookAtWatchesSeconds * 1_000) return userId;
+      if (rows[0] && rows[0].now.getTime() < heardAt + watchLookupValidSeconds * 1_000) return userId;
     }
   }
 

@@ -3,7 +3,7 @@ import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { ImportEntriesResponse } from "#gen/dailyaggregator/v1/entry_pb.js";
 import type { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import type { Row } from "./read-rows.ts";
-import { refusedEntries } from "./refused-entries.ts";
+import { rejectedEntries } from "./rejected-entries.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 import { type EntryOfLine, toBatches } from "./to-batches.ts";
 import { UnacknowledgedBatches } from "./unacknowledged-batches.ts";
@@ -66,7 +66,7 @@ export async function importRows(
       break;
     } catch (cause) {
       if (!(cause instanceof ConnectError)) throw cause;
-      const refused = refusedEntries(cause, batches.first);
+      const refused = rejectedEntries(cause, batches.first);
       if (refused.size > 0) {
         for (const [{ line }, reason] of refused) reject(line, reason);
         batches.drop(new Set(refused.keys()));

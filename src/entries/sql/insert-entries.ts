@@ -1,6 +1,6 @@
 import { bucketNumberOf, bucketOf } from "../../aggregates/bucket.ts";
 import { changesChannel, lateSeconds } from "../../changes/learner-changes.ts";
-import { lookAtWatchesSeconds } from "../../changes/watch-notices.ts";
+import { watchLookupValidSeconds } from "../../changes/watch-publisher.ts";
 import type { KnownWatches } from "../../changes/watched-learners.ts";
 import type { ConnectionPool } from "../../database/pool.ts";
 import { query } from "../../database/query.ts";
@@ -12,7 +12,7 @@ import type { EntryPayload, StoredEntry } from "../entry.ts";
  * deadlock. If several entries have the same request_id, the first one is inserted.
  *
  * An entry is announced to every instance if it is late, if its learner is watched, or if this instance's knowledge of
- * the watched learners is missing or older than `lookAtWatchesSeconds`. The statement decides this once its transaction
+ * the watched learners is missing or older than `watchLookupValidSeconds`. The statement decides this once its transaction
  * has an id, by the database's clock at that time. `learner-changes.ts` and `watch-notices.ts` explain why.
  *
  * Usually all entries are new; then the statement does not return their request_ids. The payload of a notification must
@@ -102,7 +102,7 @@ export async function insertEntries(
       watches.userIds,
       changesChannel,
       watches.asOf?.toISOString(),
-      `${lookAtWatchesSeconds} seconds`,
+      `${watchLookupValidSeconds} seconds`,
     ],
   });
   return createdEntries(entries, rows[0]);

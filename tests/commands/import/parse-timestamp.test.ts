@@ -19,7 +19,7 @@ test.for([
   ["2024-01-02T03:04:05.000-0330", "2024-01-02T06:34:05Z"],
 ] as const)("takes %s", ([text, expected]) => {
   const { seconds, nanos } = timestampFromMs(Date.parse(expected));
-  expect(parseTimestamp(text)).toEqual({ timestamp: { seconds, nanos }, isFiner: false });
+  expect(parseTimestamp(text)).toEqual({ timestamp: { seconds, nanos }, exceedsMicroseconds: false });
 });
 
 test.for([
@@ -27,8 +27,8 @@ test.for([
   ["2024-01-02T03:04:05.123456000Z", 123_456_000, false],
   ["2024-01-02T03:04:05.123456001Z", 123_456_001, true],
   ["2024-01-02T03:04:05.1234567+00", 123_456_700, true],
-] as const)("says of %s whether it is finer than a microsecond", ([text, nanos, isFiner]) => {
-  expect(parseTimestamp(text)).toMatchObject({ timestamp: { nanos }, isFiner });
+] as const)("says of %s whether it is finer than a microsecond", ([text, nanos, exceedsMicroseconds]) => {
+  expect(parseTimestamp(text)).toMatchObject({ timestamp: { nanos }, exceedsMicroseconds });
 });
 
 test.for(["2024-01-02T03:04:05", "2024-01-02 03:04:05.123456", "2024-01-02T03:04"] as const)(

@@ -4,7 +4,7 @@ import path from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import packageJson from "../../../package.json" with { type: "json" };
 import {
-  bundled,
+  bundledRules,
   newestRelease,
   renewTimeZoneRules,
 } from "../../../src/database/embedded/time-zone-rules.ts";
@@ -49,7 +49,7 @@ test("a zone that only Node knows is added", async () => {
 test("the release of the rules that come with PostgreSQL is the one of its pinned version", () => {
   const versions = new Set(Object.values(packageJson.optionalDependencies));
   // With another version comes another release: look into src/timezone of its source, and set both.
-  expect(versions).toEqual(new Set([bundled.version]));
+  expect(versions).toEqual(new Set([bundledRules.version]));
 });
 
 /** A folder with files, until the test finishes. */

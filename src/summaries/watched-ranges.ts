@@ -32,7 +32,7 @@ export class WatchedRanges {
    * except near a clock change for which {@link findPeriodStart} returns undefined, or which puts the period of `to`
    * before that of `from`.
    */
-  async samePeriods(request: SummaryRequest): Promise<SummaryRequest> {
+  async normalize(request: SummaryRequest): Promise<SummaryRequest> {
     const { range } = request;
     const [from, to] = await Promise.all([
       this.#startOf(request, range.from),

@@ -8,7 +8,7 @@ import type { EntryOfLine } from "./to-batches.ts";
  *
  * @returns the reason for each of these entries; empty if the error has another cause
  */
-export function refusedEntries(
+export function rejectedEntries(
   error: ConnectError,
   batch: readonly EntryOfLine[] = [],
 ): Map<EntryOfLine, string> {

@@ -13,16 +13,16 @@ const keysPerNotification = 800;
 
 /**
  * How long a write may rely on the watches that its instance knew, in seconds of the database's clock. The time counts
- * from {@link Notifications.heardUntil} when the instance looked them up. A later write is announced in any case.
+ * from {@link Notifications.receivedUntil} when the instance looked them up. A later write is announced in any case.
  * `insert-entries.ts` checks this in the write's transaction, after the transaction got its id.
  */
-export const lookAtWatchesSeconds = 1;
+export const watchLookupValidSeconds = 1;
 
 /**
  * The same in microseconds, plus a margin of a quarter of a second: heartbeats do not detect that the database's clock
  * went backwards if the step is shorter than the time between two heartbeats.
  */
-const settlingMicros = BigInt(lookAtWatchesSeconds) * 1_000_000n + 250_000n;
+const settlingMicros = BigInt(watchLookupValidSeconds) * 1_000_000n + 250_000n;
 
 /** How long a new instance waits for the answers of the others, in microseconds of the database's clock. */
 const answerMicros = 1_000_000n;
@@ -48,7 +48,7 @@ interface SentList {
   readonly deadline: bigint | undefined;
 }
 
-/** The times n (see {@link WatchNotices}) for the messages after which writes of a learner may have been missed. */
+/** The times n (see {@link WatchPublisher}) for the messages after which writes of a learner may have been missed. */
 interface Unsettled {
   /** The time n for the first message. */
   readonly clock: bigint;
@@ -73,13 +73,13 @@ interface Unsettled {
  * 4. When every transaction that got its id before n + 1 s has ended, the watchers of the learner get a gap: they read
  *    everything again, and so they see the write.
  *
- * The 1 s is {@link lookAtWatchesSeconds}. Step 4 uses {@link settlingMicros}, which adds a margin.
+ * The 1 s is {@link watchLookupValidSeconds}. Step 4 uses {@link settlingMicros}, which adds a margin.
  *
  * The watchers also get a gap after a message that was committed too late: after a repetition if the other instances
  * may have let the watches expire before it, and after an answer if the instance that asked may no longer have waited
  * for it.
  */
-export class WatchNotices {
+export class WatchPublisher {
   readonly #notifications: Notifications;
   readonly #own: OwnWatches;
   readonly #clock: Clock;
@@ -162,7 +162,7 @@ export class WatchNotices {
     this.#isPublishing = true;
     try {
       for (;;) {
-        const now = this.#notifications.heardUntil;
+        const now = this.#notifications.receivedUntil;
         if (now === undefined) break;
         if (this.#mustAsk) await this.#ask(now);
         else if (this.#mustRepeat) await this.#publishAll(now);
