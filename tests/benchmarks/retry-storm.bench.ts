@@ -6,8 +6,8 @@ import {
   BatchCreateEntriesResponseSchema,
   CreateEntryRequestSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { ServerProcess } from "../support/server-process.ts";
 import type { Benchmark } from "./harness/benchmark.ts";
-import { startChild } from "./harness/child.ts";
 import { createDatabase } from "./harness/database.ts";
 import { presentEntry } from "./harness/entries.ts";
 import { frame, GrpcClient } from "./harness/grpc-client.ts";
@@ -28,7 +28,7 @@ export const retryStormBenchmark: Benchmark = {
   async run(setting) {
     await using database = await createDatabase(setting.server);
     await using service = await startService(setting, database);
-    await using rival = await startChild(rivalScript);
+    await using rival = await ServerProcess.start(rivalScript);
     using client = new GrpcClient(service.url, connections);
     using rivalClient = new GrpcClient(rival.url, connections);
 

@@ -2,8 +2,8 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { ServerProcess } from "../support/server-process.ts";
 import type { Benchmark, Setting } from "./harness/benchmark.ts";
-import { type Child, startChild } from "./harness/child.ts";
 import { type ConnectClient, Http1ConnectClient, Http2ConnectClient } from "./harness/connect-client.ts";
 import { presentEntry } from "./harness/entries.ts";
 import type { Figure } from "./harness/figure.ts";
@@ -140,7 +140,7 @@ async function measureMemory(setting: Setting): Promise<Figure[]> {
 }
 
 /** @returns the resident set once garbage is collected; 0 where there is no `/proc` */
-async function settledKilobytes({ pid }: Child): Promise<number> {
+async function settledKilobytes({ pid }: ServerProcess): Promise<number> {
   await sleep(500);
   process.kill(pid, "SIGUSR2");
   await sleep(500);
@@ -173,7 +173,7 @@ function framedEntry(): Buffer {
 
 async function startLoad(
   { effort }: Setting,
-  child: Child,
+  child: ServerProcess,
   client: Disposable,
   call: () => Promise<unknown>,
 ): Promise<Load> {
@@ -192,8 +192,11 @@ function startServer(
   server: Server,
   env: Record<string, string>,
   flags: readonly string[] = [],
-): Promise<Child> {
-  return startChild(serverScript, { SERVER: server, ...env }, [...serviceFlags, ...flags]);
+): Promise<ServerProcess> {
+  return ServerProcess.start(serverScript, {
+    env: { ...process.env, SERVER: server, ...env },
+    flags: [...serviceFlags, ...flags],
+  });
 }
 
 function figure(

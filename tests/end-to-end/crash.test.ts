@@ -4,13 +4,8 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient, type LearningLogClient } from "../support/clients.ts";
-import {
-  databaseUrl,
-  killPostgres,
-  makeDataDir,
-  startServiceProcess,
-  useDataTemplate,
-} from "../support/service-process.ts";
+import { embeddedDatabaseUrl, killPostgres, makeDataDir, useDataTemplate } from "../support/data-folder.ts";
+import { launchServiceProcess } from "../support/service-process.ts";
 import { createTestPool } from "../support/test-pool.ts";
 
 // Whole processes start and stop here, and machines can be busy.
@@ -20,16 +15,16 @@ const template = useDataTemplate();
 
 test("what was acknowledged is there, once, after kill -9 of the service and of its PostgreSQL", async () => {
   const DATA_DIR = await makeDataDir(template.path);
-  const crashing = startServiceProcess({ DATA_DIR });
-  const writers = Array.from({ length: 16 }, startWriter(grpcClient(await crashing.url)));
+  const crashing = launchServiceProcess({ DATA_DIR });
+  const writers = Array.from({ length: 16 }, startWriter(grpcClient(await crashing.listening)));
   while (writers.flatMap(({ acknowledged }) => acknowledged).length < 100) await sleep(10);
   await Promise.all([crashing.kill("SIGKILL"), killPostgres(DATA_DIR, "SIGKILL")]);
   await Promise.all(writers.map(({ ended }) => ended));
   const acknowledged = writers.flatMap((writer) => writer.acknowledged);
   const unanswered = writers.flatMap((writer) => writer.unanswered);
 
-  const client = grpcClient(await startServiceProcess({ DATA_DIR }).url);
-  const database = createTestPool(await databaseUrl(DATA_DIR));
+  const client = grpcClient(await launchServiceProcess({ DATA_DIR }).listening);
+  const database = createTestPool(await embeddedDatabaseUrl(DATA_DIR));
   onTestFinished(() => database.end());
   const stored = await database.query<{ request_id: string }>("SELECT request_id FROM learning_log");
   const storedIds = new Set(stored.rows.map((row) => row.request_id));

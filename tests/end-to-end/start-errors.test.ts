@@ -4,7 +4,8 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { runCommand } from "../support/command.ts";
-import { makeDataDir, startServiceProcess, useDataTemplate } from "../support/service-process.ts";
+import { makeDataDir, useDataTemplate } from "../support/data-folder.ts";
+import { launchServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
 // An operator who set something wrong reads one line, and nothing secret in it.
@@ -31,7 +32,7 @@ test.for([
     "DATABASE_URL must be a URL such as postgres://user:password@host:5432/database",
   ],
 ] as const)("%s=%s", async ([name, value, message]) => {
-  const { ended } = startServiceProcess({ [name]: value });
+  const { ended } = launchServiceProcess({ [name]: value });
   await expect(ended).resolves.toEqual({
     code: 1,
     signal: null,
@@ -47,7 +48,7 @@ test.for([
   ["an unknown database", { pathname: "/nowhere" }, '"nowhere" does not exist'],
 ] as const)("DATABASE_URL with %s", async ([, parts, reason]) => {
   const { href } = Object.assign(new URL(database.url), parts);
-  const { code, stderr } = await startServiceProcess({ DATABASE_URL: href }).ended;
+  const { code, stderr } = await launchServiceProcess({ DATABASE_URL: href }).ended;
   expect(stderr).toMatch(/^daily-aggregator: cannot connect to the database \(DATABASE_URL\): .+\n$/);
   expect(stderr).toContain(reason);
   expect(stderr).not.toMatch(/secret|:\/\//);
@@ -57,7 +58,7 @@ test.for([
 test("DATABASE_URL of something that is no PostgreSQL", async () => {
   const { port } = await listen((socket) => socket.resume().end("HTTP/1.1 400 Bad Request\r\n\r\n"));
   const DATABASE_URL = `postgres://user:secret@127.0.0.1:${port}/database`;
-  const { code, stderr } = await startServiceProcess({ DATABASE_URL }).ended;
+  const { code, stderr } = await launchServiceProcess({ DATABASE_URL }).ended;
   expect(stderr).toMatch(/^daily-aggregator: cannot connect to the database \(DATABASE_URL\): .+\n$/);
   expect(stderr).not.toContain("secret");
   expect(code).toBe(1);
@@ -104,15 +105,15 @@ test("DATABASE_URL as libpq's manual writes it for a socket, with a user and wit
   onTestFinished(() => server.stop());
   const { username, password, port } = new URL(server.url);
   const DATABASE_URL = `postgres://${username}:${password}@/postgres?host=${dataDir}&port=${port}`;
-  const service = startServiceProcess({ DATABASE_URL });
-  await expect(fetch(`${await service.url}/readyz`)).resolves.toMatchObject({ status: 200 });
+  const service = launchServiceProcess({ DATABASE_URL });
+  await expect(fetch(`${await service.listening}/readyz`)).resolves.toMatchObject({ status: 200 });
   await expect(service.kill("SIGTERM")).resolves.toMatchObject({ code: 0 });
 });
 
 test("a port that is taken", async () => {
   const { port } = await listen(() => {});
   const DATA_DIR = await makeDataDir(template.path);
-  const { code, stderr } = await startServiceProcess({ DATA_DIR, PORT: String(port) }).ended;
+  const { code, stderr } = await launchServiceProcess({ DATA_DIR, PORT: String(port) }).ended;
   expect(stderr).toBe(
     `daily-aggregator: cannot listen on HOST 127.0.0.1, PORT ${port}: listen EADDRINUSE: address already in use 127.0.0.1:${port}\n`,
   );
@@ -121,7 +122,7 @@ test("a port that is taken", async () => {
 
 test("a host to listen on that is none of this machine", async () => {
   const DATA_DIR = await makeDataDir(template.path);
-  const { code, stderr } = await startServiceProcess({ DATA_DIR, HOST: "192.0.2.1" }).ended;
+  const { code, stderr } = await launchServiceProcess({ DATA_DIR, HOST: "192.0.2.1" }).ended;
   expect(stderr).toMatch(/^daily-aggregator: cannot listen on HOST 192\.0\.2\.1, PORT 0: .+\n$/);
   expect(code).toBe(1);
 });
@@ -133,7 +134,7 @@ async function runEach(DATABASE_URL: string) {
     return { code, stderr };
   };
   const start = async () => {
-    const { code, stderr } = await startServiceProcess({ DATABASE_URL }).ended;
+    const { code, stderr } = await launchServiceProcess({ DATABASE_URL }).ended;
     return { code, stderr };
   };
   const [started, migrated, verified] = await Promise.all([

@@ -9,14 +9,14 @@ import { expect, test, vi } from "vitest";
 import { grpcClient } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
 import {
-  databaseUrl,
+  embeddedDatabaseUrl,
   isPostgresRunning,
   killPostgres,
   makeDataDir,
   postmasterPid,
-  startServiceProcess,
   useDataTemplate,
-} from "../support/service-process.ts";
+} from "../support/data-folder.ts";
+import { launchServiceProcess } from "../support/service-process.ts";
 
 // Whole processes start and stop here, and machines can be busy.
 vi.setConfig({ testTimeout: 120_000 });
@@ -27,15 +27,15 @@ test("needs nothing but a folder, keeps its data there, and leaves no process be
   const DATA_DIR = await makeDataDir();
   const entry = { requestId: randomUUID(), userId: "mia", wordCount: 3 };
 
-  const first = startServiceProcess({ DATA_DIR });
-  await expect(grpcClient(await first.url).createEntry(entry)).resolves.toMatchObject({
+  const first = launchServiceProcess({ DATA_DIR });
+  await expect(grpcClient(await first.listening).createEntry(entry)).resolves.toMatchObject({
     entry: { wordCount: 3 },
   });
   await expect(first.kill("SIGTERM")).resolves.toEqual({ code: 0, signal: null, stderr: "" });
   await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
 
-  const second = startServiceProcess({ DATA_DIR });
-  const repeated = await grpcClient(await second.url)
+  const second = launchServiceProcess({ DATA_DIR });
+  const repeated = await grpcClient(await second.listening)
     .createEntry(entry)
     .catch(ConnectError.from);
   expect(repeated).toMatchObject({ code: Code.AlreadyExists });
@@ -45,7 +45,7 @@ test("needs nothing but a folder, keeps its data there, and leaves no process be
 
 test("a SIGTERM in the middle of the start leaves no process behind either", async () => {
   const DATA_DIR = await makeDataDir(template.path);
-  const service = startServiceProcess({ DATA_DIR });
+  const service = launchServiceProcess({ DATA_DIR });
   while (!existsSync(path.join(DATA_DIR, "postgres/postmaster.pid"))) await sleep(10);
   await expect(service.kill("SIGTERM")).resolves.toEqual({ code: 0, signal: null, stderr: "" });
   await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
@@ -54,13 +54,13 @@ test("a SIGTERM in the middle of the start leaves no process behind either", asy
 test("takes over the PostgreSQL that a killed service left running", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const entry = { requestId: randomUUID(), userId: "mia", wordCount: 3 };
-  const killed = startServiceProcess({ DATA_DIR });
-  await grpcClient(await killed.url).createEntry(entry);
+  const killed = launchServiceProcess({ DATA_DIR });
+  await grpcClient(await killed.listening).createEntry(entry);
   const pid = await postmasterPid(DATA_DIR);
   await killed.kill("SIGKILL");
 
-  const service = startServiceProcess({ DATA_DIR });
-  const repeated = await grpcClient(await service.url)
+  const service = launchServiceProcess({ DATA_DIR });
+  const repeated = await grpcClient(await service.listening)
     .createEntry(entry)
     .catch(ConnectError.from);
   expect(repeated).toMatchObject({ code: Code.AlreadyExists });
@@ -71,26 +71,26 @@ test("takes over the PostgreSQL that a killed service left running", async () =>
 
 test("of two that start together in an empty folder, one runs undisturbed and the other says why not", async () => {
   const DATA_DIR = await makeDataDir();
-  const both = [startServiceProcess({ DATA_DIR }), startServiceProcess({ DATA_DIR })];
+  const both = [launchServiceProcess({ DATA_DIR }), launchServiceProcess({ DATA_DIR })];
   const refused = await Promise.race(both.map(({ ended }) => ended));
   expect(refused).toEqual({ code: 1, signal: null, stderr: inUse(DATA_DIR) });
 
-  const running = grpcClient(await Promise.any(both.map(({ url }) => url)));
+  const running = grpcClient(await Promise.any(both.map(({ listening }) => listening)));
   await running.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
 });
 
 test("a second one in the same folder says why it does not start, and leaves the first one alone", async () => {
   const DATA_DIR = await makeDataDir(template.path);
-  const first = grpcClient(await startServiceProcess({ DATA_DIR }).url);
-  const second = startServiceProcess({ DATA_DIR });
+  const first = grpcClient(await launchServiceProcess({ DATA_DIR }).listening);
+  const second = launchServiceProcess({ DATA_DIR });
   await expect(second.ended).resolves.toEqual({ code: 1, signal: null, stderr: inUse(DATA_DIR) });
   await first.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
 });
 
 test("stays alone in its folder, and serves again, after its PostgreSQL or a part of it is killed", async () => {
   const DATA_DIR = await makeDataDir(template.path);
-  const service = startServiceProcess({ DATA_DIR });
-  const client = grpcClient(await service.url);
+  const service = launchServiceProcess({ DATA_DIR });
+  const client = grpcClient(await service.listening);
   const pid = await postmasterPid(DATA_DIR);
   const faults = [
     async () => process.kill(await backendPid(DATA_DIR), "SIGKILL"),
@@ -98,7 +98,7 @@ test("stays alone in its folder, and serves again, after its PostgreSQL or a par
   ];
   for (const fault of faults) {
     await fault();
-    const second = startServiceProcess({ DATA_DIR });
+    const second = launchServiceProcess({ DATA_DIR });
     await expect(second.ended).resolves.toEqual({ code: 1, signal: null, stderr: inUse(DATA_DIR) });
     const entry = { requestId: randomUUID(), userId: "mia", wordCount: 3 };
     const write = () => client.createEntry(entry).then(() => "created", codeOf);
@@ -113,8 +113,8 @@ test("stays alone in its folder, and serves again, after its PostgreSQL or a par
 
 test("ends with one line when its PostgreSQL is gone and cannot be started again", async () => {
   const DATA_DIR = await makeDataDir(template.path);
-  const service = startServiceProcess({ DATA_DIR });
-  await service.url;
+  const service = launchServiceProcess({ DATA_DIR });
+  await service.listening;
   await truncate(path.join(DATA_DIR, "postgres/global/pg_control"), 0);
   await killPostgres(DATA_DIR, "SIGKILL");
   const { code, stderr } = await service.ended;
@@ -126,8 +126,8 @@ test("ends with one line when its PostgreSQL is gone and cannot be started again
 
 test("lets npm run verify look at its data while it runs", async () => {
   const DATA_DIR = await makeDataDir(template.path);
-  const service = startServiceProcess({ DATA_DIR });
-  const client = grpcClient(await service.url);
+  const service = launchServiceProcess({ DATA_DIR });
+  const client = grpcClient(await service.listening);
   await client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
   for (const args of [[], ["--repair"]]) {
     const verified = await runCommand("src/commands/verify.ts", args, {
@@ -140,7 +140,7 @@ test("lets npm run verify look at its data while it runs", async () => {
 
 /** A process of the server that is idle: one of the service's connections. */
 async function backendPid(dataDir: string): Promise<number> {
-  const client = new pg.Client(await databaseUrl(dataDir));
+  const client = new pg.Client(await embeddedDatabaseUrl(dataDir));
   await client.connect();
   const { rows } = await client.query<{ pid: number }>(
     "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'daily-aggregator %' LIMIT 1",
@@ -160,8 +160,8 @@ function inUse(dataDir: string): string {
 
 test("stops cleanly when its PostgreSQL is gone already", async () => {
   const DATA_DIR = await makeDataDir(template.path);
-  const service = startServiceProcess({ DATA_DIR });
-  await service.url;
+  const service = launchServiceProcess({ DATA_DIR });
+  await service.listening;
   await killPostgres(DATA_DIR, "SIGKILL");
   await expect(service.kill("SIGTERM")).resolves.toEqual({ code: 0, signal: null, stderr: "" });
 });
@@ -175,7 +175,7 @@ test.for([
   const DATA_DIR = await makeDataDir(template.path);
   await damage(path.join(DATA_DIR, "postgres", file));
 
-  const { code, stderr } = await startServiceProcess({ DATA_DIR }).ended;
+  const { code, stderr } = await launchServiceProcess({ DATA_DIR }).ended;
   expect(stderr).toMatch(/^daily-aggregator: .+\n$/);
   expect(stderr).toContain(`the embedded PostgreSQL in DATA_DIR ${DATA_DIR} does not start: `);
   expect(code).toBe(1);
@@ -186,7 +186,7 @@ test.for(["file", "file/below"])("says in one line that DATA_DIR cannot be %s", 
   const folder = await makeDataDir();
   await writeFile(path.join(folder, "file"), "a regular file");
   const DATA_DIR = path.join(folder, place);
-  const { code, stderr } = await startServiceProcess({ DATA_DIR }).ended;
+  const { code, stderr } = await launchServiceProcess({ DATA_DIR }).ended;
   expect(stderr).toMatch(/^daily-aggregator: .+\n$/);
   expect(stderr).toContain(`cannot write DATA_DIR ${DATA_DIR}`);
   expect(code).toBe(1);

@@ -1,13 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { grpcClient } from "../support/clients.ts";
-import {
-  killPostgres,
-  makeDataDir,
-  postmasterPid,
-  startServiceProcess,
-  useDataTemplate,
-} from "../support/service-process.ts";
+import { killPostgres, makeDataDir, postmasterPid, useDataTemplate } from "../support/data-folder.ts";
+import { launchServiceProcess } from "../support/service-process.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
@@ -18,8 +13,8 @@ const database = useTestDatabase();
 const template = useDataTemplate();
 
 test("a SIGTERM ends a service whose write is stuck, without waiting for the database to give up", async () => {
-  const service = startServiceProcess({ DATABASE_URL: database.url });
-  const client = grpcClient(await service.url);
+  const service = launchServiceProcess({ DATABASE_URL: database.url });
+  const client = grpcClient(await service.listening);
   await using lock = await lockTables(database);
   const call = client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 1 });
   const answered = call.then(
@@ -33,8 +28,8 @@ test("a SIGTERM ends a service whose write is stuck, without waiting for the dat
 });
 
 test("a second signal ends a service that is still stopping", async () => {
-  const service = startServiceProcess({ DATABASE_URL: database.url });
-  const client = grpcClient(await service.url);
+  const service = launchServiceProcess({ DATABASE_URL: database.url });
+  const client = grpcClient(await service.listening);
   await using lock = await lockTables(database);
   const call = client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 1 });
   const answered = call.then(
@@ -54,8 +49,8 @@ test("a second signal ends a service that is still stopping", async () => {
 
 test("a SIGTERM ends a service whose PostgreSQL does not stop", async () => {
   const DATA_DIR = await makeDataDir(template.path);
-  const service = startServiceProcess({ DATA_DIR });
-  await service.url;
+  const service = launchServiceProcess({ DATA_DIR });
+  await service.listening;
   const pid = await postmasterPid(DATA_DIR);
   process.kill(pid, "SIGSTOP");
   onTestFinished(async () => {

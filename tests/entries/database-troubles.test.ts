@@ -9,8 +9,8 @@ import { startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
+import { makeDataDir, useDataTemplate } from "../support/data-folder.ts";
 import { failureOf } from "../support/failures.ts";
-import { makeDataDir, useDataTemplate } from "../support/service-process.ts";
 import { testConfig } from "../support/test-config.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 

@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { frame, frameType, headerBlock, initialWindowSize, settingsFrame } from "../support/http2-frames.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { type Excuse, isBusy } from "./bystander.ts";
@@ -10,7 +11,6 @@ import { isLongForm, report } from "./fault-run.ts";
 import { leave, visibleWaysToLeave } from "./leave.ts";
 import { residentMb } from "./left-behind.ts";
 import { envelopeHead, RawHttp2 } from "./raw-http2.ts";
-import { startServiceChild } from "./service-child.ts";
 
 // Peers that misuse HTTP/2 find a bound to the memory that they can take, and others are served meanwhile.
 
@@ -178,7 +178,7 @@ test.for(attacks.map((attack, index) => ({ ...attack, index })))(
   "$name",
   { timeout: 120_000 },
   async ({ name, attack, endsIt, index, excuse = {} }) => {
-    await using service = await startServiceChild({ DATABASE_URL: database.url });
+    await using service = await startServiceProcess({ DATABASE_URL: database.url });
     // What a heap grows to is not at once what it comes back from.
     const company = { services: [service], databaseUrl: database.url, maxGrowthMb };
     await besideBystander(company, async (bystander) => {

@@ -33,7 +33,7 @@ export async function besideBystander(
     await fault(bystander);
   } finally {
     // Whoever ends tells why; everything else that goes wrong follows from it.
-    for (const { process, lastWords } of services) expect(process.exitCode, lastWords()).toBeNull();
+    for (const service of services) expect(service.isRunning, service.lastLines()).toBe(true);
   }
   await withConnection(await connectionString(company), (client) => bystander.expectUnharmed(client));
   await expectNothingLeftBehind(company, before);

@@ -2,13 +2,13 @@ import { connect } from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { frame, frameType } from "../support/http2-frames.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report } from "./fault-run.ts";
 import { leave } from "./leave.ts";
 import { residentMb } from "./left-behind.ts";
 import { envelopeHead, RawHttp2 } from "./raw-http2.ts";
-import { startServiceChild } from "./service-child.ts";
 
 // The bodies of streams find a bound to the time and the memory that they can take, as those of unary calls do, and
 // others are served meanwhile.
@@ -23,7 +23,7 @@ const maxGrowthMb = 400;
 const methods = isLongForm ? ["ImportEntries", "BatchCreateEntries"] : ["ImportEntries"];
 
 test.for(methods)("a message of %s in frames of one byte", { timeout: 120_000 }, async (method) => {
-  await using service = await startServiceChild({ DATABASE_URL: database.url });
+  await using service = await startServiceProcess({ DATABASE_URL: database.url });
   await besideBystander({ services: [service], databaseUrl: database.url }, async () => {
     const connection = await RawHttp2.open(service.url);
     const id = await connection.call(method);
@@ -40,7 +40,7 @@ test.for(methods)("a message of %s in frames of one byte", { timeout: 120_000 },
 });
 
 test.for(methods)("200 messages of %s that never end", { timeout: 120_000 }, async (method) => {
-  await using service = await startServiceChild({ DATABASE_URL: database.url });
+  await using service = await startServiceProcess({ DATABASE_URL: database.url });
   const company = { services: [service], databaseUrl: database.url, maxGrowthMb };
   await besideBystander(company, async () => {
     const beforeMb = await residentMb(service.pid);

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { createLog } from "../../src/telemetry/log.ts";
 import type { LearningLogClient } from "../support/clients.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { testConfig } from "../support/test-config.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { createWritePath } from "../support/write-path.ts";
@@ -15,7 +16,6 @@ import { createRequest, Ledger } from "./ledger.ts";
 import { openOwnClient } from "./own-client.ts";
 import { RawHttp2 } from "./raw-http2.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import { startServiceChild } from "./service-child.ts";
 
 // Callers give up at any stage, by a deadline or without a word, among others that do not: those get their answer,
 // and nothing of the ones that went is left behind.
@@ -30,14 +30,14 @@ const leaversPerRound = 40;
 const patient = { timeoutMs: 20_000 };
 
 test("callers of the service that give up", { timeout: 120_000 }, async () => {
-  await using service = await startServiceChild({ DATABASE_URL: database.url });
+  await using service = await startServiceProcess({ DATABASE_URL: database.url });
   const codes = new Map<string, number>();
   await besideBystander({ services: [service], databaseUrl: database.url }, async () => {
     using connection = openOwnClient(service.url);
     await letCallersGiveUp(connection.learningLog);
   });
   const ended = await service.end("SIGTERM");
-  expect(ended.code, service.lastWords()).toBe(0);
+  expect(ended.code, service.lastLines()).toBe(0);
   expect(ended.ms, "a stop of an idle service").toBeLessThan(5_000);
 
   async function letCallersGiveUp(client: LearningLogClient): Promise<void> {

@@ -4,6 +4,7 @@ import { beforeAll, expect, test, vi } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import type { LearningLogClient } from "../support/clients.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, seededRandom } from "./fault-run.ts";
@@ -11,7 +12,6 @@ import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import { startServiceChild } from "./service-child.ts";
 import { setClock, useShiftedClock } from "./shifted-clock.ts";
 
 // A summary of time that has passed is remembered, but never without an entry that was committed: however long the
@@ -85,8 +85,8 @@ const faults: readonly Fault[] = [
 ];
 
 test.for(faults)("$name", { timeout: 120_000 }, async ({ strike }) => {
-  await using one = await startServiceChild({ DATABASE_URL: database.url });
-  await using other = await startServiceChild({ DATABASE_URL: database.url });
+  await using one = await startServiceProcess({ DATABASE_URL: database.url });
+  await using other = await startServiceProcess({ DATABASE_URL: database.url });
   await besideBystander({ services: [one, other], databaseUrl: database.url }, async () => {
     using writer = openOwnClient(one.url);
     using reader = openOwnClient(other.url);

@@ -5,13 +5,14 @@ import type pg from "pg";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { bucketMicros } from "../../src/aggregates/bucket.ts";
 import type { LearningLogClient } from "../support/clients.ts";
+import type { ServerProcess } from "../support/server-process.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { createRequest, type SentEntry } from "./ledger.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import { type ServiceChild, startServiceChild } from "./service-child.ts";
 
 // Two instances write and delete the same few entries in opposite order, while somebody else locks the aggregates
 // backwards. The database settles that with waits and deadlocks; no caller may notice.
@@ -34,14 +35,14 @@ const entries: readonly SentEntry[] = Array.from({ length: 480 }, (_, index) => 
 const allowed: ReadonlySet<Code> = new Set([Code.AlreadyExists, Code.NotFound]);
 
 const database = useTestDatabase();
-const services: ServiceChild[] = [];
+const services: ServerProcess[] = [];
 
 beforeAll(async () => {
   for (let instance = 0; instance < 2; instance += 1) {
     const url = new URL(database.url);
     // Deadlocks are found soon, and so more of them happen.
     url.searchParams.set("options", "-c deadlock_timeout=10ms");
-    services.push(await startServiceChild({ DATABASE_URL: url.href, WRITE_STATEMENTS: "4" }));
+    services.push(await startServiceProcess({ DATABASE_URL: url.href, WRITE_STATEMENTS: "4" }));
   }
 });
 

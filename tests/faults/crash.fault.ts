@@ -1,19 +1,25 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { grpcClient } from "../support/clients.ts";
+import {
+  createDataDir,
+  embeddedDatabaseUrl,
+  findPostmasterPid,
+  postmasterPid,
+  removeDataDir,
+} from "../support/data-folder.ts";
+import type { ServerProcess } from "../support/server-process.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { Bystander, isUnavailable } from "./bystander.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { type LoadOutcome, runLoad } from "./load.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import { embeddedServerUrl, postmasterPid, type ServiceChild, startServiceChild } from "./service-child.ts";
+import { waitUntilReady } from "./wait-until-ready.ts";
 
 // The service and its PostgreSQL, both as in production, die under load in one of these ways, round by round, over
 // the same data. What was acknowledged must be there once, and a retry must settle whatever was not.
@@ -36,19 +42,17 @@ const plan = Array.from({ length: rounds }, (_, round) => ({
 describe("crashes under load", { concurrent: false, shuffle: false }, () => {
   const ledger = new Ledger(random);
   let dataDir: string;
-  let service: ServiceChild;
+  let service: ServerProcess;
 
   beforeAll(async () => {
-    dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-crash-"));
-    service = await startServiceChild({ DATA_DIR: dataDir });
+    dataDir = await createDataDir();
+    service = await startServiceProcess({ DATA_DIR: dataDir });
   });
 
   afterAll(async () => {
-    const ended = service.process.exitCode === null ? await service.end("SIGTERM") : undefined;
-    const pid = await postmasterPid(dataDir);
-    if (pid !== undefined) kill(pid, "SIGKILL");
-    await sleep(pid === undefined ? 0 : 500);
-    await rm(dataDir, { recursive: true });
+    const ended = service.isRunning ? await service.end("SIGTERM") : undefined;
+    const pid = await findPostmasterPid(dataDir);
+    await removeDataDir(dataDir);
     expect(ended).toMatchObject({ code: 0 });
     expect(pid, "PostgreSQL is stopped with the service").toBeUndefined();
   });
@@ -66,8 +70,8 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     using _ = bystander.excuse({ errors: isKilled ? isServiceGone : isUnavailable });
     const outcome = await strike(fault, load, stop, bystander);
 
-    service = await startServiceChild({ DATA_DIR: dataDir });
-    const url = await embeddedServerUrl(dataDir);
+    service = await startServiceProcess({ DATA_DIR: dataDir });
+    const url = await embeddedDatabaseUrl(dataDir);
     const unacknowledged = ledger.unacknowledgedEntries;
     const acknowledged = ledger.acknowledgedEntries - before;
     report(
@@ -91,7 +95,6 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     bystander: Bystander,
   ): Promise<LoadOutcome> {
     const pid = await postmasterPid(dataDir);
-    if (pid === undefined) throw new Error("PostgreSQL does not run");
     if (fault === "the service is killed" || fault === "both are killed") {
       if (fault === "both are killed") {
         // With its children, which would finish what they have begun.
@@ -113,10 +116,9 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     const outcome = await load;
     expectUnavailable(outcome.failures);
     // The data stay this service's, and it brings its PostgreSQL back.
-    await expect(startServiceChild({ DATA_DIR: dataDir })).rejects.toThrow("the service ended with 1");
-    const readiness = async () => (await fetch(`${service.url}/readyz`)).status;
-    await expect.poll(readiness, { timeout: 30_000, interval: 100 }).toBe(200);
-    expect(service.process.exitCode, service.lastWords()).toBeNull();
+    await expect(startServiceProcess({ DATA_DIR: dataDir })).rejects.toThrow("src/main.ts ended with 1:");
+    await waitUntilReady(service.url, 30_000);
+    expect(service.isRunning, service.lastLines()).toBe(true);
     await bystander.giveUp();
     const ended = await service.end("SIGTERM");
     report(`  a stop after that took ${Math.round(ended.ms)} ms`);

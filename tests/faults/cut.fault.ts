@@ -2,6 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LearningLogClient } from "../support/clients.ts";
+import type { ServerProcess } from "../support/server-process.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
@@ -10,7 +12,7 @@ import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import { type ServiceChild, startServiceChild, waitUntilReady } from "./service-child.ts";
+import { waitUntilReady } from "./wait-until-ready.ts";
 
 // The way between the service and its database breaks under load, or swallows everything. Each call is answered
 // within a bound, and without a restart the service works again once the way is open.
@@ -51,7 +53,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
 
   describe("with time limits of two and three seconds", () => {
     const ledger = new Ledger(random);
-    let service: ServiceChild;
+    let service: ServerProcess;
 
     beforeAll(async () => {
       service = await startServiceBehind(proxy, { statement_timeout: "2000", query_timeout: "3000" });
@@ -108,7 +110,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
       await sleep(100);
       stop.abort();
       const { code, ms: stopMs } = await stopping.end("SIGTERM");
-      expect(code, stopping.lastWords()).toBe(0);
+      expect(code, stopping.lastLines()).toBe(0);
       await load;
       await way.stop();
       report(`  a stop while nothing gets through took ${Math.round(stopMs)} ms`);
@@ -161,11 +163,11 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
   async function startServiceBehind(
     way: TcpProxy,
     settings: Readonly<Record<string, string>>,
-  ): Promise<ServiceChild> {
+  ): Promise<ServerProcess> {
     const url = new URL(database.url);
     url.port = String(way.port);
     for (const [name, value] of Object.entries(settings)) url.searchParams.set(name, value);
-    return startServiceChild({ DATABASE_URL: url.href });
+    return startServiceProcess({ DATABASE_URL: url.href });
   }
 });
 

@@ -1,12 +1,14 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
+import {
+  embeddedDatabaseUrl,
+  findPostmasterPid,
+  makeDataDir,
+  postmasterPid,
+} from "../support/data-folder.ts";
+import type { Ended } from "../support/server-process.ts";
+import { launchServiceProcess, startServiceProcess } from "../support/service-process.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isUnavailable } from "./bystander.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
@@ -14,13 +16,7 @@ import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import {
-  embeddedServerUrl,
-  main,
-  postmasterPid,
-  startServiceChild,
-  waitUntilReady,
-} from "./service-child.ts";
+import { waitUntilReady } from "./wait-until-ready.ts";
 
 // Somebody kills a process of the embedded PostgreSQL, as a machine does that is out of memory. The service has its
 // database again soon, for itself alone: a second service on the same folder is turned away, and does no harm.
@@ -28,23 +24,6 @@ import {
 const random = seededRandom("embedded");
 const recoveryMs = 30_000;
 let dataDir: string;
-
-beforeEach(async () => {
-  dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-embedded-"));
-});
-
-afterEach(async () => {
-  const pid = await postmasterPid(dataDir);
-  if (pid !== undefined) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // The file of one that was killed stays.
-    }
-    await sleep(500);
-  }
-  await rm(dataDir, { recursive: true, force: true, maxRetries: 10 });
-});
 
 const victims = [
   {
@@ -57,17 +36,14 @@ const victims = [
   },
   {
     victim: "the first process of PostgreSQL",
-    async find() {
-      const pid = await postmasterPid(dataDir);
-      if (pid === undefined) throw new Error("PostgreSQL does not run");
-      return pid;
-    },
+    find: () => postmasterPid(dataDir),
   },
 ];
 
 test.for(victims)("$victim is killed", { timeout: 240_000 }, async ({ find }) => {
-  await using service = await startServiceChild({ DATA_DIR: dataDir });
-  const company = { services: [service], databaseUrl: () => embeddedServerUrl(dataDir) };
+  dataDir = await makeDataDir();
+  await using service = await startServiceProcess({ DATA_DIR: dataDir });
+  const company = { services: [service], databaseUrl: () => embeddedDatabaseUrl(dataDir) };
   await besideBystander(company, async (bystander) => {
     const ledger = new Ledger(random);
     using client = openOwnClient(service.url);
@@ -99,7 +75,7 @@ test.for(victims)("$victim is killed", { timeout: 240_000 }, async ({ find }) =>
     stop.abort();
     const { failures } = await load;
     expect(failures.filter((error) => !isUnavailable(error)).map(String)).toEqual([]);
-    await withConnection(await embeddedServerUrl(dataDir), async (connection) => {
+    await withConnection(await embeddedDatabaseUrl(dataDir), async (connection) => {
       await ledger.expectAcknowledgedThere(connection);
       await ledger.retryUnacknowledged(client.learningLog);
       await ledger.expectAllThere(connection);
@@ -107,7 +83,7 @@ test.for(victims)("$victim is killed", { timeout: 240_000 }, async ({ find }) =>
     });
   });
   expect(await service.end("SIGTERM")).toMatchObject({ code: 0 });
-  expect(await postmasterPid(dataDir), "PostgreSQL is stopped with the service").toBeUndefined();
+  expect(await findPostmasterPid(dataDir), "PostgreSQL is stopped with the service").toBeUndefined();
 });
 
 /** Entries are acknowledged. */
@@ -116,21 +92,18 @@ async function expectServed(ledger: Ledger): Promise<void> {
   await vi.waitFor(() => expect(ledger.acknowledgedEntries).toBeGreaterThan(before + 50), 2_000);
 }
 
-/** Another service on the same folder; resolves when it has ended. */
-async function startSecond(): Promise<{ code: number | null; stderr: string }> {
-  const child = spawn(process.execPath, [main], {
-    env: { PATH: process.env.PATH, DATA_DIR: dataDir, PORT: "0" },
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const force = setTimeout(() => child.kill("SIGTERM"), 15_000);
-  const [[code], stderr] = await Promise.all([once(child, "exit"), text(child.stderr)]);
+/** Starts another service on the same folder, and waits until it has ended. */
+async function startSecond(): Promise<Ended> {
+  const second = launchServiceProcess({ DATA_DIR: dataDir });
+  const force = setTimeout(() => second.signal("SIGTERM"), 15_000);
+  const ended = await second.ended;
   clearTimeout(force);
-  return { code, stderr };
+  return ended;
 }
 
 /** The process of the longest connection of which that is true. */
 async function backendPid(condition: string): Promise<number> {
-  const client = new pg.Client({ connectionString: await embeddedServerUrl(dataDir) });
+  const client = new pg.Client({ connectionString: await embeddedDatabaseUrl(dataDir) });
   await client.connect();
   try {
     const { rows } = await client.query<{ pid: number }>(

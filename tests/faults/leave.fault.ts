@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
 import { beforeAll, expect, test, vi } from "vitest";
+import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm } from "./fault-run.ts";
@@ -9,7 +10,6 @@ import { leave, visibleWaysToLeave } from "./leave.ts";
 import { expectOnlyBystander } from "./left-behind.ts";
 import { openEverything, recentDays } from "./open-everything.ts";
 import { RawHttp2 } from "./raw-http2.ts";
-import { startServiceChild } from "./service-child.ts";
 import { countSleepers, makeSummariesSlow, waitForSleeper } from "./slow-summaries.ts";
 
 // Clients of HTTP/2 go away in each way there is, with everything open that one can have open. The service lets go of
@@ -23,7 +23,7 @@ const noticeTimeoutMs = 5_000;
 beforeAll(() => makeSummariesSlow(database.pool, 60));
 
 test("300 clients, one after another, that close their connections after a call", async () => {
-  await using service = await startServiceChild({ DATABASE_URL: database.url });
+  await using service = await startServiceProcess({ DATABASE_URL: database.url });
   const company = { services: [service], databaseUrl: database.url };
   await besideBystander(company, async () => {
     for (let client = 0; client < 300; client += 1) {
@@ -39,7 +39,7 @@ test("300 clients, one after another, that close their connections after a call"
 test.for(visibleWaysToLeave)(
   "clients that leave %s, with calls, watches and statements open",
   async (way) => {
-    await using service = await startServiceChild({ DATABASE_URL: database.url });
+    await using service = await startServiceProcess({ DATABASE_URL: database.url });
     const company = { services: [service], databaseUrl: database.url };
     await besideBystander(company, async () => {
       const clients = await Promise.all(Array.from({ length: 20 }, () => RawHttp2.open(service.url)));
@@ -56,7 +56,7 @@ test.for(visibleWaysToLeave)(
 test.for(["exit", "SIGKILL", "SIGTERM"] as const)(
   "a client process of gRPC for Node.js that ends by %s, with a watch open",
   async (ending) => {
-    await using service = await startServiceChild({ DATABASE_URL: database.url });
+    await using service = await startServiceProcess({ DATABASE_URL: database.url });
     const company = { services: [service], databaseUrl: database.url };
     await besideBystander(company, async () => {
       const script = path.join(import.meta.dirname, "watching-client.ts");

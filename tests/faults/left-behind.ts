@@ -2,8 +2,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { expect, vi } from "vitest";
+import type { ServerProcess } from "../support/server-process.ts";
 import { bystanderSockets } from "./bystander.ts";
-import type { ServiceChild } from "./service-child.ts";
 
 // What callers can leave behind in the service and its database, counted from outside.
 
@@ -17,7 +17,7 @@ interface Count {
 }
 
 export interface WhatIsCounted {
-  readonly services: readonly ServiceChild[];
+  readonly services: readonly ServerProcess[];
   /** Of a server that may start anew, as it is in the end. */
   readonly databaseUrl: string | (() => Promise<string>);
   /** How much more memory an instance may hold in the end. */

@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { bucketMicros } from "../../src/aggregates/bucket.ts";
 import type { LearningLogClient } from "../support/clients.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, seededRandom } from "./fault-run.ts";
@@ -13,7 +14,6 @@ import { createRequest, Ledger, type SentEntry } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, waitForBlocked, withConnection } from "./recount.ts";
-import { startServiceChild } from "./service-child.ts";
 
 // Somebody begins a transaction that the entries of a learner have to wait for, and falls silent. Only who meets the
 // lock waits: a bystander, and other learners under load, are answered all the while.
@@ -74,7 +74,7 @@ const locks: readonly Lock[] = [
 
 test.for(locks)("$name", { timeout: 240_000 }, async ({ lock, meet }) => {
   // Nothing is answered without the database.
-  await using service = await startServiceChild({ DATABASE_URL: database.url, RECENT_ENTRIES: "0" });
+  await using service = await startServiceProcess({ DATABASE_URL: database.url, RECENT_ENTRIES: "0" });
   await database.pool.query("TRUNCATE learning_log, learning_log_aggregates");
   const company = { services: [service], databaseUrl: database.url, waitMs: neighbourWaitMs };
   await besideBystander(company, async (bystander) => {
@@ -141,8 +141,8 @@ test.for(locks)("$name", { timeout: 240_000 }, async ({ lock, meet }) => {
 });
 
 test("an instance freezes while it deletes the entries of a learner", { timeout: 240_000 }, async () => {
-  await using frozen = await startServiceChild({ DATABASE_URL: database.url });
-  await using service = await startServiceChild({ DATABASE_URL: database.url });
+  await using frozen = await startServiceProcess({ DATABASE_URL: database.url });
+  await using service = await startServiceProcess({ DATABASE_URL: database.url });
   const company = { services: [service], databaseUrl: database.url, waitMs: neighbourWaitMs };
   await besideBystander(company, async () => {
     using deleting = openOwnClient(frozen.url);
@@ -162,7 +162,7 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
       ]);
       deletion = deleteAll(deleting.learningLog, first.userId);
       await waitForBlocked(connection);
-      frozen.process.kill("SIGSTOP");
+      frozen.signal("SIGSTOP");
       // Its first statement gets through, and the next one never comes.
       await connection.query("ROLLBACK");
     });
@@ -181,7 +181,7 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
       await sleep(100);
     }
     report(`  the frozen transaction ended within ${Math.round(performance.now() - began)} ms`);
-    frozen.process.kill("SIGCONT");
+    frozen.signal("SIGCONT");
     await deletion;
     await withConnection(database.url, expectRecountClean);
   });

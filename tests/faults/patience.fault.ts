@@ -5,6 +5,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { FollowedWatch } from "../support/followed-watch.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
@@ -16,7 +17,6 @@ import { openEverything } from "./open-everything.ts";
 import { openOwnClient } from "./own-client.ts";
 import { RawHttp2 } from "./raw-http2.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import { startServiceChild } from "./service-child.ts";
 import { makeSummariesSlow, slowSummaryRequest } from "./slow-summaries.ts";
 
 // What shows only after half a minute or more, side by side, for they wait most of the time.
@@ -38,7 +38,7 @@ describe.concurrent("clients that fall silent", () => {
   test("clients whose network falls silent, and one whose process stands still", {
     timeout: 240_000,
   }, async () => {
-    await using service = await startServiceChild({ DATABASE_URL: database.url });
+    await using service = await startServiceProcess({ DATABASE_URL: database.url });
     await besideBystander({ services: [service], databaseUrl: database.url }, async () => {
       const { hostname, port } = new URL(service.url);
       const network = await TcpProxy.start({ host: hostname, port: Number(port) });
@@ -87,9 +87,9 @@ describe.concurrent("instances that cannot say whom they watch", () => {
     // Its summaries take all that time, so that no connection comes free.
     busyUrl.searchParams.set("statement_timeout", "60000");
     busyUrl.searchParams.set("query_timeout", "60000");
-    await using busy = await startServiceChild({ DATABASE_URL: busyUrl.href });
-    await using still = await startServiceChild({ DATABASE_URL: database.url });
-    await using other = await startServiceChild({ DATABASE_URL: database.url });
+    await using busy = await startServiceProcess({ DATABASE_URL: busyUrl.href });
+    await using still = await startServiceProcess({ DATABASE_URL: database.url });
+    await using other = await startServiceProcess({ DATABASE_URL: database.url });
     // Neither of the two can serve a bystander in time, only those who watch.
     await besideBystander({ services: [other], databaseUrl: database.url }, async (bystander) => {
       using writing = openOwnClient(other.url);
@@ -117,11 +117,11 @@ describe.concurrent("instances that cannot say whom they watch", () => {
         }
       });
       await underLoad(writing.learningLog, random, async () => {
-        still.process.kill("SIGSTOP");
+        still.signal("SIGSTOP");
         await sleep(forgottenMs);
         await writeAll();
         await sleep(1_000);
-        still.process.kill("SIGCONT");
+        still.signal("SIGCONT");
         readers.abort();
       });
       const resumed = performance.now();

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, seededRandom } from "./fault-run.ts";
@@ -10,7 +11,6 @@ import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, withConnection } from "./recount.ts";
-import { startServiceChild } from "./service-child.ts";
 import { SilentNotifications } from "./silent-notifications.ts";
 
 // Two instances reach their database by a way that delivers no notification, though LISTEN succeeds. Neither says what
@@ -22,8 +22,8 @@ const deadline = { timeoutMs: 20_000 };
 
 test("no notification comes", { timeout: 120_000 }, async () => {
   await using way = await SilentNotifications.start(database.url);
-  await using one = await startServiceChild({ DATABASE_URL: way.url });
-  await using other = await startServiceChild({ DATABASE_URL: way.url });
+  await using one = await startServiceProcess({ DATABASE_URL: way.url });
+  await using other = await startServiceProcess({ DATABASE_URL: way.url });
   const services = [one, other];
   await besideBystander({ services, databaseUrl: database.url, isDeaf: true }, async () => {
     using first = openOwnClient(one.url);

@@ -3,12 +3,12 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { beforeAll, expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { recordManyEntries } from "../support/many-entries.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isBusy } from "./bystander.ts";
 import { isLongForm, report } from "./fault-run.ts";
 import { openOwnClient } from "./own-client.ts";
-import { startServiceChild } from "./service-child.ts";
 
 // Readers ask for as much as one may ask for, again and again. A bystander writes, reads, watches and is told that the
 // service is ready all the while; the readers themselves are told that it is busy, and never that the database is away.
@@ -81,7 +81,7 @@ beforeAll(() =>
 );
 
 test.for(allReaders)("$name", { timeout: 240_000 }, async ({ count, request }) => {
-  await using service = await startServiceChild({ DATABASE_URL: database.url });
+  await using service = await startServiceProcess({ DATABASE_URL: database.url });
   await besideBystander({ services: [service], databaseUrl: database.url }, async (bystander) => {
     // A read is one of many then, and may be told so.
     using _ = bystander.excuse({

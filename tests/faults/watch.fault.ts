@@ -2,13 +2,13 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, test } from "vitest";
 import { FollowedWatch } from "../support/followed-watch.ts";
+import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, seededRandom } from "./fault-run.ts";
 import { underLoad, write } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { expectRecountClean, waitForBlocked, withConnection } from "./recount.ts";
-import { startServiceChild } from "./service-child.ts";
 
 // A watch shows every entry, however long that takes to be recorded.
 
@@ -36,8 +36,8 @@ beforeAll(() =>
 );
 
 test("a watch begins while an entry is being recorded", { timeout: 120_000 }, async () => {
-  await using one = await startServiceChild({ DATABASE_URL: database.url });
-  await using other = await startServiceChild({ DATABASE_URL: database.url });
+  await using one = await startServiceProcess({ DATABASE_URL: database.url });
+  await using other = await startServiceProcess({ DATABASE_URL: database.url });
   await besideBystander({ services: [one, other], databaseUrl: database.url }, async (bystander) => {
     using clients = openOwnClient(one.url);
     using others = openOwnClient(other.url);

@@ -1,12 +1,12 @@
-import path from "node:path";
+import { ServerProcess, serviceScript } from "../../support/server-process.ts";
 import type { Setting } from "./benchmark.ts";
-import { type Child, startChild } from "./child.ts";
 import type { BenchmarkDatabase } from "./database.ts";
 
-const main = path.join(import.meta.dirname, "../../../src/main.ts");
-
 /** The service, with the defaults of its configuration, in front of a benchmark's database. */
-export async function startService(setting: Setting, database: BenchmarkDatabase): Promise<Child> {
-  const env = { DATABASE_URL: database.url, HOST: "127.0.0.1", PORT: "0", LOG_LEVEL: "info" };
-  return startChild(main, env, setting.serviceFlags);
+export async function startService(setting: Setting, database: BenchmarkDatabase): Promise<ServerProcess> {
+  const variables = { DATABASE_URL: database.url, HOST: "127.0.0.1", PORT: "0", LOG_LEVEL: "info" };
+  return ServerProcess.start(serviceScript, {
+    env: { ...process.env, ...variables },
+    flags: setting.serviceFlags,
+  });
 }

@@ -7,8 +7,8 @@ import { compareTimeZoneRules } from "../../../src/database/compare-time-zone-ru
 import { type EmbeddedServer, startEmbeddedServer } from "../../../src/database/embedded/embedded-server.ts";
 import { newestRelease } from "../../../src/database/embedded/time-zone-rules.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
+import { killPostgres, makeDataDir, useDataTemplate } from "../../support/data-folder.ts";
 import { removeFolder } from "../../support/remove-folder.ts";
-import { killPostgres, makeDataDir, useDataTemplate } from "../../support/service-process.ts";
 
 // Whole servers start and stop here, and machines can be busy.
 vi.setConfig({ testTimeout: 120_000 });
