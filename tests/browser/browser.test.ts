@@ -3,8 +3,8 @@ import path from "node:path";
 import { Code } from "@connectrpc/connect";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { startOwnService } from "../support/own-service.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { startOwnService } from "../support/test-service.ts";
 import { bundle, findChromium, launchChromium, servePage } from "./chromium.ts";
 import type { PageReport } from "./page.ts";
 

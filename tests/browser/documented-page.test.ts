@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { aggregatesOf } from "../support/aggregates.ts";
-import { startOwnService } from "../support/own-service.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { startOwnService } from "../support/test-service.ts";
 import { bundle, findChromium, launchChromium, servePage } from "./chromium.ts";
 
 vi.setConfig({ testTimeout: 60_000 });

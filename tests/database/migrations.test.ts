@@ -8,8 +8,8 @@ import { grpcClient } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { createEmptyDatabase } from "../support/empty-database.ts";
 import { healthClient } from "../support/grpc-js.ts";
-import { startOwnService } from "../support/own-service.ts";
 import { connectionPoolOver, createTestPool } from "../support/test-pool.ts";
+import { startOwnService } from "../support/test-service.ts";
 import { describeSchema } from "./describe-schema.ts";
 
 const log = createLog("error");

@@ -1,18 +1,16 @@
 import { randomUUID } from "node:crypto";
-import { Writable } from "node:stream";
 import { Code } from "@connectrpc/connect";
 import pg from "pg";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
-import { startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { makeDataDir, useDataTemplate } from "../support/data-folder.ts";
 import { failureOf } from "../support/failures.ts";
-import { testConfig } from "../support/test-config.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { startLoggedService } from "../support/test-service.ts";
 
 // The database refuses for reasons that pass by themselves, whatever the entries are.
 
@@ -200,19 +198,6 @@ describe("with a small queue of notifications", () => {
       .toBe("recorded");
   });
 });
-
-async function startLoggedService(databaseUrl: string, level: "info" | "warn" = "warn") {
-  const lines: string[] = [];
-  const stream = new Writable({
-    write(chunk, _encoding, done) {
-      lines.push(String(chunk));
-      done();
-    },
-  });
-  const service = await startService(testConfig(databaseUrl), createLog(level, stream));
-  onTestFinished(() => service.stop());
-  return { url: service.url, logged: () => lines.map((line) => JSON.parse(line)) };
-}
 
 function newEntry() {
   return { requestId: randomUUID() as string, userId: randomUUID() as string, wordCount: 1 };

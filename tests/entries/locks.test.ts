@@ -9,9 +9,8 @@ import { createLog } from "../../src/telemetry/log.ts";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient, type LearningLogClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
-import { startOwnService } from "../support/own-service.ts";
 import { lockWrites } from "../support/table-locks.ts";
-import { useTestService } from "../support/test-service.ts";
+import { startOwnService, useTestService } from "../support/test-service.ts";
 
 // Another transaction holds a lock. Whoever needs what it locks waits, with an end; all others are served.
 

@@ -6,7 +6,7 @@ import { unknownWatches } from "../../src/changes/watched-learners.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { conflictOf } from "../support/failures.ts";
-import { useTwoServices } from "../support/two-services.ts";
+import { useTwoServices } from "../support/test-service.ts";
 
 const services = useTwoServices();
 checkAggregatesAfterAll(services.database);

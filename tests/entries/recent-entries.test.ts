@@ -12,7 +12,7 @@ import { failureOf } from "../support/failures.ts";
 import { cutNotifications, waitForNotifications } from "../support/notification-links.ts";
 import { Random, seed } from "../support/random.ts";
 import { lockWrites } from "../support/table-locks.ts";
-import { useTwoServices } from "../support/two-services.ts";
+import { useTwoServices } from "../support/test-service.ts";
 
 // An instance remembers what it recorded; whatever another instance deletes must not be answered from that.
 

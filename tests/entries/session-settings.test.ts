@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { beforeAll, expect, test } from "vitest";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
-import { startOwnService } from "../support/own-service.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { startOwnService } from "../support/test-service.ts";
 
 // Settings of the database, and the zone of this process, change how times are written and read as text.
 

@@ -1,19 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import { startService } from "../../src/service.ts";
-import { createLog } from "../../src/telemetry/log.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { lockWrites } from "../support/table-locks.ts";
-import { testConfig } from "../support/test-config.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { startOwnService } from "../support/test-service.ts";
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);
 
 test("an instance that is stopped answers the calls that wait for the database, after their commit", async () => {
-  const config = testConfig(database.url);
-  const service = await startService(config, createLog("silent"));
+  const service = await startOwnService(database.url);
   const client = grpcClient(service.url);
   const userId = randomUUID();
   const entry = () => ({ requestId: randomUUID(), userId, wordCount: 1 });

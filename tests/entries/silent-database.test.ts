@@ -5,9 +5,9 @@ import { expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
-import { startOwnService } from "../support/own-service.ts";
 import { proxyDatabase } from "../support/proxied-database.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { startOwnService } from "../support/test-service.ts";
 
 // It takes the service's own time limits.
 vi.setConfig({ testTimeout: 90_000 });

@@ -11,10 +11,9 @@ import { ConflictPolicy, type CreateEntryRequestSchema } from "#gen/dailyaggrega
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
-import { startService } from "../../src/service.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient, type LearningLogClient } from "../support/clients.ts";
-import { testConfig } from "../support/test-config.ts";
+import { startOwnService } from "../support/test-service.ts";
 
 // A standby that commits must wait for is away: transactions hang in their commit, some of them with the lock that
 // orders notifications.
@@ -29,9 +28,7 @@ test("reads go on while commits hang, and have what was committed in the end", a
   onTestFinished(() => rm(dataDir, { recursive: true }));
   const server = await startEmbeddedServer({ dataDir, settings: { max_connections: "60" }, log });
   onTestFinished(() => server.stop());
-  const service = await startService(testConfig(server.url), log);
-  onTestFinished(() => service.stop());
-  const client = grpcClient(service.url);
+  const client = grpcClient((await startOwnService(server.url)).url);
   const admin = new pg.Client({ connectionString: server.url, options: "-c synchronous_commit=off" });
   await admin.connect();
   onTestFinished(() => admin.end());

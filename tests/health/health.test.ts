@@ -1,8 +1,7 @@
 import grpc from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import { grpcJsFailure, healthClient } from "../support/grpc-js.ts";
-import { startOwnService } from "../support/own-service.ts";
-import { useTestService } from "../support/test-service.ts";
+import { startOwnService, useTestService } from "../support/test-service.ts";
 
 const service = useTestService();
 const names = ["", "dailyaggregator.v1.LearningLogService"];

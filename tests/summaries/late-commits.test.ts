@@ -7,7 +7,7 @@ import { useClockPastTheHour } from "../support/database-clock.ts";
 import { waitForNotifications } from "../support/notification-links.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
-import { useTwoServices } from "../support/two-services.ts";
+import { useTwoServices } from "../support/test-service.ts";
 import { askService } from "./ask.ts";
 
 // What is committed is in the summary, however long the commit took, and whatever the database's clock does.

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, test, vi } from "vitest";
 import { grpcClient } from "../support/clients.ts";
 import { FollowedWatch } from "../support/followed-watch.ts";
-import { startOwnService } from "../support/own-service.ts";
 import { proxyDatabase } from "../support/proxied-database.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { startOwnService } from "../support/test-service.ts";
 
 // It takes the service's own time limits.
 vi.setConfig({ testTimeout: 90_000 });

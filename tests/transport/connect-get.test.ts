@@ -4,8 +4,7 @@ import { createConnectTransport } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { startOwnService } from "../support/own-service.ts";
-import { useTestService } from "../support/test-service.ts";
+import { startOwnService, useTestService } from "../support/test-service.ts";
 
 // What browsers and proxies are told of an answer to a Connect GET.
 

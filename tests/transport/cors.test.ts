@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import http2 from "node:http2";
 import { expect, onTestFinished, test } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { startOwnService } from "../support/own-service.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { startOwnService } from "../support/test-service.ts";
 
 // What a browser asks before a page of another origin may call, and what it is told.
 

@@ -6,10 +6,10 @@ import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
 import { healthClient } from "../support/grpc-js.ts";
-import { startOwnService } from "../support/own-service.ts";
 import { proxyDatabase } from "../support/proxied-database.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { startOwnService } from "../support/test-service.ts";
 
 // The way to the database is lost, and found again.
 

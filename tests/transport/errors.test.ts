@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import http2 from "node:http2";
-import { Writable } from "node:stream";
 import { create } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
 import { Code, createClient, type Transport } from "@connectrpc/connect";
@@ -10,18 +9,15 @@ import {
   createGrpcTransport,
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
-import pino from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { startService } from "../../src/service.ts";
 import { transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
-import { testConfig } from "../support/test-config.ts";
-import { useTestService } from "../support/test-service.ts";
+import { startLoggedService, useTestService } from "../support/test-service.ts";
 
 // What a caller sees when something is wrong, whatever protocol is spoken.
 
@@ -275,7 +271,7 @@ describe("bytes that are no message are refused, and the next message is taken",
 
 describe("the log", () => {
   test("has the id of an unexpected failure, and what it was", async () => {
-    const { url, logged } = await startLoggedService();
+    const { url, logged } = await startLoggedService(service.database.url);
     await service.database.pool.query("ALTER TABLE learning_log_aggregates RENAME TO elsewhere");
     try {
       const client = createClient(LearningLogService, createGrpcTransport({ baseUrl: url }));
@@ -300,7 +296,7 @@ describe("the log", () => {
   });
 
   test("has the method of a GET that failed, and not the request in its query", async () => {
-    const { url, logged } = await startLoggedService();
+    const { url, logged } = await startLoggedService(service.database.url);
     await service.database.pool.query("ALTER TABLE learning_log_aggregates RENAME TO elsewhere");
     try {
       const request = summaryJson();
@@ -316,7 +312,7 @@ describe("the log", () => {
   test.for(Object.entries(transports))(
     "has nothing of callers who give up over %s",
     async ([, createTransport]) => {
-      const { url, logged } = await startLoggedService();
+      const { url, logged } = await startLoggedService(service.database.url);
       await using lock = await lockTables(service.database);
       const client = createClient(LearningLogService, createTransport(url));
       const caller = new AbortController();
@@ -339,7 +335,7 @@ describe("the log", () => {
 test.for(["finish", "reset"] as const)(
   "the log has nothing of an import whose connection breaks (%s)",
   async (way) => {
-    const { url, logged } = await startLoggedService();
+    const { url, logged } = await startLoggedService(service.database.url);
     const proxy = await TcpProxy.start({ host: "127.0.0.1", port: Number(new URL(url).port) });
     onTestFinished(() => proxy.stop());
     const baseUrl = `http://127.0.0.1:${proxy.port}`;
@@ -370,21 +366,6 @@ async function firstOf<Message>(stream: AsyncIterable<Message>): Promise<Message
 
 async function* only<Message>(message: Message): AsyncIterable<Message> {
   yield message;
-}
-
-/** A service whose warnings and errors can be read. */
-async function startLoggedService() {
-  const lines: string[] = [];
-  const stream = new Writable({
-    write(chunk, _encoding, done) {
-      lines.push(String(chunk));
-      done();
-    },
-  });
-  const config = testConfig(service.database.url);
-  const { url, stop } = await startService(config, pino({ level: "warn" }, stream));
-  onTestFinished(stop);
-  return { url, logged: () => lines.map((line) => JSON.parse(line)) };
 }
 
 function summaryJson() {

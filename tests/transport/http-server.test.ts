@@ -10,10 +10,9 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { listen } from "../../src/transport/http-server.ts";
 import type { Listeners } from "../../src/transport/unary/http/listeners.ts";
 import { grpcClient, transports } from "../support/clients.ts";
-import { startOwnService } from "../support/own-service.ts";
 import { Random, seed } from "../support/random.ts";
 import { lockTables } from "../support/table-locks.ts";
-import { useTestService } from "../support/test-service.ts";
+import { startOwnService, useTestService } from "../support/test-service.ts";
 
 const service = useTestService();
 

@@ -5,10 +5,10 @@ import { importRows } from "../../../src/commands/import/import-rows.ts";
 import type { Row } from "../../../src/commands/import/read-rows.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../../support/aggregates.ts";
 import { grpcClient } from "../../support/clients.ts";
-import { startOwnService } from "../../support/own-service.ts";
 import { lockWrites } from "../../support/table-locks.ts";
 import { TcpProxy } from "../../support/tcp-proxy.ts";
 import { useTestDatabase } from "../../support/test-database.ts";
+import { startOwnService } from "../../support/test-service.ts";
 
 // The clients wait before they try again.
 vi.setConfig({ testTimeout: 60_000 });

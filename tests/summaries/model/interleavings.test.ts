@@ -5,7 +5,7 @@ import { useClockPastTheHour } from "../../support/database-clock.ts";
 import { waitForNotifications } from "../../support/notification-links.ts";
 import { effort, seed } from "../../support/random.ts";
 import { useTestDatabase } from "../../support/test-database.ts";
-import { useTwoServices } from "../../support/two-services.ts";
+import { useTwoServices } from "../../support/test-service.ts";
 import { runInterleaving } from "./learner.ts";
 import { NotificationGaps } from "./notification-gaps.ts";
 import { questions } from "./questions.ts";

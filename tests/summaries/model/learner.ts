@@ -6,7 +6,7 @@ import { expect } from "vitest";
 import { leaseMs } from "../../../src/database/notifications.ts";
 import { timestampFromMicros } from "../../../src/database/timestamps.ts";
 import type { DatabaseClock } from "../../support/database-clock.ts";
-import type { TwoServices } from "../../support/two-services.ts";
+import type { TwoServices } from "../../support/test-service.ts";
 import { type AnsweredPeriod, askForPages, withAverages } from "../ask.ts";
 import { type OracleEntry, type OracleQuestion, summarize } from "../oracle.ts";
 import { type Asking, History, type Instance, type Log } from "./history.ts";
