@@ -1,5 +1,4 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
-import pg from "pg";
 import {
   BatchCreateEntriesRequestSchema,
   BatchCreateEntriesResponseSchema,
@@ -7,6 +6,7 @@ import {
 import { changesChannel, lateSeconds } from "../../src/changes/learner-changes.ts";
 import { watchLookupValidSeconds } from "../../src/changes/watch-publisher.ts";
 import { insertEntriesStatement } from "../../src/entries/sql/insert-entries.ts";
+import { type Connection, connect } from "../support/connection.ts";
 import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
 import { pastEntry, recordable } from "./harness/entries.ts";
@@ -27,13 +27,9 @@ export const batchCreateEntriesBenchmark: Benchmark = {
     await using service = await startService(setting, database);
     using client = new GrpcClient(service.url, inFlight);
     await using stack = new AsyncDisposableStack();
-    const bareClients: pg.Client[] = [];
-    for (let index = 0; index < inFlight; index += 1) {
-      const bareClient = new pg.Client({ connectionString: database.url });
-      await bareClient.connect();
-      stack.defer(() => bareClient.end());
-      bareClients.push(bareClient);
-    }
+    const bareClients: Connection[] = [];
+    for (let index = 0; index < inFlight; index += 1)
+      bareClients.push(stack.use(await connect(database.url)));
 
     const batch = () => Array.from({ length: batchRows }, pastEntry);
     const callService = async () => {

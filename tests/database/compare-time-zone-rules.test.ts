@@ -1,18 +1,18 @@
 import pino from "pino";
 import { expect, test } from "vitest";
 import { warnOfDifferentTimeZoneRules } from "../../src/database/compare-time-zone-rules.ts";
-import { createEmptyDatabase } from "../support/empty-database.ts";
-import { createTestPool } from "../support/test-pool.ts";
+import { execute } from "../support/connection.ts";
+import { createEmptyDatabase } from "../support/test-database.ts";
 
 test("a database with other time zone rules is named in the log, with the zones that differ", async () => {
   const url = await createEmptyDatabase();
-  const pool = createTestPool(url);
   // The rules of a server cannot be changed from here; but one that lacks a zone differs, too.
-  await pool.query(`
-    CREATE SCHEMA other;
+  await execute(
+    url,
+    `CREATE SCHEMA other;
     CREATE VIEW other.pg_timezone_names AS
-      SELECT name FROM pg_catalog.pg_timezone_names WHERE name <> 'Africa/Algiers'`);
-  await pool.end();
+      SELECT name FROM pg_catalog.pg_timezone_names WHERE name <> 'Africa/Algiers'`,
+  );
   const { promise: line, resolve: write } = Promise.withResolvers<string>();
   warnOfDifferentTimeZoneRules(
     `${url}?options=-c%20search_path=other,pg_catalog`,

@@ -6,8 +6,9 @@ import { StartupError } from "../../src/errors/startup-error.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
-import { createEmptyDatabase } from "../support/empty-database.ts";
+import { execute } from "../support/connection.ts";
 import { healthClient } from "../support/grpc-js.ts";
+import { createEmptyDatabase } from "../support/test-database.ts";
 import { connectionPoolOver, createTestPool } from "../support/test-pool.ts";
 import { startOwnService } from "../support/test-service.ts";
 import { describeSchema } from "./describe-schema.ts";
@@ -74,9 +75,7 @@ describe("a schema that a newer version has migrated", () => {
     "the schema is newer than this version, which has no migration 9999999999999_later: run a newer version";
 
   async function migrateFurther(url: string): Promise<void> {
-    const pool = createTestPool(url);
-    await pool.query("INSERT INTO schema_migrations (name, run_on) VALUES ('9999999999999_later', now())");
-    await pool.end();
+    await execute(url, "INSERT INTO schema_migrations (name, run_on) VALUES ('9999999999999_later', now())");
   }
 
   test.for([true, false])("refuses a start in one line, with MIGRATE_ON_START=%s", async (migrateOnStart) => {
@@ -105,17 +104,16 @@ describe("a schema that a newer version has migrated", () => {
 
 test("a search path in the URL decides where the tables are, and leaves alone what others have elsewhere", async () => {
   const url = await createEmptyDatabase();
-  const others = createTestPool(url);
-  await others.query("CREATE SCHEMA learning; CREATE TABLE schema_migrations (version text)");
+  await execute(url, "CREATE SCHEMA learning; CREATE TABLE schema_migrations (version text)");
   const inLearning = `${url}?options=-c%20search_path=learning,public`;
   const service = await startOwnService(inLearning);
   await expect(fetch(`${service.url}/readyz`)).resolves.toMatchObject({ status: 200 });
   await grpcClient(service.url).createEntry(newEntry());
   await expect(migrate(inLearning, log)).resolves.toEqual([]);
-  const { rows } = await others.query(
+  const rows = await execute(
+    url,
     "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('learning', 'public') ORDER BY 1, 2",
   );
-  await others.end();
   expect(rows).toEqual([
     { schemaname: "learning", tablename: "learning_log" },
     { schemaname: "learning", tablename: "learning_log_aggregates" },
@@ -134,15 +132,15 @@ test("a search path of schemas that do not exist is refused in one line", async 
 test("a role that may write the tables, and no more, starts the service when nothing is pending", async () => {
   const url = await createEmptyDatabase();
   await migrate(url, log);
-  const owner = createTestPool(url);
   const role = `writer_${randomUUID().replaceAll("-", "_")}`;
-  await owner.query(`
-    CREATE ROLE ${role} LOGIN PASSWORD 'secret';
+  await execute(
+    url,
+    `CREATE ROLE ${role} LOGIN PASSWORD 'secret';
     GRANT SELECT, INSERT, UPDATE, DELETE ON learning_log, learning_log_aggregates TO ${role};
-    GRANT SELECT ON schema_migrations TO ${role}`);
+    GRANT SELECT ON schema_migrations TO ${role}`,
+  );
   onTestFinished(async () => {
-    await owner.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
-    await owner.end();
+    await execute(url, `DROP OWNED BY ${role}; DROP ROLE ${role}`);
   });
   const { href } = Object.assign(new URL(url), { username: role, password: "secret" });
   const service = await startOwnService(href);

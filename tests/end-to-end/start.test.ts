@@ -4,10 +4,10 @@ import { rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
-import pg from "pg";
 import { expect, test, vi } from "vitest";
 import { grpcClient } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
+import { execute } from "../support/connection.ts";
 import {
   embeddedDatabaseUrl,
   isPostgresRunning,
@@ -140,14 +140,12 @@ test("lets npm run verify look at its data while it runs", async () => {
 
 /** A process of the server that is idle: one of the service's connections. */
 async function backendPid(dataDir: string): Promise<number> {
-  const client = new pg.Client(await embeddedDatabaseUrl(dataDir));
-  await client.connect();
-  const { rows } = await client.query<{ pid: number }>(
+  const [row] = await execute<{ pid: number }>(
+    await embeddedDatabaseUrl(dataDir),
     "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'daily-aggregator %' LIMIT 1",
   );
-  await client.end();
-  if (rows[0] === undefined) throw new Error("the service has no connection");
-  return rows[0].pid;
+  if (row === undefined) throw new Error("the service has no connection");
+  return row.pid;
 }
 
 function codeOf(error: unknown): Code {

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { Code } from "@connectrpc/connect";
-import pg from "pg";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
+import { connect } from "../support/connection.ts";
 import { makeDataDir, useDataTemplate } from "../support/data-folder.ts";
 import { failureOf } from "../support/failures.ts";
 import { useTestDatabase } from "../support/test-database.ts";
@@ -87,8 +87,7 @@ test.for([
 ] as const)(
   "%s is UNAVAILABLE for every call, one line in the log, and passes",
   async ([, refuse, admit, code]) => {
-    const server = new pg.Client({ connectionString: withPath(database.url, "/postgres") });
-    await server.connect();
+    const server = await connect(withPath(database.url, "/postgres"));
     await server.query(`CREATE ROLE ${role} LOGIN SUPERUSER PASSWORD 'secret'`);
     onTestFinished(async () => {
       await server.query(admit);
@@ -163,12 +162,8 @@ describe("with a small queue of notifications", () => {
     onTestFinished(() => server.stop());
     const { url, logged } = await startLoggedService(server.url, "info");
     const client = grpcClient(url);
-    const [listener, sender] = [1, 2].map(() => new pg.Client({ connectionString: server.url }));
-    if (!listener || !sender) throw new Error("there are two");
-    onTestFinished(async () => {
-      await Promise.all([listener.end(), sender.end()]);
-    });
-    await Promise.all([listener.connect(), sender.connect()]);
+    await using listener = await connect(server.url);
+    await using sender = await connect(server.url);
     await listener.query("LISTEN anything");
     await listener.query("BEGIN");
     const fill = async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { Code } from "@connectrpc/connect";
-import pg from "pg";
+import type pg from "pg";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { createPools, endPools } from "../../src/database/pools.ts";
@@ -8,6 +8,7 @@ import { transaction } from "../../src/database/query.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient, type LearningLogClient } from "../support/clients.ts";
+import { connect } from "../support/connection.ts";
 import { failureOf } from "../support/failures.ts";
 import { lockWrites } from "../support/table-locks.ts";
 import { startOwnService, useTestService } from "../support/test-service.ts";
@@ -72,7 +73,7 @@ test.for([
     },
   ],
 ] as const)("%s holds up nobody but whoever writes it", async ([, lock]) => {
-  await using rival = await connect();
+  await using rival = await connect(service.database.url);
   const stuck = entryOf();
   await lock(stuck, rival);
   const stuckCalls = [client.createEntry(stuck)];
@@ -97,7 +98,7 @@ test.for([
 });
 
 test("many learners whose aggregates are locked hold up nobody else, and pass when the lock is released", async () => {
-  await using rival = await connect();
+  await using rival = await connect(service.database.url);
   const userIds = Array.from({ length: 300 }, () => randomUUID());
   await client.batchCreateEntries({ entries: userIds.map((userId) => entryOf(userId)) });
   await rival.query("BEGIN");
@@ -110,7 +111,7 @@ test("many learners whose aggregates are locked hold up nobody else, and pass wh
 });
 
 test("many learners whose aggregates are being inserted hold up nobody else", async () => {
-  await using rival = await connect();
+  await using rival = await connect(service.database.url);
   const userIds = Array.from({ length: 50 }, () => randomUUID());
   await rival.query("BEGIN");
   await rival.query(
@@ -126,7 +127,7 @@ test("many learners whose aggregates are being inserted hold up nobody else", as
 });
 
 test("ten batches and ten deletions that meet a lock hold up neither writes, batches nor deletions of others", async () => {
-  await using rival = await connect();
+  await using rival = await connect(service.database.url);
   const [stuck, shared] = [randomUUID(), randomUUID()];
   await client.batchCreateEntries({ entries: [entryOf(stuck), entryOf(shared)] });
   await rival.query("BEGIN");
@@ -160,7 +161,7 @@ test("ten batches and ten deletions that meet a lock hold up neither writes, bat
 test("entries that wait for a lock take at most half of the room for those that wait", async () => {
   const writing = { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 40 };
   const own = grpcClient((await startOwnService(service.database.url, { writing })).url);
-  await using rival = await connect();
+  await using rival = await connect(service.database.url);
   const userId = randomUUID();
   await own.createEntry(entryOf(userId));
   await rival.query("BEGIN");
@@ -195,7 +196,7 @@ test("writes pass as soon as a table that was locked against all of them is free
 
 describe.concurrent("a lock that is held for long", () => {
   test("an entry, a batch and a deletion that meet a lock for too long are refused with the time to wait", async () => {
-    await using rival = await connect();
+    await using rival = await connect(service.database.url);
     const userId = randomUUID();
     const known = entryOf(userId);
     await client.createEntry(known);
@@ -221,7 +222,7 @@ describe.concurrent("a lock that is held for long", () => {
   });
 
   test("a caller who waits for a lock and gives up leaves nothing behind", async () => {
-    await using rival = await connect();
+    await using rival = await connect(service.database.url);
     const userId = randomUUID();
     await client.createEntry(entryOf(userId));
     await rival.query("BEGIN");
@@ -297,11 +298,4 @@ async function timed(call: Promise<unknown>): Promise<void> {
 
 function entryOf(userId = randomUUID() as string) {
   return { requestId: randomUUID() as string, userId, wordCount: 1, timestamp: { seconds: quarter } };
-}
-
-/** Closing the connection rolls back what it had begun. */
-async function connect(): Promise<pg.Client & AsyncDisposable> {
-  const connection = new pg.Client({ connectionString: service.database.url });
-  await connection.connect();
-  return Object.assign(connection, { [Symbol.asyncDispose]: () => connection.end() });
 }

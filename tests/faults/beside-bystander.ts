@@ -1,4 +1,5 @@
 import { expect } from "vitest";
+import { withConnection } from "../support/connection.ts";
 import { Bystander } from "./bystander.ts";
 import {
   connectionString,
@@ -6,7 +7,6 @@ import {
   expectNothingLeftBehind,
   type WhatIsCounted,
 } from "./left-behind.ts";
-import { withConnection } from "./recount.ts";
 
 interface Company extends WhatIsCounted {
   /** How long the bystander may wait for anything; by default a time that only starvation explains. */

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { createLog } from "../../src/telemetry/log.ts";
 import type { LearningLogClient } from "../support/clients.ts";
+import { withConnection } from "../support/connection.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { testConfig } from "../support/test-config.ts";
 import { useTestDatabase } from "../support/test-database.ts";
@@ -15,7 +16,7 @@ import { leave, visibleWaysToLeave } from "./leave.ts";
 import { createRequest, Ledger } from "./ledger.ts";
 import { openOwnClient } from "./own-client.ts";
 import { RawHttp2 } from "./raw-http2.ts";
-import { expectRecountClean, withConnection } from "./recount.ts";
+import { expectRecountClean } from "./recount.ts";
 
 // Callers give up at any stage, by a deadline or without a word, among others that do not: those get their answer,
 // and nothing of the ones that went is left behind.

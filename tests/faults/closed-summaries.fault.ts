@@ -4,6 +4,7 @@ import { beforeAll, expect, test, vi } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import type { LearningLogClient } from "../support/clients.ts";
+import { withConnection } from "../support/connection.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
@@ -11,7 +12,7 @@ import { isLongForm, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean, withConnection } from "./recount.ts";
+import { expectRecountClean } from "./recount.ts";
 import { setClock, useShiftedClock } from "./shifted-clock.ts";
 
 // A summary of time that has passed is remembered, but never without an entry that was committed: however long the

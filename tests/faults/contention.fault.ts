@@ -5,6 +5,7 @@ import type pg from "pg";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { bucketMicros } from "../../src/aggregates/bucket.ts";
 import type { LearningLogClient } from "../support/clients.ts";
+import { withConnection } from "../support/connection.ts";
 import type { ServerProcess } from "../support/server-process.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
@@ -12,7 +13,7 @@ import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { createRequest, type SentEntry } from "./ledger.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean, withConnection } from "./recount.ts";
+import { expectRecountClean } from "./recount.ts";
 
 // Two instances write and delete the same few entries in opposite order, while somebody else locks the aggregates
 // backwards. The database settles that with waits and deadlocks; no caller may notice.

@@ -5,6 +5,7 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { grpcClient } from "../support/clients.ts";
+import { withConnection } from "../support/connection.ts";
 import {
   createDataDir,
   embeddedDatabaseUrl,
@@ -18,7 +19,7 @@ import { Bystander, isUnavailable } from "./bystander.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { type LoadOutcome, runLoad } from "./load.ts";
-import { expectRecountClean, withConnection } from "./recount.ts";
+import { expectRecountClean } from "./recount.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
 // The service and its PostgreSQL, both as in production, die under load in one of these ways, round by round, over

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { LearningLogClient } from "../support/clients.ts";
+import { withConnection } from "../support/connection.ts";
 import type { ServerProcess } from "../support/server-process.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
@@ -11,7 +12,7 @@ import { isLongForm, report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean, withConnection } from "./recount.ts";
+import { expectRecountClean } from "./recount.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
 // The way between the service and its database breaks under load, or swallows everything. Each call is answered

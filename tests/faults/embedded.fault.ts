@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
 import { expect, test, vi } from "vitest";
+import { execute, withConnection } from "../support/connection.ts";
 import {
   embeddedDatabaseUrl,
   findPostmasterPid,
@@ -15,7 +15,7 @@ import { report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean, withConnection } from "./recount.ts";
+import { expectRecountClean } from "./recount.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
 // Somebody kills a process of the embedded PostgreSQL, as a machine does that is out of memory. The service has its
@@ -103,16 +103,10 @@ async function startSecond(): Promise<Ended> {
 
 /** The process of the longest connection of which that is true. */
 async function backendPid(condition: string): Promise<number> {
-  const client = new pg.Client({ connectionString: await embeddedDatabaseUrl(dataDir) });
-  await client.connect();
-  try {
-    const { rows } = await client.query<{ pid: number }>(
-      `SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ${condition} ORDER BY backend_start LIMIT 1`,
-    );
-    const [row] = rows;
-    if (row === undefined) throw new Error("there is no such connection");
-    return row.pid;
-  } finally {
-    await client.end();
-  }
+  const [row] = await execute<{ pid: number }>(
+    await embeddedDatabaseUrl(dataDir),
+    `SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ${condition} ORDER BY backend_start LIMIT 1`,
+  );
+  if (row === undefined) throw new Error("there is no such connection");
+  return row.pid;
 }

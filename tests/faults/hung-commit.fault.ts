@@ -5,7 +5,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
-import pg from "pg";
+import type pg from "pg";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { ConflictPolicy, type CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
@@ -13,6 +13,7 @@ import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { grpcClient, type LearningLogClient } from "../support/clients.ts";
+import { connect } from "../support/connection.ts";
 import { startOwnService } from "../support/test-service.ts";
 
 // A standby that commits must wait for is away: transactions hang in their commit, some of them with the lock that
@@ -29,8 +30,7 @@ test("reads go on while commits hang, and have what was committed in the end", a
   const server = await startEmbeddedServer({ dataDir, settings: { max_connections: "60" }, log });
   onTestFinished(() => server.stop());
   const client = grpcClient((await startOwnService(server.url)).url);
-  const admin = new pg.Client({ connectionString: server.url, options: "-c synchronous_commit=off" });
-  await admin.connect();
+  const admin = await connect(server.url, { options: "-c synchronous_commit=off" });
   onTestFinished(() => admin.end());
 
   const [late, present] = [randomUUID(), randomUUID()];

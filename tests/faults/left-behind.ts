@@ -1,7 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
+import type pg from "pg";
 import { expect, vi } from "vitest";
+import { withConnection } from "../support/connection.ts";
 import type { ServerProcess } from "../support/server-process.ts";
 import { bystanderSockets } from "./bystander.ts";
 
@@ -59,9 +60,7 @@ export async function expectNothingLeftBehind(
   before: readonly Count[],
 ): Promise<void> {
   const { maxGrowthMb = usualGrowthMb } = counted;
-  const client = new pg.Client({ connectionString: await connectionString(counted) });
-  await client.connect();
-  try {
+  await withConnection(await connectionString(counted), async (client) => {
     const answers: string[] = [];
     client.on("notification", ({ payload = "" }) => answers.push(payload));
     await client.query("LISTEN daily_aggregator_watches");
@@ -84,9 +83,7 @@ export async function expectNothingLeftBehind(
       },
       { timeout: settleTimeoutMs, interval: 250 },
     );
-  } finally {
-    await client.end();
-  }
+  });
 }
 
 /** Waits until every other client's connection is gone. */

@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { bucketMicros } from "../../src/aggregates/bucket.ts";
 import type { LearningLogClient } from "../support/clients.ts";
+import { withConnection } from "../support/connection.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
@@ -13,7 +14,7 @@ import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { createRequest, Ledger, type SentEntry } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean, waitForBlocked, withConnection } from "./recount.ts";
+import { expectRecountClean, waitForBlocked } from "./recount.ts";
 
 // Somebody begins a transaction that the entries of a learner have to wait for, and falls silent. Only who meets the
 // lock waits: a bystander, and other learners under load, are answered all the while.

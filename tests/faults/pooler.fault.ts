@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { withConnection } from "../support/connection.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
@@ -10,7 +11,7 @@ import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean, withConnection } from "./recount.ts";
+import { expectRecountClean } from "./recount.ts";
 import { SilentNotifications } from "./silent-notifications.ts";
 
 // Two instances reach their database by a way that delivers no notification, though LISTEN succeeds. Neither says what

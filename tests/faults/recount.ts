@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
+import type pg from "pg";
 import { expect } from "vitest";
 import { type Difference, findDifferences } from "../../src/aggregates/find-differences.ts";
 
@@ -10,17 +10,6 @@ export async function expectRecountClean(client: pg.ClientBase): Promise<void> {
   for await (const difference of findDifferences(client)) differences.push(difference);
   await client.query("COMMIT");
   expect(differences.slice(0, 10), `${differences.length} aggregates differ from the log`).toEqual([]);
-}
-
-/** Connects for as long as `body` runs. */
-export async function withConnection(url: string, body: (client: pg.Client) => Promise<void>): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    await body(client);
-  } finally {
-    await client.end();
-  }
 }
 
 /** Resolves once another one waits for a lock of this connection. */

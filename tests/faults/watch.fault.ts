@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, test } from "vitest";
+import { withConnection } from "../support/connection.ts";
 import { FollowedWatch } from "../support/followed-watch.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
@@ -8,7 +9,7 @@ import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, seededRandom } from "./fault-run.ts";
 import { underLoad, write } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean, waitForBlocked, withConnection } from "./recount.ts";
+import { expectRecountClean, waitForBlocked } from "./recount.ts";
 
 // A watch shows every entry, however long that takes to be recorded.
 

@@ -2,12 +2,12 @@ import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { PostgreSqlContainer } from "@testcontainers/postgresql";
-import pg from "pg";
 import { getContainerRuntimeClient } from "testcontainers";
 import type { TestProject } from "vitest/node";
 import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { migrate } from "../../src/database/migrations.ts";
 import { createLog } from "../../src/telemetry/log.ts";
+import { execute } from "./connection.ts";
 import { startOlderPostgres } from "./older-postgres.ts";
 import { removeFolder } from "./remove-folder.ts";
 
@@ -90,11 +90,4 @@ async function startEmbedded(name: string): Promise<TestServer> {
       await removeFolder(dataDir);
     },
   };
-}
-
-async function execute(url: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  await client.query(sql);
-  await client.end();
 }

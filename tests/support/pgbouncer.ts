@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import pg from "pg";
 import { onTestFinished, vi } from "vitest";
+import { execute } from "./connection.ts";
 import { freePort } from "./free-port.ts";
 
 const program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"].find(existsSync);
@@ -51,12 +51,6 @@ ignore_startup_parameters = extra_float_digits,options
   const url = new URL(databaseUrl);
   url.hostname = "127.0.0.1";
   url.port = String(port);
-  await vi.waitFor(() => canConnect(url.href), { timeout: 20_000, interval: 20 });
+  await vi.waitFor(() => execute(url.href, "SELECT"), { timeout: 20_000, interval: 20 });
   return url.href;
-}
-
-async function canConnect(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  await client.end();
 }

@@ -1,5 +1,5 @@
-import pg from "pg";
 import { vi } from "vitest";
+import { connect } from "./connection.ts";
 import type { TestDatabase } from "./test-database.ts";
 
 /** A lock that statements of the service wait for. */
@@ -25,8 +25,7 @@ export function lockTables(database: TestDatabase): Promise<TableLock> {
 }
 
 async function lock({ url, pool }: TestDatabase, statement: string): Promise<TableLock> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
+  const client = await connect(url);
   await client.query("BEGIN");
   await client.query(statement);
   let released: Promise<void> | undefined;

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import pg from "pg";
-import { afterAll, beforeAll, inject } from "vitest";
+import type pg from "pg";
+import { afterAll, beforeAll, inject, onTestFinished } from "vitest";
 import type { ConnectionPool } from "../../src/database/pool.ts";
+import { execute } from "./connection.ts";
 import { connectionPoolOver, createTestPool } from "./test-pool.ts";
 
 /** A migrated, empty database of the calling test file's own. */
@@ -15,29 +16,40 @@ export interface TestDatabase {
 
 /** Call it at the top of a test file: the database is there in every test, and dropped after the last one. */
 export function useTestDatabase(): TestDatabase {
-  const template = new URL(inject("templateDatabaseUrl"));
-  const url = new URL(template);
-  url.pathname = `/test_${randomUUID().replaceAll("-", "_")}`;
-  const server = new URL(template);
-  server.pathname = "/postgres";
-  const pool = createTestPool(url.href);
+  const template = new URL(inject("templateDatabaseUrl")).pathname.slice(1);
+  const database = newDatabase();
+  const pool = createTestPool(database.url);
 
-  beforeAll(() =>
-    execute(server.href, `CREATE DATABASE ${url.pathname.slice(1)} TEMPLATE ${template.pathname.slice(1)}`),
-  );
+  beforeAll(() => database.create(`TEMPLATE ${template}`));
   afterAll(async () => {
     await pool.end();
-    await execute(server.href, `DROP DATABASE ${url.pathname.slice(1)} WITH (FORCE)`);
+    await database.drop();
   });
-  return { url: url.href, pool, connections: connectionPoolOver(pool) };
+  return { url: database.url, pool, connections: connectionPoolOver(pool) };
 }
 
-async function execute(url: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    await client.query(sql);
-  } finally {
-    await client.end();
-  }
+/** Creates a database without anything in it, which is dropped when the test finishes. @returns its URL */
+export async function createEmptyDatabase(): Promise<string> {
+  const database = newDatabase();
+  await database.create();
+  onTestFinished(() => database.drop());
+  return database.url;
+}
+
+/** A database that is still to be created, under a new name. */
+function newDatabase() {
+  const name = `test_${randomUUID().replaceAll("-", "_")}`;
+  const server = new URL(inject("templateDatabaseUrl"));
+  server.pathname = "/postgres";
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  return {
+    url: url.href,
+    async create(options = "") {
+      await execute(server.href, `CREATE DATABASE ${name} ${options}`);
+    },
+    async drop() {
+      await execute(server.href, `DROP DATABASE ${name} WITH (FORCE)`);
+    },
+  };
 }

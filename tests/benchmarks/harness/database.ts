@@ -1,10 +1,10 @@
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import pg from "pg";
 import { startEmbeddedServer } from "../../../src/database/embedded/embedded-server.ts";
 import { migrate } from "../../../src/database/migrations.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
+import { type Connection, connect, execute } from "../../support/connection.ts";
 import { removeFolder } from "../../support/remove-folder.ts";
 
 /** The PostgreSQL server on which everything is measured. */
@@ -17,7 +17,7 @@ export interface BenchmarkServer {
 export interface BenchmarkDatabase extends AsyncDisposable {
   readonly url: string;
   /** For what is not measured. */
-  readonly admin: pg.Client;
+  readonly admin: Connection;
   /** Every turn starts with empty tables and nothing left to write, so that the order of turns says nothing. */
   reset(): Promise<void>;
   /** @throws if the log or the aggregates hold another number of entries */
@@ -51,8 +51,7 @@ export async function createDatabase(server: BenchmarkServer): Promise<Benchmark
   const name = url.pathname.slice(1);
   await execute(server.url, `CREATE DATABASE ${name}`);
   await migrate(url.href, log);
-  const admin = new pg.Client({ connectionString: url.href });
-  await admin.connect();
+  const admin = await connect(url.href);
   await admin.query(`CREATE TABLE ${bareTable} (LIKE learning_log INCLUDING DEFAULTS INCLUDING INDEXES)`);
 
   return {
@@ -76,14 +75,4 @@ export async function createDatabase(server: BenchmarkServer): Promise<Benchmark
       await execute(server.url, `DROP DATABASE ${name} WITH (FORCE)`);
     },
   };
-}
-
-async function execute(url: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    await client.query(sql);
-  } finally {
-    await client.end();
-  }
 }

@@ -1,5 +1,5 @@
 import { availableParallelism, cpus } from "node:os";
-import pg from "pg";
+import { execute } from "../../support/connection.ts";
 import type { BenchmarkServer } from "./database.ts";
 
 /** What the figures were measured on. */
@@ -14,12 +14,10 @@ export interface Machine {
 }
 
 export async function describeMachine(server: BenchmarkServer): Promise<Machine> {
-  const client = new pg.Client({ connectionString: server.url });
-  await client.connect();
-  const { rows } = await client.query<{ name: string; setting: string }>(
+  const rows = await execute<{ name: string; setting: string }>(
+    server.url,
     "SELECT name, setting FROM pg_settings WHERE name IN ('server_version', 'fsync', 'synchronous_commit')",
   );
-  await client.end();
   const settings = new Map(rows.map(({ name, setting }) => [name, setting]));
   return {
     date: new Date().toISOString(),

@@ -1,12 +1,12 @@
 import { chmod, mkdtemp, stat, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import pg from "pg";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { compareTimeZoneRules } from "../../../src/database/compare-time-zone-rules.ts";
 import { type EmbeddedServer, startEmbeddedServer } from "../../../src/database/embedded/embedded-server.ts";
 import { newestRelease } from "../../../src/database/embedded/time-zone-rules.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
+import { connect, execute } from "../../support/connection.ts";
 import { killPostgres, makeDataDir, useDataTemplate } from "../../support/data-folder.ts";
 import { removeFolder } from "../../support/remove-folder.ts";
 
@@ -51,8 +51,9 @@ test.for(["$HOME $(touch oh-no) `touch oh-no`", `a "quoted" and 'quoted' name; w
     await chmod(parent, 0o755);
     const dataDir = path.join(parent, name);
     const server = await startServer(dataDir);
-    const { rows } = await query(server.url, "SHOW data_directory");
-    expect(rows).toEqual([{ data_directory: path.join(dataDir, "postgres") }]);
+    expect(await execute(server.url, "SHOW data_directory")).toEqual([
+      { data_directory: path.join(dataDir, "postgres") },
+    ]);
     await server.stop();
   },
 );
@@ -79,10 +80,8 @@ test.runIf(process.getuid?.() === 0)(
     });
     for (const value of ["created", "kept"]) {
       const server = await startServer(dataDir);
-      const { rows } = await query(
-        server.url,
-        "CREATE TABLE IF NOT EXISTS tried AS SELECT 1 AS one; SELECT count(*)::int AS rows FROM tried",
-      );
+      await execute(server.url, "CREATE TABLE IF NOT EXISTS tried AS SELECT 1 AS one");
+      const rows = await execute(server.url, "SELECT count(*)::int AS rows FROM tried");
       expect(rows, value).toEqual([{ rows: 1 }]);
       await server.stop();
     }
@@ -98,31 +97,15 @@ async function startServer(dataDir: string): Promise<EmbeddedServer> {
 }
 
 async function canQuery(url: string): Promise<boolean> {
-  return query(url, "SELECT").then(
+  return execute(url, "SELECT").then(
     () => true,
     () => false,
   );
 }
 
-async function query(url: string, sql: string): Promise<pg.QueryResult> {
-  const client = new pg.Client(url);
-  client.on("error", () => {});
-  try {
-    await client.connect();
-    const results: pg.QueryResult | pg.QueryResult[] = await client.query(sql);
-    const last = Array.isArray(results) ? results.at(-1) : results;
-    if (last === undefined) throw new Error("there was no statement");
-    return last;
-  } finally {
-    await client.end().catch(() => {});
-  }
-}
-
 /** Keeps one process of the server busy for a while: with a loop, because one that waits notices a crash. */
 async function startBusyStatement(url: string): Promise<void> {
-  const client = new pg.Client(url);
-  client.on("error", () => {});
-  await client.connect();
+  const client = await connect(url);
   const { promise: running, resolve } = Promise.withResolvers<void>();
   client.on("notice", () => resolve());
   const loop = `
