@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient, type LearningLogClient } from "../support/clients.ts";
+import { connect } from "../support/connection.ts";
 import { embeddedDatabaseUrl, killPostgres, makeDataDir, useDataTemplate } from "../support/data-folder.ts";
 import { launchServiceProcess } from "../support/service-process.ts";
-import { createTestPool } from "../support/test-pool.ts";
 
 // Whole processes start and stop here, and machines can be busy.
 vi.setConfig({ testTimeout: 120_000 });
@@ -24,8 +24,7 @@ test("what was acknowledged is there, once, after kill -9 of the service and of 
   const unanswered = writers.flatMap((writer) => writer.unanswered);
 
   const client = grpcClient(await launchServiceProcess({ DATA_DIR }).listening);
-  const database = createTestPool(await embeddedDatabaseUrl(DATA_DIR));
-  onTestFinished(() => database.end());
+  await using database = await connect(await embeddedDatabaseUrl(DATA_DIR));
   const stored = await database.query<{ request_id: string }>("SELECT request_id FROM learning_log");
   const storedIds = new Set(stored.rows.map((row) => row.request_id));
   expect(acknowledged.filter((id) => !storedIds.has(id))).toEqual([]);

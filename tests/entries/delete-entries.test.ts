@@ -4,6 +4,7 @@ import { Code } from "@connectrpc/connect";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
+import { withConnection } from "../support/connection.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
 import { Random, seed } from "../support/random.ts";
 import { useTestService } from "../support/test-service.ts";
@@ -182,7 +183,7 @@ describe("DeleteUserEntries", () => {
     const { deletedCount } = await deleting;
     expect(deletedCount).toBeGreaterThanOrEqual(3000n);
     expect(await countEntries(pool, userId)).toBe(3000 + recorded.length - Number(deletedCount));
-    await expectAggregatesMatchLog(pool);
+    await withConnection(service.database.url, expectAggregatesMatchLog);
   });
 });
 
@@ -218,7 +219,9 @@ async function watchAggregatesUntil(change: Promise<unknown>): Promise<void> {
   const finished = change.finally(() => {
     done = true;
   });
-  while (!done) await expectAggregatesMatchLog(pool);
+  await withConnection(service.database.url, async (connection) => {
+    while (!done) await expectAggregatesMatchLog(connection);
+  });
   await finished;
 }
 

@@ -8,7 +8,7 @@ import { transaction } from "../../src/database/query.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient, type LearningLogClient } from "../support/clients.ts";
-import { connect } from "../support/connection.ts";
+import { connect, withConnection } from "../support/connection.ts";
 import { failureOf } from "../support/failures.ts";
 import { lockWrites } from "../support/table-locks.ts";
 import { startOwnService, useTestService } from "../support/test-service.ts";
@@ -33,7 +33,7 @@ const quarter = 1_709_208_000n;
 
 type Entry = ReturnType<typeof entryOf>;
 
-afterEach(() => expectAggregatesMatchLog(pool));
+afterEach(() => withConnection(service.database.url, expectAggregatesMatchLog));
 
 test.for([
   [

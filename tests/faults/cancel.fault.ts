@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { createLog } from "../../src/telemetry/log.ts";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { withConnection } from "../support/connection.ts";
 import { startServiceProcess } from "../support/service-process.ts";
@@ -16,7 +17,6 @@ import { leave, visibleWaysToLeave } from "./leave.ts";
 import { createRequest, Ledger } from "./ledger.ts";
 import { openOwnClient } from "./own-client.ts";
 import { RawHttp2 } from "./raw-http2.ts";
-import { expectRecountClean } from "./recount.ts";
 
 // Callers give up at any stage, by a deadline or without a word, among others that do not: those get their answer,
 // and nothing of the ones that went is left behind.
@@ -58,7 +58,7 @@ test("callers of the service that give up", { timeout: 120_000 }, async () => {
       await ledger.expectAcknowledgedThere(connection);
       await ledger.retryUnacknowledged(client);
       await ledger.expectAllThere(connection);
-      await expectRecountClean(connection);
+      await expectAggregatesMatchLog(connection);
     });
   }
 
@@ -127,7 +127,7 @@ test("callers of the writer that give up", { timeout: 120_000 }, async () => {
   await expect(inTime(writer.drain())).resolves.toBe("done");
   await withConnection(database.url, async (connection) => {
     await ledger.expectAcknowledgedThere(connection);
-    await expectRecountClean(connection);
+    await expectAggregatesMatchLog(connection);
     const { rows } = await connection.query(`
       SELECT state, query
       FROM pg_stat_activity

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, expect, test, vi } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { withConnection } from "../support/connection.ts";
 import { startServiceProcess } from "../support/service-process.ts";
@@ -12,7 +13,6 @@ import { isLongForm, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean } from "./recount.ts";
 import { setClock, useShiftedClock } from "./shifted-clock.ts";
 
 // A summary of time that has passed is remembered, but never without an entry that was committed: however long the
@@ -124,7 +124,7 @@ test.for(faults)("$name", { timeout: 120_000 }, async ({ strike }) => {
     expect(failures.map(String)).toEqual([]);
     await withConnection(database.url, async (connection) => {
       await ledger.expectAcknowledgedThere(connection);
-      await expectRecountClean(connection);
+      await expectAggregatesMatchLog(connection);
     });
   });
 });

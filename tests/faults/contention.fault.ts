@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type pg from "pg";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { bucketMicros } from "../../src/aggregates/bucket.ts";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { withConnection } from "../support/connection.ts";
 import type { ServerProcess } from "../support/server-process.ts";
@@ -13,7 +14,6 @@ import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { createRequest, type SentEntry } from "./ledger.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean } from "./recount.ts";
 
 // Two instances write and delete the same few entries in opposite order, while somebody else locks the aggregates
 // backwards. The database settles that with waits and deadlocks; no caller may notice.
@@ -86,7 +86,7 @@ test("two instances that write the same in opposite order", { timeout: durationM
       FROM pg_stat_activity
       WHERE datname = current_database() AND state LIKE 'idle in transaction%'`);
       expect(rows).toEqual([]);
-      await expectRecountClean(connection);
+      await expectAggregatesMatchLog(connection);
     });
     if (isLongForm) {
       // The database counts with a delay.

@@ -4,6 +4,7 @@ import { promisify } from "node:util";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { withConnection } from "../support/connection.ts";
 import {
@@ -19,7 +20,6 @@ import { Bystander, isUnavailable } from "./bystander.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { type LoadOutcome, runLoad } from "./load.ts";
-import { expectRecountClean } from "./recount.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
 // The service and its PostgreSQL, both as in production, die under load in one of these ways, round by round, over
@@ -84,7 +84,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
       await ledger.expectAcknowledgedThere(connection);
       await ledger.retryUnacknowledged(grpcClient(service.url));
       await ledger.expectAllThere(connection);
-      await expectRecountClean(connection);
+      await expectAggregatesMatchLog(connection);
     });
   });
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, type ConnectError } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { withConnection } from "../support/connection.ts";
 import type { ServerProcess } from "../support/server-process.ts";
@@ -12,7 +13,6 @@ import { isLongForm, report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean } from "./recount.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
 // The way between the service and its database breaks under load, or swallows everything. Each call is answered
@@ -157,7 +157,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
       await ledger.expectAcknowledgedThere(connection);
       await ledger.retryUnacknowledged(client);
       await ledger.expectAllThere(connection);
-      await expectRecountClean(connection);
+      await expectAggregatesMatchLog(connection);
     });
   }
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { execute, withConnection } from "../support/connection.ts";
 import {
   embeddedDatabaseUrl,
@@ -15,7 +16,6 @@ import { report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean } from "./recount.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
 // Somebody kills a process of the embedded PostgreSQL, as a machine does that is out of memory. The service has its
@@ -79,7 +79,7 @@ test.for(victims)("$victim is killed", { timeout: 240_000 }, async ({ find }) =>
       await ledger.expectAcknowledgedThere(connection);
       await ledger.retryUnacknowledged(client.learningLog);
       await ledger.expectAllThere(connection);
-      await expectRecountClean(connection);
+      await expectAggregatesMatchLog(connection);
     });
   });
   expect(await service.end("SIGTERM")).toMatchObject({ code: 0 });

@@ -5,6 +5,7 @@ import type pg from "pg";
 import { expect, test } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { bucketMicros } from "../../src/aggregates/bucket.ts";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { withConnection } from "../support/connection.ts";
 import { startServiceProcess } from "../support/service-process.ts";
@@ -14,7 +15,7 @@ import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { createRequest, Ledger, type SentEntry } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean, waitForBlocked } from "./recount.ts";
+import { waitForBlocked } from "./wait-for-blocked.ts";
 
 // Somebody begins a transaction that the entries of a learner have to wait for, and falls silent. Only who meets the
 // lock waits: a bystander, and other learners under load, are answered all the while.
@@ -136,7 +137,7 @@ test.for(locks)("$name", { timeout: 240_000 }, async ({ lock, meet }) => {
     await meetLock();
     await withConnection(database.url, async (connection) => {
       await ledger.expectAllThere(connection);
-      await expectRecountClean(connection);
+      await expectAggregatesMatchLog(connection);
     });
   });
 });
@@ -184,7 +185,7 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
     report(`  the frozen transaction ended within ${Math.round(performance.now() - began)} ms`);
     frozen.signal("SIGCONT");
     await deletion;
-    await withConnection(database.url, expectRecountClean);
+    await withConnection(database.url, expectAggregatesMatchLog);
   });
 });
 

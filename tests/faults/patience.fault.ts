@@ -4,6 +4,7 @@ import { once } from "node:events";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, test } from "vitest";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { withConnection } from "../support/connection.ts";
 import { FollowedWatch } from "../support/followed-watch.ts";
 import { startServiceProcess } from "../support/service-process.ts";
@@ -17,7 +18,6 @@ import { underLoad, write } from "./load.ts";
 import { openEverything } from "./open-everything.ts";
 import { openOwnClient } from "./own-client.ts";
 import { RawHttp2 } from "./raw-http2.ts";
-import { expectRecountClean } from "./recount.ts";
 import { makeSummariesSlow, slowSummaryRequest } from "./slow-summaries.ts";
 
 // What shows only after half a minute or more, side by side, for they wait most of the time.
@@ -130,7 +130,7 @@ describe.concurrent("instances that cannot say whom they watch", () => {
       report(`  ${watches.length} watches were right after ${Math.round(performance.now() - resumed)} ms`);
       await Promise.all(reads);
       for (const watch of watches) await watch.close();
-      await withConnection(database.url, expectRecountClean);
+      await withConnection(database.url, expectAggregatesMatchLog);
     });
   });
 });

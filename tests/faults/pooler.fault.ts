@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { withConnection } from "../support/connection.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
@@ -11,7 +12,6 @@ import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { runLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean } from "./recount.ts";
 import { SilentNotifications } from "./silent-notifications.ts";
 
 // Two instances reach their database by a way that delivers no notification, though LISTEN succeeds. Neither says what
@@ -52,7 +52,7 @@ test("no notification comes", { timeout: 120_000 }, async () => {
     expect(failures.map(String)).toEqual([]);
     await withConnection(database.url, async (connection) => {
       await ledger.expectAllThere(connection);
-      await expectRecountClean(connection);
+      await expectAggregatesMatchLog(connection);
     });
   });
   for (const { output } of services) {

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, test } from "vitest";
+import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { withConnection } from "../support/connection.ts";
 import { FollowedWatch } from "../support/followed-watch.ts";
 import { startServiceProcess } from "../support/service-process.ts";
@@ -9,7 +10,7 @@ import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, seededRandom } from "./fault-run.ts";
 import { underLoad, write } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { expectRecountClean, waitForBlocked } from "./recount.ts";
+import { waitForBlocked } from "./wait-for-blocked.ts";
 
 // A watch shows every entry, however long that takes to be recorded.
 
@@ -72,6 +73,6 @@ test("a watch begins while an entry is being recorded", { timeout: 120_000 }, as
         }
       }
     });
-    await withConnection(database.url, expectRecountClean);
+    await withConnection(database.url, expectAggregatesMatchLog);
   });
 });

@@ -1,25 +1,20 @@
 import type pg from "pg";
 import { afterAll, expect } from "vitest";
-import { type Difference, findDifferences } from "../../src/aggregates/find-differences.ts";
+import { findDifferences } from "../../src/aggregates/find-differences.ts";
+import { withConnection } from "./connection.ts";
 import type { TestDatabase } from "./test-database.ts";
 
-/** Recounts the log at one moment: every aggregate must be what it adds up to. */
-export async function expectAggregatesMatchLog(pool: pg.Pool): Promise<void> {
-  const client = await pool.connect();
-  try {
-    await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    const differences: Difference[] = [];
-    for await (const difference of findDifferences(client)) differences.push(difference);
-    await client.query("COMMIT");
-    expect(differences, "where the aggregates differ from the log").toEqual([]);
-  } finally {
-    client.release(true);
-  }
+/** Recounts the log at one moment: every aggregate must be what the log adds up to. */
+export async function expectAggregatesMatchLog(connection: pg.ClientBase): Promise<void> {
+  await connection.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  const differences = await Array.fromAsync(findDifferences(connection));
+  await connection.query("COMMIT");
+  expect(differences.slice(0, 10), `${differences.length} aggregates differ from the log`).toEqual([]);
 }
 
 /** Call it at the top of a test file that writes, after its database: recounts the log after the last test. */
-export function checkAggregatesAfterAll(database: TestDatabase): void {
-  afterAll(() => expectAggregatesMatchLog(database.pool));
+export function checkAggregatesAfterAll({ url }: TestDatabase): void {
+  afterAll(() => withConnection(url, expectAggregatesMatchLog));
 }
 
 /** What the aggregates say of a learner, over all quarters of an hour; and how many of those there are. */
