@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { expect, test, vi } from "vitest";
-import { recordLearner } from "../entries/learner.ts";
 import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { withConnection } from "../support/connection.ts";
 import { proxyDatabase } from "../support/proxied-database.ts";
+import { minutelyEntries, recordLearner } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
 
 // Whole processes start here, and machines can be busy.
@@ -16,12 +16,12 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const service = useTestService();
 checkAggregatesAfterAll(service.database);
-const { pool } = service.database;
+const { pool, connections } = service.database;
 
 const clean = { code: 0, stdout: "the aggregates agree with the log\n", stderr: "" };
 
 test("aggregates that agree with the log: says so and ends with 0, with --repair, too", async () => {
-  const userId = await recordLearner(pool, 100);
+  const userId = await recordLearner(connections, minutelyEntries(100));
   expect(await verify()).toEqual(clean);
   expect(await verify("--repair")).toEqual(clean);
   expect(await aggregatesOf(pool, userId)).toMatchObject({ words: 100, entries: 100 });
@@ -29,8 +29,8 @@ test("aggregates that agree with the log: says so and ends with 0, with --repair
 
 test("a wrong row, a missing one and one too many: shows each and ends with 1, until --repair mends them", async () => {
   // A minute apart from 00:01 on, so 14 entries in the first quarter of an hour, 15 in the next.
-  const userId = await recordLearner(pool, 40);
-  const untouched = await recordLearner(pool, 40);
+  const userId = await recordLearner(connections, minutelyEntries(40));
+  const untouched = await recordLearner(connections, minutelyEntries(40));
   const bucket = (time: string) => `2024-01-01T${time}:00.000Z`;
   await pool.query(
     `UPDATE learning_log_aggregates SET total_word_count = 99 WHERE user_id = $1 AND bucket = $2`,
@@ -91,7 +91,7 @@ test("more than a thousand differences: shows the first ten, and counts them all
 
 test("while others write: finds no difference that is none, mends what is wrong, and no writer gets an error", async () => {
   const client = grpcClient(service.url);
-  const userId = await recordLearner(pool, 40);
+  const userId = await recordLearner(connections, minutelyEntries(40));
   const timestamp = timestampFromDate(new Date("2024-01-01T00:05:00Z"));
   let done = false;
   let written = 0;

@@ -12,8 +12,8 @@ import { summarizeCalendarPeriods } from "../../src/summaries/sql/summarize-cale
 import { summarizeHours } from "../../src/summaries/sql/summarize-hours.ts";
 import type { SummaryRange } from "../../src/summaries/sql/summary-page.ts";
 import { micros } from "../summaries/ask.ts";
-import { recordManyEntries } from "../support/many-entries.ts";
 import { planCacheModes, scansOf, type TableScan } from "../support/plans.ts";
+import { recordManyEntries } from "../support/record-entries.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
 // Whoever has how many entries, and however PostgreSQL plans: a statement looks at what it needs, through an index.

@@ -7,13 +7,13 @@ import { grpcClient } from "../support/clients.ts";
 import { withConnection } from "../support/connection.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
 import { Random, seed } from "../support/random.ts";
+import { minutelyEntries, recordLearner } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
-import { countEntries, recordLearner } from "./learner.ts";
 
 const service = useTestService();
 checkAggregatesAfterAll(service.database);
 
-const { pool } = service.database;
+const { pool, connections } = service.database;
 const client = () => grpcClient(service.url);
 const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
 const oneWord = (userId: string) => ({ requestId: randomUUID() as string, userId, wordCount: 1, timestamp });
@@ -85,31 +85,31 @@ describe.concurrent("DeleteEntry", () => {
 
 describe("DeleteUserEntries", () => {
   test("deletes that learner's entries only, and says how many there were", async () => {
-    const userId = await recordLearner(pool, 100);
-    const other = await recordLearner(pool, 100);
+    const userId = await recordLearner(connections, minutelyEntries(100));
+    const other = await recordLearner(connections, minutelyEntries(100));
     expect(await client().deleteUserEntries({ userId })).toMatchObject({ deletedCount: 100n });
-    expect(await countEntries(pool, userId)).toBe(0);
+    expect(await countEntries(userId)).toBe(0);
     expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
     expect(await aggregatesOf(pool, other)).toMatchObject({ entries: 100 });
   });
 
   test("deletes more than one transaction takes, and shows the aggregates right all the while", async () => {
-    const userId = await recordLearner(pool, 20_001);
+    const userId = await recordLearner(connections, minutelyEntries(20_001));
     const deleting = client().deleteUserEntries({ userId });
     await watchAggregatesUntil(deleting);
     expect(await deleting).toMatchObject({ deletedCount: 20_001n });
-    expect(await countEntries(pool, userId)).toBe(0);
+    expect(await countEntries(userId)).toBe(0);
     expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
   });
 
   test("deletes exactly what one transaction takes", async () => {
-    const userId = await recordLearner(pool, 10_000);
+    const userId = await recordLearner(connections, minutelyEntries(10_000));
     expect(await client().deleteUserEntries({ userId })).toMatchObject({ deletedCount: 10_000n });
-    expect(await countEntries(pool, userId)).toBe(0);
+    expect(await countEntries(userId)).toBe(0);
   });
 
   test("deletes everything also when another deletes one of the entries at the same time", async () => {
-    const userId = await recordLearner(pool, 10_050);
+    const userId = await recordLearner(connections, minutelyEntries(10_050));
     const { entries } = await client().listEntries({ userId, to: { seconds: 1_704_067_320n } });
     const [oldest] = entries;
     const rival = await pool.connect();
@@ -126,12 +126,12 @@ describe("DeleteUserEntries", () => {
     await rival.query("COMMIT");
     rival.release();
     expect(await deleting).toMatchObject({ deletedCount: 10_049n });
-    expect(await countEntries(pool, userId)).toBe(0);
+    expect(await countEntries(userId)).toBe(0);
     expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
   });
 
   test("leaves an entry that is recorded after the call came", async () => {
-    const userId = await recordLearner(pool, 10);
+    const userId = await recordLearner(connections, minutelyEntries(10));
     const later = oneWord(userId);
     await client().createEntry(later);
     await pool.query("UPDATE learning_log SET create_time = now() + '1 minute' WHERE request_id = $1", [
@@ -142,7 +142,7 @@ describe("DeleteUserEntries", () => {
   });
 
   test("by two callers at once deletes each entry once", async () => {
-    const userId = await recordLearner(pool, 500);
+    const userId = await recordLearner(connections, minutelyEntries(500));
     const outcomes = await Promise.allSettled([1, 2].map(() => client().deleteUserEntries({ userId })));
     const deleted = outcomes.map((outcome) =>
       outcome.status === "fulfilled" ? outcome.value.deletedCount : 0n,
@@ -161,7 +161,7 @@ describe("DeleteUserEntries", () => {
   });
 
   test("leaves the entries that come later, and the aggregates right whatever comes meanwhile", async () => {
-    const userId = await recordLearner(pool, 3000);
+    const userId = await recordLearner(connections, minutelyEntries(3000));
     const recorded: string[] = [];
     const deleting = client().deleteUserEntries({ userId });
     let done = false;
@@ -182,7 +182,7 @@ describe("DeleteUserEntries", () => {
     await creating;
     const { deletedCount } = await deleting;
     expect(deletedCount).toBeGreaterThanOrEqual(3000n);
-    expect(await countEntries(pool, userId)).toBe(3000 + recorded.length - Number(deletedCount));
+    expect(await countEntries(userId)).toBe(3000 + recorded.length - Number(deletedCount));
     await withConnection(service.database.url, expectAggregatesMatchLog);
   });
 });
@@ -223,6 +223,12 @@ async function watchAggregatesUntil(change: Promise<unknown>): Promise<void> {
     while (!done) await expectAggregatesMatchLog(connection);
   });
   await finished;
+}
+
+/** How many entries the log has of a learner. */
+async function countEntries(userId: string): Promise<number | null> {
+  const { rowCount } = await pool.query("SELECT FROM learning_log WHERE user_id = $1", [userId]);
+  return rowCount;
 }
 
 async function waitForBlockedStatement(): Promise<void> {

@@ -11,13 +11,13 @@ import { encodePageToken } from "../../src/paging/page-token.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
+import { minutelyEntries, recordLearner, recordManyEntries } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
-import { recordLearner } from "./learner.ts";
 
 const service = useTestService();
 checkAggregatesAfterAll(service.database);
 
-const { pool } = service.database;
+const { pool, connections } = service.database;
 const client = () => grpcClient(service.url);
 
 /** So many seconds after a certain noon. */
@@ -93,7 +93,7 @@ describe("refuses, and names the field:", () => {
 });
 
 test("a page has 100 entries, or as many as asked for, but 1000 at most", async () => {
-  const userId = await recordLearner(pool, 1001);
+  const userId = await recordLearner(connections, minutelyEntries(1001));
   for (const [pageSize, count] of [
     [0, 100],
     [1, 1],
@@ -108,13 +108,13 @@ test("a page has 100 entries, or as many as asked for, but 1000 at most", async 
 });
 
 test("a last page that is full says that it is the last one", async () => {
-  const userId = await recordLearner(pool, 6);
+  const userId = await recordLearner(connections, minutelyEntries(6));
   const pages = await Array.fromAsync(pagesOf({ userId, pageSize: 3 }));
   expect(pages.map(({ entries }) => entries.length)).toEqual([3, 3]);
 });
 
 test("page by page, in a range, too, gives what one page gives", async () => {
-  const userId = await recordLearner(pool, 50);
+  const userId = await recordLearner(connections, minutelyEntries(50));
   const midnight = 1_704_067_200n;
   for (const range of [
     {},
@@ -159,7 +159,7 @@ test("entries that come in between two pages neither hide one that was there nor
 });
 
 test("a page begins where the last one ended, even if that entry is gone", async () => {
-  const userId = await recordLearner(pool, 4);
+  const userId = await recordLearner(connections, minutelyEntries(4));
   const { entries } = await client().listEntries({ userId });
   const first = await client().listEntries({ userId, pageSize: 2 });
   await client().deleteEntry({ requestId: entries[1]?.requestId ?? "" });
@@ -175,8 +175,8 @@ describe("refuses a page_token, and names it,", () => {
   };
 
   test("that belongs to another learner, or another range", async () => {
-    const userId = await recordLearner(pool, 3);
-    const other = await recordLearner(pool, 3);
+    const userId = await recordLearner(connections, minutelyEntries(3));
+    const other = await recordLearner(connections, minutelyEntries(3));
     const { nextPageToken: pageToken } = await client().listEntries({ userId, pageSize: 1 });
     await refuse({ userId: other, pageToken });
     await refuse({ userId, pageToken, from: at(1) });
@@ -187,7 +187,7 @@ describe("refuses a page_token, and names it,", () => {
   });
 
   test("that is damaged, wherever it is", async () => {
-    const userId = await recordLearner(pool, 3);
+    const userId = await recordLearner(connections, minutelyEntries(3));
     const { nextPageToken } = await client().listEntries({ userId, pageSize: 1 });
     const characters = Array.from(nextPageToken);
     for (const [index, character] of characters.entries()) {
@@ -213,7 +213,7 @@ describe("refuses a page_token, and names it,", () => {
   });
 
   test("that somebody made up to see what comes after `to`", async () => {
-    const userId = await recordLearner(pool, 3);
+    const userId = await recordLearner(connections, minutelyEntries(3));
     const to = 1_704_067_200n;
     const binding = ["ListEntries", userId, undefined, to * 1_000_000n];
     const pageToken = encodePageToken(binding, [String(to * 2_000_000n), randomUUID()]);
@@ -221,7 +221,7 @@ describe("refuses a page_token, and names it,", () => {
   });
 
   test("that somebody made up to see what comes before `from`", async () => {
-    const userId = await recordLearner(pool, 3);
+    const userId = await recordLearner(connections, minutelyEntries(3));
     const from = 1_704_067_200n;
     const binding = ["ListEntries", userId, from * 1_000_000n, undefined];
     const pageToken = encodePageToken(binding, [String(from * 1_000_000n - 1n), randomUUID()]);
@@ -230,7 +230,7 @@ describe("refuses a page_token, and names it,", () => {
 });
 
 test("answers a plain HTTP GET, as caches and browsers send it", async () => {
-  const userId = await recordLearner(pool, 3);
+  const userId = await recordLearner(connections, minutelyEntries(3));
   const message = encodeURIComponent(JSON.stringify({ userId, pageSize: 2 }));
   const response = await fetch(
     `${service.url}/dailyaggregator.v1.LearningLogService/ListEntries?connect=v1&encoding=json&message=${message}`,
@@ -254,7 +254,9 @@ describe("a page is a range of the index, without a sort, however deep in the li
     ["a page far down", { after: deep }],
     ["a page far down from a time on", { from: micros("2024-01-01T06:00:00Z"), after: deep }],
   ] as const)("%s", async ([, selection]) => {
-    const userId = await recordLearner(pool, 20_000);
+    const userId = randomUUID();
+    const days = { from: "2024-01-01T00:00Z", to: "2024-01-14T21:20Z" };
+    await recordManyEntries(pool, { userId, count: 20_000, ...days });
     await pool.query("VACUUM ANALYZE learning_log");
     for (const mode of ["force_custom_plan", "force_generic_plan"]) {
       const plan = await explain(mode, { userId, from: undefined, after: undefined, ...selection });

@@ -1,28 +1,13 @@
-import { randomUUID } from "node:crypto";
 import type { PeriodSummary } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { unknownWatches } from "../../src/changes/watched-learners.ts";
-import type { ConnectionPool } from "../../src/database/pool.ts";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
-import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import type { LearningLogClient } from "../support/clients.ts";
-import type { OracleEntry, OraclePeriod, OracleQuestion } from "./oracle.ts";
+import type { OraclePeriod, OracleQuestion } from "./oracle.ts";
 
 // The service as the oracle sees it: the same entries, the same question, an answer of the same shape.
 
 /** A period, with what follows from it. */
 export interface AnsweredPeriod extends OraclePeriod {
   readonly average: number;
-}
-
-/** Records the entries of a learner who had none; returns the user_id. */
-export async function recordLearner(pool: ConnectionPool, entries: readonly OracleEntry[]): Promise<string> {
-  const userId = randomUUID();
-  await insertEntries(
-    pool,
-    entries.map((entry) => ({ ...entry, userId, requestId: randomUUID() })),
-    unknownWatches,
-  );
-  return userId;
 }
 
 /** A question as GetSummary and WatchSummary take it. */

@@ -21,12 +21,13 @@ import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { listenTo } from "../support/listen.ts";
 import { cutNotifications } from "../support/notification-links.ts";
+import { recordLearner } from "../support/record-entries.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 import { createWritePath } from "../support/write-path.ts";
-import { micros, recordLearner, summaryRequestOf } from "./ask.ts";
+import { micros, summaryRequestOf } from "./ask.ts";
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);

@@ -8,7 +8,7 @@ import {
 import { calendarUnits } from "../../../src/summaries/granularity.ts";
 import { calendarPeriodsStatement } from "../../../src/summaries/sql/summarize-calendar-periods.ts";
 import { summaryRequest } from "../../../src/summaries/summary-request.ts";
-import { recordManyEntries } from "../../support/many-entries.ts";
+import { recordManyEntries } from "../../support/record-entries.ts";
 import type { BenchmarkDatabase } from "./database.ts";
 import { frame, type GrpcClient } from "./grpc-client.ts";
 import type { RawGrpcClient } from "./raw-grpc-client.ts";
