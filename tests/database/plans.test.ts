@@ -11,7 +11,7 @@ import { calendarUnits } from "../../src/summaries/granularity.ts";
 import { summarizeCalendarPeriods } from "../../src/summaries/sql/summarize-calendar-periods.ts";
 import { summarizeHours } from "../../src/summaries/sql/summarize-hours.ts";
 import type { SummaryRange } from "../../src/summaries/sql/summary-page.ts";
-import { micros } from "../summaries/ask.ts";
+import { micros } from "../support/micros.ts";
 import { planCacheModes, scansOf, type TableScan } from "../support/plans.ts";
 import { recordManyEntries } from "../support/record-entries.ts";
 import { useTestDatabase } from "../support/test-database.ts";

@@ -11,6 +11,7 @@ import { encodePageToken } from "../../src/paging/page-token.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
+import { micros } from "../support/micros.ts";
 import { minutelyEntries, recordLearner, recordManyEntries } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
 
@@ -154,8 +155,8 @@ test("entries that come in between two pages neither hide one that was there nor
   const ids = walked.map(({ requestId }) => requestId);
   expect(new Set(ids).size).toBe(ids.length);
   expect(ids).toEqual(expect.arrayContaining(before.map(({ requestId }) => requestId)));
-  const micros = walked.map(({ timestamp }) => timestamp?.seconds ?? 0n);
-  expect(micros).toEqual(micros.toSorted((x, y) => Number(y - x)));
+  const times = walked.map(({ timestamp }) => timestamp?.seconds ?? 0n);
+  expect(times).toEqual(times.toSorted((x, y) => Number(y - x)));
 });
 
 test("a page begins where the last one ended, even if that entry is gone", async () => {
@@ -246,7 +247,6 @@ test("answers a plain HTTP GET, as caches and browsers send it", async () => {
 });
 
 describe("a page is a range of the index, without a sort, however deep in the list:", () => {
-  const micros = (time: string) => BigInt(Date.parse(time)) * 1000n;
   const deep = { timestamp: micros("2024-01-01T12:00:00Z"), requestId: randomUUID() };
 
   test.for([

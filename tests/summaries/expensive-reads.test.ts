@@ -7,10 +7,11 @@ import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { Health, HealthCheckResponse_ServingStatus as ServingStatus } from "#gen/health/v1/health_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
+import { micros } from "../support/micros.ts";
 import { recordLearner } from "../support/record-entries.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { useTestService } from "../support/test-service.ts";
-import { micros, summaryRequestOf } from "./ask.ts";
+import { summaryRequestOf } from "./ask.ts";
 
 const service = useTestService({ databasePools: { reads: 4, writes: 2 } });
 const client = () => grpcClient(service.url);

@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
 import type { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
+import { micros } from "../support/micros.ts";
 import { recordLearner } from "../support/record-entries.ts";
 import type { TestService } from "../support/test-service.ts";
-import { askService, micros, withAverages } from "./ask.ts";
+import { askService, withAverages } from "./ask.ts";
 import { summarize } from "./oracle.ts";
 
 /** A summary written out by hand. */

@@ -6,9 +6,10 @@ import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/su
 import { nextPageToken, summaryRequest } from "../../src/summaries/summary-request.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
+import { micros } from "../support/micros.ts";
 import { recordLearner } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
-import { askForPages, askService, micros, summaryRequestOf } from "./ask.ts";
+import { askForPages, askService, summaryRequestOf } from "./ask.ts";
 import { summarize } from "./oracle.ts";
 
 const service = useTestService();

@@ -6,8 +6,9 @@ import { unknownWatches } from "../../src/changes/watched-learners.ts";
 import type { EntryPayload } from "../../src/entries/entry.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 import { grpcClient } from "../support/clients.ts";
+import { micros } from "../support/micros.ts";
 import { useTestService } from "../support/test-service.ts";
-import { askService, micros, withAverages } from "./ask.ts";
+import { askService, withAverages } from "./ask.ts";
 import { summarize } from "./oracle.ts";
 
 // A log of real learners, if there is one: WRITING_LOG=FILE npx vitest run tests/summaries/real-data.test.ts

@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { isLarge } from "../../src/summaries/summary-cost.ts";
 import { summaryRequest } from "../../src/summaries/summary-request.ts";
-import { micros, summaryRequestOf } from "./ask.ts";
+import { micros } from "../support/micros.ts";
+import { summaryRequestOf } from "./ask.ts";
 
 const { HOUR, DAY, MONTH, YEAR } = Granularity;
 type Options = { omitEmptyPeriods?: boolean; movingAverageWindow?: number; pageSize?: number };

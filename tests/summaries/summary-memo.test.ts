@@ -20,6 +20,7 @@ import { createLog } from "../../src/telemetry/log.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
 import { listenTo } from "../support/listen.ts";
+import { micros } from "../support/micros.ts";
 import { cutNotifications } from "../support/notification-links.ts";
 import { recordLearner } from "../support/record-entries.ts";
 import { lockTables } from "../support/table-locks.ts";
@@ -27,7 +28,7 @@ import { TestClock } from "../support/test-clock.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 import { createWritePath } from "../support/write-path.ts";
-import { micros, summaryRequestOf } from "./ask.ts";
+import { summaryRequestOf } from "./ask.ts";
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);

@@ -2,10 +2,11 @@ import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
+import { micros } from "../support/micros.ts";
 import { effort, seed } from "../support/random.ts";
 import { recordLearner } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
-import { askForPages, askService, micros, withAverages } from "./ask.ts";
+import { askForPages, askService, withAverages } from "./ask.ts";
 import { type OracleEntry, type OracleQuestion, summarize } from "./oracle.ts";
 import { findDifferingZones, transitionsOf, zoneNames } from "./zones.ts";
 

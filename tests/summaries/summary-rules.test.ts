@@ -2,9 +2,10 @@ import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
+import { micros } from "../support/micros.ts";
 import { recordLearner } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
-import { askService, micros } from "./ask.ts";
+import { askService } from "./ask.ts";
 import type { OracleEntry } from "./oracle.ts";
 
 const service = useTestService();

@@ -2,9 +2,10 @@ import { isDeepStrictEqual } from "node:util";
 import { expect, test } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
+import { micros } from "../support/micros.ts";
 import { recordLearner } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
-import { askService, micros, withAverages } from "./ask.ts";
+import { askService, withAverages } from "./ask.ts";
 import { summarize } from "./oracle.ts";
 import { zoneNames } from "./zones.ts";
 

@@ -10,8 +10,8 @@ import { ServerReflection } from "#gen/grpc/reflection/v1/reflection_pb.js";
 import { Health } from "#gen/health/v1/health_pb.js";
 import { transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
+import { askHttp1, askHttp2, type PlainAnswer } from "../support/plain-requests.ts";
 import { useTestService } from "../support/test-service.ts";
-import { askHttp1, askHttp2, type PlainAnswer } from "./unary/plain-requests.ts";
 
 // Many clients take 8 KiB of headers, and gRPC sends errors in them. Beyond that, the call or the whole connection breaks.
 

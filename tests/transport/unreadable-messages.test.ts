@@ -1,8 +1,8 @@
 import { gzipSync } from "node:zlib";
 import { encodeEnvelope } from "@connectrpc/connect/protocol";
 import { expect, test } from "vitest";
+import { askHttp1, askHttp2 } from "../support/plain-requests.ts";
 import { useTestService } from "../support/test-service.ts";
-import { askHttp1, askHttp2 } from "./unary/plain-requests.ts";
 
 // A body that is no message is its sender's fault, over each protocol.
 

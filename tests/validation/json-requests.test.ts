@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { encodeEnvelope } from "@connectrpc/connect/protocol";
 import { describe, expect, test } from "vitest";
 import { isTimestamp } from "../../src/validation/json-timestamp.ts";
+import { askHttp1, askHttp2 } from "../support/plain-requests.ts";
 import { useTestService } from "../support/test-service.ts";
-import { askHttp1, askHttp2 } from "../transport/unary/plain-requests.ts";
 
 // What JSON can say that Protobuf cannot, over each protocol that takes JSON.
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { micros } from "../ask.ts";
+import { micros } from "../../support/micros.ts";
 import { transitionsOf } from "../zones.ts";
 import type { Time } from "./interleaving.ts";
 

@@ -8,8 +8,8 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
 import { adapters } from "../../support/adapters.ts";
+import { askHttp1, askHttp2, ownAgent } from "../../support/plain-requests.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
-import { askHttp1, askHttp2, ownAgent } from "./plain-requests.ts";
 
 // Where the lean path does more for callers than connect-node's adapter by itself: every wait has an end, and one
 // request does not harm others.

@@ -8,8 +8,8 @@ import {
   ImportEntriesRequestSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { adapters } from "../../support/adapters.ts";
+import { askHttp2 } from "../../support/plain-requests.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
-import { askHttp2 } from "./plain-requests.ts";
 
 // Bodies of streams, which connect-node serves whatever serves unary calls; and of what else it serves.
 

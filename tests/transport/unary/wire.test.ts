@@ -6,8 +6,8 @@ import { describe, expect, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { GetSummaryRequestSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { adapters } from "../../support/adapters.ts";
+import { askHttp1, askHttp2, type PlainAnswer, type PlainRequest } from "../../support/plain-requests.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
-import { askHttp1, askHttp2, type PlainAnswer, type PlainRequest } from "./plain-requests.ts";
 
 // What goes over the wire, asked without a library of RPC: both adapters answer the same, to the header.
 
