@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { type Browser, chromium } from "playwright-core";
 import { build, type Plugin } from "vite";
+import { listenOnFreePort } from "../support/free-port.ts";
 
 /** The CHROMIUM of the environment, or one on the path. */
 export function findChromium(): string | undefined {
@@ -31,9 +31,7 @@ export async function servePage(
     response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
     response.end(isScript ? await script : '<!doctype html><script type="module" src="/page.js"></script>');
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  // A server that listens on a port has an address.
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnFreePort(server);
   return { origin: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 

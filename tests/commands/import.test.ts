@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test, vi } from "vitest";
 import { aggregatesOf, checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { runCommand } from "../support/command.ts";
+import { listenOnFreePort } from "../support/free-port.ts";
 import { useTestService } from "../support/test-service.ts";
 import { csvOf, useCsvFiles } from "./import/csv-files.ts";
 
@@ -74,10 +74,8 @@ describe("npm run import", () => {
 
   test("ends with 2 and one line if whoever listens at the URL says nothing", async () => {
     const sockets = new Set<Socket>();
-    await using server = createServer((socket) => sockets.add(socket)).listen(0, "127.0.0.1");
-    await once(server, "listening");
-    // A listener on TCP has a port.
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await using server = createServer((socket) => sockets.add(socket));
+    const url = `http://127.0.0.1:${await listenOnFreePort(server)}`;
     const script = "src/commands/import.ts";
     const input = csvOf(randomUUID(), 10);
     const result = await runCommand(script, ["-", "--url", url, "--timeout", "1"], { input });

@@ -5,7 +5,7 @@ import { aggregatesOf, checkAggregatesAfterAll, expectAggregatesMatchLog } from 
 import { grpcClient } from "../support/clients.ts";
 import { runCommand } from "../support/command.ts";
 import { withConnection } from "../support/connection.ts";
-import { proxyDatabase } from "../support/proxied-database.ts";
+import { proxyTo } from "../support/proxied-server.ts";
 import { minutelyEntries, recordLearner } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
 
@@ -142,7 +142,7 @@ test("a database that cannot be reached, or an option that it does not know: say
 });
 
 test("a connection that breaks on the way: says so and ends with 2", async () => {
-  const { proxy, url: proxiedUrl } = await proxyDatabase(service.database.url);
+  const { proxy, url: proxiedUrl } = await proxyTo(service.database.url);
   const locker = await pool.connect();
   try {
     await locker.query("BEGIN; LOCK TABLE learning_log");

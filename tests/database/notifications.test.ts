@@ -4,8 +4,8 @@ import pino from "pino";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { leaseMs, Notifications } from "../../src/database/notifications.ts";
 import { createLog } from "../../src/telemetry/log.ts";
-import { linkTo } from "../support/paused-link.ts";
 import { hasPgBouncer, startPgBouncer } from "../support/pgbouncer.ts";
+import { proxyTo } from "../support/proxied-server.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
@@ -212,18 +212,18 @@ describe.runIf(hasPgBouncer)("through PgBouncer (these tests are skipped where i
 
 test("is current again soon after a connection that was held up goes on, and hears what was sent meanwhile", async () => {
   const channel = newChannel();
-  const link = await linkTo(database.url);
-  const notifications = new Notifications(link.url, createLog("silent"));
+  const { proxy, url } = await proxyTo(database.url);
+  const notifications = new Notifications(url, createLog("silent"));
   onTestFinished(() => notifications.close());
   const messages: string[] = [];
   notifications.subscribe(channel, { onMessage: (payload) => messages.push(payload), onGap: () => {} });
   notifications.start();
   await untilCurrent(notifications);
-  link.pause();
+  proxy.pause();
   await send(channel, "held up");
   await eventually(() => expect(notifications.isCurrent()).toBe(false));
   expect(messages).toEqual([]);
-  link.resume();
+  proxy.resume();
   await untilCurrent(notifications);
   expect(messages).toEqual(["held up"]);
 });

@@ -1,10 +1,10 @@
-import type { AddressInfo } from "node:net";
 import { createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { startEmbeddedServer } from "../../src/database/embedded/embedded-server.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { runCommand } from "../support/command.ts";
 import { makeDataDir, useDataTemplate } from "../support/data-folder.ts";
+import { listenOnFreePort } from "../support/free-port.ts";
 import { launchServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
@@ -56,7 +56,7 @@ test.for([
 });
 
 test("DATABASE_URL of something that is no PostgreSQL", async () => {
-  const { port } = await listen((socket) => socket.resume().end("HTTP/1.1 400 Bad Request\r\n\r\n"));
+  const port = await listen((socket) => socket.resume().end("HTTP/1.1 400 Bad Request\r\n\r\n"));
   const DATABASE_URL = `postgres://user:secret@127.0.0.1:${port}/database`;
   const { code, stderr } = await launchServiceProcess({ DATABASE_URL }).ended;
   expect(stderr).toMatch(/^daily-aggregator: cannot connect to the database \(DATABASE_URL\): .+\n$/);
@@ -78,7 +78,7 @@ test("DATABASE_URL without the password that the database wants: every command s
 });
 
 test("DATABASE_URL of a server that accepts and says nothing: every command says so, and ends", async () => {
-  const { port } = await listen((socket) => socket.resume());
+  const port = await listen((socket) => socket.resume());
   await expect(runEach(`postgres://user:secret@127.0.0.1:${port}/database`)).resolves.toMatchObject({
     start: { code: 1, stderr: expect.stringMatching(/^daily-aggregator: cannot connect .*timeout.*\n$/) },
     migrate: { code: 1, stderr: expect.stringMatching(/^migrate: .*timeout.*\n$/) },
@@ -111,7 +111,7 @@ test("DATABASE_URL as libpq's manual writes it for a socket, with a user and wit
 });
 
 test("a port that is taken", async () => {
-  const { port } = await listen(() => {});
+  const port = await listen(() => {});
   const DATA_DIR = await makeDataDir(template.path);
   const { code, stderr } = await launchServiceProcess({ DATA_DIR, PORT: String(port) }).ended;
   expect(stderr).toBe(
@@ -145,18 +145,18 @@ async function runEach(DATABASE_URL: string) {
   return { start: started, migrate: migrated, verify: verified };
 }
 
-/** A server on a free port until the test finishes. */
-async function listen(onConnection: (socket: Socket) => void): Promise<AddressInfo> {
+/** Starts a server, which is closed when the test finishes. @returns its port */
+async function listen(onConnection: (socket: Socket) => void): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on("error", () => {});
     onConnection(socket);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const port = await listenOnFreePort(server);
   onTestFinished(async () => {
     for (const socket of sockets) socket.destroy();
     await new Promise((resolve) => server.close(resolve));
   });
-  return server.address() as AddressInfo;
+  return port;
 }

@@ -5,7 +5,7 @@ import { expect, test, vi } from "vitest";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
-import { proxyDatabase } from "../support/proxied-database.ts";
+import { proxyTo } from "../support/proxied-server.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 
@@ -15,7 +15,7 @@ vi.setConfig({ testTimeout: 90_000 });
 const database = useTestDatabase();
 
 test("behind a database that answers nothing, no write waits longer than one time limit, and then writes pass again", async () => {
-  const { proxy, url: proxiedUrl } = await proxyDatabase(database.url);
+  const { proxy, url: proxiedUrl } = await proxyTo(database.url);
   const { url } = await startOwnService(proxiedUrl);
   const client = grpcClient(url);
   const write = () => client.createEntry({ requestId: randomUUID(), userId: randomUUID(), wordCount: 1 });

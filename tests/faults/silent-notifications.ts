@@ -1,4 +1,5 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { listenOnFreePort } from "../support/free-port.ts";
 
 /**
  * A way to PostgreSQL over which no notification comes, as through a pooler that gives each transaction another
@@ -30,13 +31,8 @@ export class SilentNotifications implements AsyncDisposable {
       client.pipe(database);
       forwardWithoutNotifications(database, client);
     });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const url = new URL(databaseUrl);
-    const address = server.address();
-    if (address === null || typeof address === "string")
-      throw new Error("the way to PostgreSQL does not listen");
-    url.hostname = "127.0.0.1";
-    url.port = String(address.port);
+    url.host = `127.0.0.1:${await listenOnFreePort(server)}`;
     return new SilentNotifications(url.href, server, sockets);
   }
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished, test, vi } from "vitest";
 import { grpcClient } from "../support/clients.ts";
 import { FollowedWatch } from "../support/followed-watch.ts";
-import { proxyDatabase } from "../support/proxied-database.ts";
+import { proxyTo } from "../support/proxied-server.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 
@@ -13,7 +13,7 @@ vi.setConfig({ testTimeout: 90_000 });
 const database = useTestDatabase();
 
 test("watches whose connections to the database fell silent go on over others", async () => {
-  const { proxy, url: proxiedUrl } = await proxyDatabase(database.url);
+  const { proxy, url: proxiedUrl } = await proxyTo(database.url);
   const watching = grpcClient((await startOwnService(proxiedUrl)).url);
   const writing = grpcClient((await startOwnService(database.url)).url);
   const userId = randomUUID();

@@ -7,7 +7,7 @@ import { learnerKey } from "../../src/changes/learner-key.ts";
 import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
 import { watchSummary } from "../../src/summaries/watch-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
-import { linkTo } from "../support/paused-link.ts";
+import { proxyTo } from "../support/proxied-server.ts";
 import { lockWrites } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { createWritePath } from "../support/write-path.ts";
@@ -134,46 +134,46 @@ test("a write that had begun before the watch, and commits seconds later, arrive
 });
 
 test("a write arrives that was made while the instance could not repeat whom it watches", async () => {
-  const link = await linkTo(database.url);
-  const reader = startInstance({ databaseUrl: link.url, repeatMs: fastRepeatMs });
+  const { proxy, url } = await proxyTo(database.url);
+  const reader = startInstance({ databaseUrl: url, repeatMs: fastRepeatMs });
   const writer = startInstance({ repeatMs: fastRepeatMs });
   await Promise.all([reader.start(), writer.start()]);
   const userId = randomUUID();
   const watching = await watch(reader, userId);
   await watching.settled;
   expect(writer.isWatched(userId)).toBe(true);
-  link.pause();
+  proxy.pause();
   await eventually(() => expect(writer.isWatched(userId)).toBe(false));
   await writer.record(userId);
-  link.resume();
+  proxy.resume();
   await watching.told(1n);
 });
 
 test("a write arrives that was made while the instance could not tell that it begins to watch", async () => {
-  const link = await linkTo(database.url);
-  const [reader, writer] = [startInstance({ databaseUrl: link.url }), startInstance()];
+  const { proxy, url } = await proxyTo(database.url);
+  const [reader, writer] = [startInstance({ databaseUrl: url }), startInstance()];
   await Promise.all([reader.start(), writer.start()]);
   const userId = randomUUID();
-  link.pause();
+  proxy.pause();
   const watching = await watch(reader, userId);
   await writer.record(userId);
-  link.resume();
+  proxy.resume();
   await watching.told(1n);
 });
 
 test("a write of a new instance arrives, to which the instance that watches answers too late", async () => {
-  const link = await linkTo(database.url);
-  const reader = startInstance({ databaseUrl: link.url });
+  const { proxy, url } = await proxyTo(database.url);
+  const reader = startInstance({ databaseUrl: url });
   await reader.start();
   const userId = randomUUID();
   const watching = await watch(reader, userId);
   await watching.settled;
-  link.pause();
+  proxy.pause();
   const writer = startInstance();
   await writer.start();
   expect(writer.isWatched(userId)).toBe(false);
   await writer.record(userId);
-  link.resume();
+  proxy.resume();
   await watching.told(1n);
 });
 

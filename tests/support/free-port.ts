@@ -1,11 +1,16 @@
-import { createServer } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server } from "node:net";
 
-/** A port of the loopback interface on which nobody listens. */
+/** Lets a server listen on a free port of 127.0.0.1. @returns the port */
+export async function listenOnFreePort(server: Server): Promise<number> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  // A server that listens on a port has an address.
+  return (server.address() as AddressInfo).port;
+}
+
+/** A port of 127.0.0.1 on which nobody listens. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("the server does not listen");
-  await new Promise((resolve) => server.close(resolve));
-  return address.port;
+  await using server = createServer();
+  return await listenOnFreePort(server);
 }

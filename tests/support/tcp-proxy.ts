@@ -1,4 +1,5 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { listenOnFreePort } from "./free-port.ts";
 
 /**
  * A way to a server that can be made to fail.
@@ -7,6 +8,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
  *     cut: closes every connection, refuses new ones
  *     silent: takes connections and bytes, and forwards nothing, as a network that drops packets
  *
+ * In each state, the bytes on its connections can be paused, and arrive later.
  * In each state, it can leave the server: with FIN, as a client that closes, or with RST, as one that is killed.
  *
  * A connection that was silent for once stays so: what was lost on it is lost.
@@ -16,6 +18,7 @@ export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #onward = new Set<Socket>();
+  #port = 0;
   #state: "open" | "cut" | "silent" = "open";
 
   private constructor(target: { host: string; port: number }) {
@@ -25,14 +28,12 @@ export class TcpProxy {
 
   static async start(target: { host: string; port: number }): Promise<TcpProxy> {
     const proxy = new TcpProxy(target);
-    await new Promise<void>((resolve) => proxy.#server.listen(0, "127.0.0.1", resolve));
+    proxy.#port = await listenOnFreePort(proxy.#server);
     return proxy;
   }
 
   get port(): number {
-    const address = this.#server.address();
-    if (address === null || typeof address === "string") throw new Error("the proxy does not listen");
-    return address.port;
+    return this.#port;
   }
 
   cut(): void {
@@ -59,6 +60,15 @@ export class TcpProxy {
   /** For new connections; what was cut or silenced does not come back. */
   heal(): void {
     this.#state = "open";
+  }
+
+  /** Keeps the bytes of every connection, in both directions, until {@link resume}. */
+  pause(): void {
+    for (const socket of this.#sockets) socket.cork();
+  }
+
+  resume(): void {
+    for (const socket of this.#sockets) socket.uncork();
   }
 
   async stop(): Promise<void> {

@@ -6,7 +6,7 @@ import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
 import { healthClient } from "../support/grpc-js.ts";
-import { proxyDatabase } from "../support/proxied-database.ts";
+import { proxyTo } from "../support/proxied-server.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
@@ -71,7 +71,7 @@ test("a database that takes bytes and never answers counts as away", async () =>
 const polling = { timeout: 25_000, interval: 100 };
 
 async function startBehindProxy() {
-  const { proxy, url: proxiedUrl } = await proxyDatabase(database.url);
+  const { proxy, url: proxiedUrl } = await proxyTo(database.url);
   const { url } = await startOwnService(proxiedUrl);
   return { proxy, url };
 }

@@ -15,8 +15,8 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
+import { proxyTo } from "../support/proxied-server.ts";
 import { lockTables } from "../support/table-locks.ts";
-import { TcpProxy } from "../support/tcp-proxy.ts";
 import { startLoggedService, useTestService } from "../support/test-service.ts";
 
 // What a caller sees when something is wrong, whatever protocol is spoken.
@@ -91,9 +91,8 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
 
   test("a summary whose caller closes the connection is cancelled in the database, too", async () => {
     await using lock = await lockTables(service.database);
-    const proxy = await TcpProxy.start({ host: "127.0.0.1", port: Number(new URL(service.url).port) });
-    onTestFinished(() => proxy.stop());
-    const client = createClient(LearningLogService, createTransport(`http://127.0.0.1:${proxy.port}`));
+    const { proxy, url } = await proxyTo(service.url);
+    const client = createClient(LearningLogService, createTransport(url));
     const call = failureOf(client.getSummary(newRequest()));
     await lock.waitForBlocked(1, "reads");
     proxy.finish();
@@ -336,9 +335,7 @@ test.for(["finish", "reset"] as const)(
   "the log has nothing of an import whose connection breaks (%s)",
   async (way) => {
     const { url, logged } = await startLoggedService(service.database.url);
-    const proxy = await TcpProxy.start({ host: "127.0.0.1", port: Number(new URL(url).port) });
-    onTestFinished(() => proxy.stop());
-    const baseUrl = `http://127.0.0.1:${proxy.port}`;
+    const { proxy, url: baseUrl } = await proxyTo(url);
     const client = createClient(LearningLogService, createGrpcTransport({ baseUrl }));
     const over = Promise.withResolvers<void>();
     async function* batches() {

@@ -9,8 +9,8 @@ import type { Listeners } from "../../src/transport/unary/http/listeners.ts";
 import { type AdapterName, adapterNames, adapters } from "../support/adapters.ts";
 import { transports } from "../support/clients.ts";
 import { connectionPreface, settingsFrame } from "../support/http2-frames.ts";
+import { proxyTo } from "../support/proxied-server.ts";
 import { useServerSockets } from "../support/server-sockets.ts";
-import { TcpProxy } from "../support/tcp-proxy.ts";
 
 // Callers leave in each way there is. The server notices at once, and nothing of them is left.
 
@@ -82,10 +82,9 @@ describe.for(adapterNames)("a caller of a call that %s serves", (adapterName) =>
           },
         }),
     });
-    const { url, port } = await serve(listeners, limits);
-    const proxy = await TcpProxy.start({ host: "127.0.0.1", port });
-    onTestFinished(() => proxy.stop());
-    const client = createClient(LearningLogService, createTransport(`http://127.0.0.1:${proxy.port}`));
+    const { url } = await serve(listeners, limits);
+    const { proxy, url: proxiedUrl } = await proxyTo(url);
+    const client = createClient(LearningLogService, createTransport(proxiedUrl));
     const call = new AbortController();
     onTestFinished(() => call.abort());
     const { signal } = call;

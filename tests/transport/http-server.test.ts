@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Agent, get } from "node:http";
 import http2 from "node:http2";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "@connectrpc/connect";
@@ -10,6 +10,7 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { listen } from "../../src/transport/http-server.ts";
 import type { Listeners } from "../../src/transport/unary/http/listeners.ts";
 import { grpcClient, transports } from "../support/clients.ts";
+import { listenOnFreePort } from "../support/free-port.ts";
 import { Random, seed } from "../support/random.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { startOwnService, useTestService } from "../support/test-service.ts";
@@ -285,11 +286,10 @@ async function cutFirstBytes(url: string, sizes: readonly number[]): Promise<str
       upstream.destroy();
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => {
     server.close();
   });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return `http://127.0.0.1:${await listenOnFreePort(server)}`;
 }
 
 /** A bare connection; fails if it is refused. */

@@ -1,6 +1,5 @@
 import { createServer as createHttp1Server } from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
-import type { AddressInfo, Server } from "node:net";
 import path from "node:path";
 import { create } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
@@ -10,6 +9,7 @@ import protoLoader from "@grpc/proto-loader";
 import { CreateEntryResponseSchema, EntrySchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
+import { listenOnFreePort } from "../../support/free-port.ts";
 
 // A process that answers CreateEntry with the entry it was given, and does nothing else; `{"url": …}` is its first line.
 // SERVER says what serves it: `lean`, `connect-node` or `grpc-js`; HTTP_VERSION is `1` or `2`; READ_HEADER=1 has an
@@ -48,23 +48,19 @@ function start(): Promise<number> {
   switch (process.env.SERVER) {
     case "lean": {
       const { request, stream } = unaryNodeAdapter(options);
-      return listen(isHttp1 ? createHttp1Server(request) : createHttp2Server().on("stream", stream));
+      return listenOnFreePort(
+        isHttp1 ? createHttp1Server(request) : createHttp2Server().on("stream", stream),
+      );
     }
     case "connect-node": {
       const listener = connectNodeAdapter(options);
-      return listen(isHttp1 ? createHttp1Server(listener) : createHttp2Server(listener));
+      return listenOnFreePort(isHttp1 ? createHttp1Server(listener) : createHttp2Server(listener));
     }
     case "grpc-js":
       return startGrpcJs();
     default:
       throw new Error("SERVER must be lean, connect-node or grpc-js");
   }
-}
-
-async function listen(server: Server): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  // A server that listens on a port has an address.
-  return (server.address() as AddressInfo).port;
 }
 
 function startGrpcJs(): Promise<number> {

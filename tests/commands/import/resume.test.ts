@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { importRows } from "../../../src/commands/import/import-rows.ts";
 import type { Row } from "../../../src/commands/import/read-rows.ts";
 import { aggregatesOf, checkAggregatesAfterAll } from "../../support/aggregates.ts";
 import { grpcClient } from "../../support/clients.ts";
+import { proxyTo } from "../../support/proxied-server.ts";
 import { lockWrites } from "../../support/table-locks.ts";
-import { TcpProxy } from "../../support/tcp-proxy.ts";
 import { useTestDatabase } from "../../support/test-database.ts";
 import { startOwnService } from "../../support/test-service.ts";
 
@@ -42,9 +42,7 @@ test("ends with the reason when the service stays busy", async () => {
 
 test("goes on when the connection broke, and loses and repeats nothing", async () => {
   const userId = randomUUID();
-  const { hostname, port } = new URL((await startOwnService(database.url)).url);
-  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) });
-  onTestFinished(() => proxy.stop());
+  const { proxy, url } = await proxyTo((await startOwnService(database.url)).url);
   async function* rows() {
     for (let round = 0; round < 2; round += 1) {
       yield* rowsOf(userId, 3000);
@@ -52,9 +50,7 @@ test("goes on when the connection broke, and loses and repeats nothing", async (
     }
     yield* rowsOf(userId, 1);
   }
-  const { tally, retries } = await importEntries(`http://127.0.0.1:${proxy.port}`, rows(), () =>
-    proxy.heal(),
-  );
+  const { tally, retries } = await importEntries(url, rows(), () => proxy.heal());
   // What was recorded when the connection broke, but not acknowledged any more, was sent again.
   expect(tally.created + tally.duplicates).toBe(6001);
   expect(tally.rejected).toBe(0);
@@ -64,9 +60,7 @@ test("goes on when the connection broke, and loses and repeats nothing", async (
 
 test("waits for rows that come late, and goes on when the connection broke meanwhile", async () => {
   const userId = randomUUID();
-  const { hostname, port } = new URL((await startOwnService(database.url)).url);
-  const proxy = await TcpProxy.start({ host: hostname, port: Number(port) });
-  onTestFinished(() => proxy.stop());
+  const { proxy, url } = await proxyTo((await startOwnService(database.url)).url);
   async function* rows() {
     yield* rowsOf(userId, 500);
     // For longer than the service may take.
@@ -74,7 +68,6 @@ test("waits for rows that come late, and goes on when the connection broke meanw
     proxy.cut();
     yield* rowsOf(userId, 500);
   }
-  const url = `http://127.0.0.1:${proxy.port}`;
   const { tally } = await importEntries(url, rows(), () => proxy.heal(), 5000);
   expect(tally).toEqual({ created: 1000, duplicates: 0, rejected: 0 });
 });

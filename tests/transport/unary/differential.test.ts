@@ -1,11 +1,10 @@
-import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
-import type { AddressInfo, Server } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type AdapterName, adapters } from "../../support/adapters.ts";
+import { listenOnFreePort } from "../../support/free-port.ts";
 import { effort, seed } from "../../support/random.ts";
 import { echoInterceptor, echoRoutes } from "./echo-service.ts";
 import { foundRequests } from "./found-requests.ts";
@@ -47,11 +46,12 @@ function useAdapter(name: AdapterName): () => Target {
   });
   const http1 = http.createServer(listeners.request);
   const overHttp2 = http2.createServer().on("stream", listeners.stream);
+  let http1Port = 0;
   let session: http2.ClientHttp2Session | undefined;
 
   beforeAll(async () => {
-    await Promise.all([http1, overHttp2].map(listen));
-    session = http2.connect(`http://127.0.0.1:${portOf(overHttp2)}`);
+    http1Port = await listenOnFreePort(http1);
+    session = http2.connect(`http://127.0.0.1:${await listenOnFreePort(overHttp2)}`);
   });
   afterAll(async () => {
     session?.destroy();
@@ -60,16 +60,6 @@ function useAdapter(name: AdapterName): () => Target {
   });
   return () => {
     if (session === undefined || session.destroyed) throw new Error("there is no connection");
-    return { http1Port: portOf(http1), session };
+    return { http1Port, session };
   };
-}
-
-async function listen(server: Server): Promise<void> {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-}
-
-function portOf(server: Server): number {
-  // A server that listens on a port has an address.
-  return (server.address() as AddressInfo).port;
 }
