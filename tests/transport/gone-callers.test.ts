@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import http2 from "node:http2";
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
@@ -11,6 +11,7 @@ import { transports } from "../support/clients.ts";
 import { connectionPreface, settingsFrame } from "../support/http2-frames.ts";
 import { proxyTo } from "../support/proxied-server.ts";
 import { useServerSockets } from "../support/server-sockets.ts";
+import { answerNothing, open } from "./bare-connections.ts";
 
 // Callers leave in each way there is. The server notices at once, and nothing of them is left.
 
@@ -100,15 +101,15 @@ describe.for(adapterNames)("a caller of a call that %s serves", (adapterName) =>
 
 describe("a connection of HTTP/2 without a call", () => {
   test("is closed when its peer closes it", async () => {
-    const { url, port } = await serve(answerNothing);
-    const peers = await Promise.all(Array.from({ length: 50 }, () => openHttp2(port)));
+    const { url } = await serve(answerNothing);
+    const peers = await Promise.all(Array.from({ length: 50 }, () => openHttp2(url)));
     expect(sockets.openOn(url)).toBe(50);
     for (const peer of peers) peer.end();
     await expect.poll(() => sockets.openOn(url)).toBe(0);
   });
 
   test("is closed when its peer closes it, after a stop has begun, too", async () => {
-    const { url, port, close } = await serve({
+    const { url, close } = await serve({
       ...answerNothing,
       // A call that holds up the stop.
       stream: (stream) => stream.respond(),
@@ -120,17 +121,17 @@ describe("a connection of HTTP/2 without a call", () => {
     session.destroy();
     await stopped;
     expect(sockets.openOn(url)).toBe(0);
-    await expect(openHttp2(port)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    await expect(openHttp2(url)).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 
   test("is closed when its peer falls silent, and kept while its peer answers to PING", async () => {
     const silenceMs = 500;
-    const { url, port } = await serve(answerNothing, { silenceMs });
+    const { url } = await serve(answerNothing, { silenceMs });
     const session = http2.connect(url);
     onTestFinished(() => session.destroy());
     await once(session, "remoteSettings");
     // Answers to nothing.
-    const silent = await openHttp2(port);
+    const silent = await openHttp2(url);
     await once(silent, "close");
     expect(session.closed).toBe(false);
     expect(sockets.openOn(url)).toBe(1);
@@ -141,8 +142,8 @@ describe("a connection without a call", () => {
   const idleMs = 300;
 
   test("is kept for as long as it is set, over HTTP/1.1", async () => {
-    const { port } = await serve(answerNothing, { idleMs });
-    const socket = await open(port);
+    const { url } = await serve(answerNothing, { idleMs });
+    const socket = await open(url);
     const openedAt = performance.now();
     socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     socket.resume();
@@ -161,9 +162,9 @@ describe("a connection without a call", () => {
   });
 
   test("is kept for as long as it is set, before its first request, too", async () => {
-    const { port } = await serve(answerNothing, { idleMs, firstBytesMs: 1 });
+    const { url } = await serve(answerNothing, { idleMs, firstBytesMs: 1 });
     const openedAt = performance.now();
-    const socket = await open(port);
+    const socket = await open(url);
     socket.resume();
     await once(socket, "close");
     expect(performance.now() - openedAt).toBeGreaterThan(idleMs - 10);
@@ -172,26 +173,26 @@ describe("a connection without a call", () => {
 
 describe("a caller who does not take the answer, and closes its side", () => {
   test("is hung up on over HTTP/1.1", async () => {
-    const { url, port } = await serve({
+    const { url } = await serve({
       ...answerNothing,
       // More than the systems of both sides take, and not complete.
       request: (_request, response) => response.write(Buffer.alloc(32_000_000)),
     });
-    const caller = await open(port);
+    const caller = await open(url);
     caller.pause();
     caller.end("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     await expect.poll(() => sockets.openOn(url)).toBe(0);
   });
 
   test("is hung up on over HTTP/2", async () => {
-    const { url, port } = await serve({
+    const { url } = await serve({
       ...answerNothing,
       stream(stream) {
         stream.respond();
         stream.write(Buffer.alloc(1_000_000));
       },
     });
-    const socket = await open(port);
+    const socket = await open(url);
     const session = http2.connect(url, { createConnection: () => socket });
     session.on("error", () => {});
     const call = session.request({ ":path": "/" });
@@ -202,35 +203,16 @@ describe("a caller who does not take the answer, and closes its side", () => {
   });
 });
 
-const answerNothing: Listeners = {
-  request: (_request, response) => response.end(),
-  stream(stream) {
-    stream.respond();
-    stream.end();
-  },
-};
-
 async function serve(listeners: Listeners, limits: TimeLimits = {}) {
   const server = await listen(listeners, "127.0.0.1", 0, limits);
   onTestFinished(() => server.close(0));
-  const { port } = server.address;
   const close = (graceMs: number) => server.close(graceMs);
-  return { url: `http://127.0.0.1:${port}`, port, close };
-}
-
-async function open(port: number): Promise<Socket> {
-  const socket = connect(port, "127.0.0.1");
-  onTestFinished(() => {
-    socket.destroy();
-  });
-  await once(socket, "connect");
-  socket.on("error", () => {});
-  return socket;
+  return { url: `http://127.0.0.1:${server.address.port}`, close };
 }
 
 /** A connection that begins as HTTP/2 does, and then says no more; resolves once the server has answered. */
-async function openHttp2(port: number): Promise<Socket> {
-  const socket = await open(port);
+async function openHttp2(url: string): Promise<Socket> {
+  const socket = await open(url);
   socket.write(Buffer.concat([Buffer.from(connectionPreface), settingsFrame({})]));
   await once(socket, "data");
   return socket;

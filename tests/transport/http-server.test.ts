@@ -14,18 +14,11 @@ import { listenOnFreePort } from "../support/free-port.ts";
 import { Random, seed } from "../support/random.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { startOwnService, useTestService } from "../support/test-service.ts";
+import { answerNothing, open } from "./bare-connections.ts";
 
 const service = useTestService();
 
 const anHourMs = 3_600_000;
-
-const answerNothing: Listeners = {
-  request: (_request, response) => response.end(),
-  stream(stream) {
-    stream.respond();
-    stream.end();
-  },
-};
 
 describe("one port for HTTP/1.1 and HTTP/2, however the first bytes come", () => {
   test.for([
@@ -290,17 +283,6 @@ async function cutFirstBytes(url: string, sizes: readonly number[]): Promise<str
     server.close();
   });
   return `http://127.0.0.1:${await listenOnFreePort(server)}`;
-}
-
-/** A bare connection; fails if it is refused. */
-async function open(url: string): Promise<Socket> {
-  const socket = connect(Number(new URL(url).port), "127.0.0.1");
-  onTestFinished(() => {
-    socket.destroy();
-  });
-  await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
-  socket.on("error", () => {});
-  return socket;
 }
 
 /** How a stream ended whose answer nobody reads. */

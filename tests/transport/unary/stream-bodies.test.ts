@@ -1,7 +1,7 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
+import { type ClientHttp2Stream, constants } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { encodeEnvelope } from "@connectrpc/connect/protocol";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   CreateEntryRequestSchema,
   DuplicateEntrySchema,
@@ -10,6 +10,7 @@ import {
 import { adapters } from "../../support/adapters.ts";
 import { askHttp2 } from "../../support/plain-requests.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
+import { closing, connectTo, startCall, statusOf, withUserId } from "./http2-calls.ts";
 
 // Bodies of streams, which connect-node serves whatever serves unary calls; and of what else it serves.
 
@@ -134,32 +135,6 @@ test("unary calls that connect-node serves may not take more than 128 MiB of a c
   await expect(Promise.race(unfinished.map(bodyOrStatus))).resolves.toContain("resource_exhausted");
 });
 
-function connectTo(url: string): ClientHttp2Session {
-  // In MB, for what is to be sent.
-  const session = connect(url, { maxSessionMemory: 1_000 });
-  onTestFinished(() => session.destroy());
-  return session;
-}
-
-function startCall(
-  session: ClientHttp2Session,
-  method: "CreateEntry" | "ImportEntries",
-  type: string,
-): ClientHttp2Stream {
-  const stream = session.request({ ":method": "POST", ":path": pathOf(method), "content-type": type });
-  stream.on("error", () => {});
-  return stream;
-}
-
-function statusOf(stream: ClientHttp2Stream): Promise<unknown> {
-  stream.resume();
-  return new Promise((resolve) => stream.once("trailers", (trailers) => resolve(trailers["grpc-status"])));
-}
-
-function closing(stream: ClientHttp2Stream): Promise<ClientHttp2Stream> {
-  return new Promise((resolve) => stream.once("close", () => resolve(stream)));
-}
-
 /** The status in the trailers of gRPC, or in the body, as the other protocols have it. */
 function bodyOrStatus(stream: ClientHttp2Stream): Promise<unknown> {
   return new Promise((resolve) => {
@@ -176,8 +151,4 @@ function envelopeOf(length: number): Uint8Array {
       create(ImportEntriesRequestSchema, { entries: [withUserId(length)] }),
     ),
   );
-}
-
-function withUserId(length: number) {
-  return create(CreateEntryRequestSchema, { userId: "x".repeat(length) });
 }

@@ -1,11 +1,12 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from "node:http2";
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { encodeEnvelope } from "@connectrpc/connect/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { ConnectionMemory } from "../../../../src/transport/unary/http/connection-memory.ts";
 import { unaryNodeAdapter } from "../../../../src/transport/unary/unary-node-adapter.ts";
-import { type Methods, pathOf, serve } from "../adapters.ts";
+import { serve } from "../adapters.ts";
+import { closing, connectTo, startCall, statusOf, withUserId } from "../http2-calls.ts";
 
 // What the calls of one connection of HTTP/2 hold in memory is bounded; when they let go of it, there is room again.
 
@@ -14,23 +15,23 @@ const resourceExhausted = "8";
 const small = encodeEnvelope(0, toBinary(CreateEntryRequestSchema, create(CreateEntryRequestSchema, {})));
 
 test("of requests that do not come to an end, those are refused that would hold more than 128 MiB", async () => {
-  const session = await connectTo({ createEntry: () => ({}) });
+  const session = connectTo(await serve(unaryNodeAdapter, { createEntry: () => ({}) }));
   const size = 48 * 1024 * 1024;
   const large = encodeEnvelope(0, toBinary(CreateEntryRequestSchema, withUserId(size)));
-  const unfinished = Array.from({ length: 3 }, () => startCall(session, large.subarray(0, -1)));
+  const unfinished = Array.from({ length: 3 }, () => send(session, large.subarray(0, -1)));
   await expect(Promise.race(unfinished.map(statusOf))).resolves.toBe(resourceExhausted);
-  await expect(statusOf(startCall(session, small).end())).resolves.toBe(ok);
+  await expect(statusOf(send(session, small).end())).resolves.toBe(ok);
 
   for (const stream of unfinished) stream.close(constants.NGHTTP2_CANCEL);
   for (let times = 0; times < 4; times += 1) {
-    await expect(statusOf(startCall(session, large).end())).resolves.toBe(ok);
+    await expect(statusOf(send(session, large).end())).resolves.toBe(ok);
   }
 });
 
 test("of answers that nobody takes, those are not sent that would hold more than 128 MiB", async () => {
   const { userId } = withUserId(48 * 1024 * 1024);
-  const session = await connectTo({ createEntry: () => ({ entry: { userId } }) });
-  const unread = Array.from({ length: 3 }, () => startCall(session, small).end());
+  const session = connectTo(await serve(unaryNodeAdapter, { createEntry: () => ({ entry: { userId } }) }));
+  const unread = Array.from({ length: 3 }, () => send(session, small).end());
   const refused = await Promise.race(unread.map(closing));
   expect(refused.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
 });
@@ -54,33 +55,9 @@ test("connections that hold all they can leave something for the next one, and g
   next.release();
 });
 
-function withUserId(length: number) {
-  return create(CreateEntryRequestSchema, { userId: "x".repeat(length) });
-}
-
-async function connectTo(methods: Methods): Promise<ClientHttp2Session> {
-  const session = connect(await serve(unaryNodeAdapter, methods), {
-    // In MB, for what is to be sent.
-    maxSessionMemory: 1_000,
-  });
-  onTestFinished(() => session.destroy());
-  return session;
-}
-
-/** Sends this, and leaves the request open. */
-function startCall(session: ClientHttp2Session, body: Uint8Array): ClientHttp2Stream {
-  const headers = { "content-type": "application/grpc", te: "trailers" };
-  const stream = session.request({ ":method": "POST", ":path": pathOf("CreateEntry"), ...headers });
-  stream.on("error", () => {});
+/** Sends a body, and leaves the request open. */
+function send(session: ClientHttp2Session, body: Uint8Array): ClientHttp2Stream {
+  const stream = startCall(session, "CreateEntry", "application/grpc");
   stream.write(body);
   return stream;
-}
-
-function statusOf(stream: ClientHttp2Stream): Promise<unknown> {
-  stream.resume();
-  return new Promise((resolve) => stream.once("trailers", (trailers) => resolve(trailers["grpc-status"])));
-}
-
-function closing(stream: ClientHttp2Stream): Promise<ClientHttp2Stream> {
-  return new Promise((resolve) => stream.once("close", () => resolve(stream)));
 }
