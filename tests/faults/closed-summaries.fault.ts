@@ -11,7 +11,7 @@ import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
-import { runLoad } from "./load.ts";
+import { startLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { setClock, useShiftedClock } from "./shifted-clock.ts";
 
@@ -92,12 +92,10 @@ test.for(faults)("$name", { timeout: 120_000 }, async ({ strike }) => {
     using writer = openOwnClient(one.url);
     using reader = openOwnClient(other.url);
     const clients = [writer.learningLog, reader.learningLog];
-    const stop = new AbortController();
     const ledger = new Ledger(random);
-    const load = runLoad(reader.learningLog, {
+    const load = startLoad(reader.learningLog, {
       ledger,
       random,
-      signal: stop.signal,
       goesOn: true,
       singleCallers: 8,
       restMs: 200,
@@ -119,8 +117,7 @@ test.for(faults)("$name", { timeout: 120_000 }, async ({ strike }) => {
         await aFewHeartbeats();
       }
     }
-    stop.abort();
-    const { failures } = await load;
+    const { failures } = await load.stop();
     expect(failures.map(String)).toEqual([]);
     await withConnection(database.url, async (connection) => {
       await ledger.expectAcknowledgedThere(connection);

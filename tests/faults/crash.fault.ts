@@ -19,7 +19,7 @@ import { startServiceProcess } from "../support/service-process.ts";
 import { Bystander, isUnavailable } from "./bystander.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
-import { type LoadOutcome, runLoad } from "./load.ts";
+import { type Load, type LoadOutcome, startLoad } from "./load.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
 // The service and its PostgreSQL, both as in production, die under load in one of these ways, round by round, over
@@ -62,14 +62,13 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     const client = grpcClient(service.url);
     await using bystander = await Bystander.start([service.url]);
     const before = ledger.acknowledgedEntries;
-    const stop = new AbortController();
-    const load = runLoad(client, { ledger, random, signal: stop.signal, goesOn: false });
+    const load = startLoad(client, { ledger, random, goesOn: false });
     await vi.waitFor(() => expect(ledger.acknowledgedEntries).toBeGreaterThan(before), 20_000);
     await sleep(afterMs);
     // The calls under way run into the fault.
     const isKilled = fault === "the service is killed" || fault === "both are killed";
     using _ = bystander.excuse({ errors: isKilled ? isServiceGone : isUnavailable });
-    const outcome = await strike(fault, load, stop, bystander);
+    const outcome = await strike(fault, load, bystander);
 
     service = await startServiceProcess({ DATA_DIR: dataDir });
     const url = await embeddedDatabaseUrl(dataDir);
@@ -91,8 +90,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
   /** Ends with a service that has ended; one that lives through the fault must be of use again before. */
   async function strike(
     fault: (typeof faults)[number],
-    load: Promise<LoadOutcome>,
-    stop: AbortController,
+    load: Load,
     bystander: Bystander,
   ): Promise<LoadOutcome> {
     const pid = await postmasterPid(dataDir);
@@ -103,9 +101,9 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
         for (const each of [pid, ...children]) kill(each, "SIGKILL");
       }
       await service.end("SIGKILL");
-      stop.abort();
+      const stopped = load.stop();
       await bystander.giveUp();
-      return load;
+      return stopped;
     }
     if (fault === "PostgreSQL stops at once") kill(pid, "SIGQUIT");
     else {
@@ -113,8 +111,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
       kill(children[random.integer(0, children.length - 1)] ?? pid, "SIGKILL");
     }
     await sleep(500);
-    stop.abort();
-    const outcome = await load;
+    const outcome = await load.stop();
     expectUnavailable(outcome.failures);
     // The data stay this service's, and it brings its PostgreSQL back.
     await expect(startServiceProcess({ DATA_DIR: dataDir })).rejects.toThrow("src/main.ts ended with 1:");

@@ -11,7 +11,7 @@ import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
-import { runLoad } from "./load.ts";
+import { startLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
@@ -67,8 +67,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
       await besideBystander({ services: [service], databaseUrl: database.url }, async (bystander) => {
         using client = openOwnClient(service.url);
         const before = ledger.acknowledgedEntries;
-        const stop = new AbortController();
-        const load = runLoad(client.learningLog, { ledger, random, signal: stop.signal, goesOn: true });
+        const load = startLoad(client.learningLog, { ledger, random, goesOn: true });
         await sleep(afterMs);
         const excuse = bystander.excuse({ errors: isExplained, waitMs: maxWaitMs });
         proxy[fault]();
@@ -78,8 +77,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
         if (fault === "silence") await sleep(lostProbeMs);
         await waitUntilReady(service.url);
         excuse[Symbol.dispose]();
-        stop.abort();
-        const { failures, slowestMs } = await load;
+        const { failures, slowestMs } = await load.stop();
 
         report(
           `  round ${round}: ${fault} after ${afterMs} ms for ${forMs} ms: ` +
@@ -96,23 +94,17 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
     test.runIf(isLongForm)("a stop ends while nothing gets through", async () => {
       const way = await TcpProxy.start(proxy.target);
       const stopping = await startServiceBehind(way, { statement_timeout: "2000", query_timeout: "3000" });
-      const stop = new AbortController();
       const lost = new Ledger(random);
       using client = openOwnClient(stopping.url);
       using other = openOwnClient(service.url);
-      const load = runLoad(client.learningLog, {
-        ledger: lost,
-        random,
-        signal: stop.signal,
-        goesOn: false,
-      });
+      const load = startLoad(client.learningLog, { ledger: lost, random, goesOn: false });
       await sleep(300);
       way.silence();
       await sleep(100);
-      stop.abort();
+      const loadStopped = load.stop();
       const { code, ms: stopMs } = await stopping.end("SIGTERM");
       expect(code, stopping.lastLines()).toBe(0);
-      await load;
+      await loadStopped;
       await way.stop();
       report(`  a stop while nothing gets through took ${Math.round(stopMs)} ms`);
       expect(stopMs).toBeLessThan(15_000);
@@ -128,8 +120,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
     await using service = await startServiceBehind(proxy, {});
     await besideBystander({ services: [service], databaseUrl: database.url }, async (bystander) => {
       using client = openOwnClient(service.url);
-      const stop = new AbortController();
-      const load = runLoad(client.learningLog, { ledger, random, signal: stop.signal, goesOn: true });
+      const load = startLoad(client.learningLog, { ledger, random, goesOn: true });
       await sleep(500);
       // A statement of a read has longer.
       const excuse = bystander.excuse({ errors: isExplained, waitMs: 40_000 });
@@ -140,8 +131,7 @@ describe("a broken way to the database", { concurrent: false, shuffle: false }, 
       await sleep(lostProbeMs);
       await waitUntilReady(service.url);
       excuse[Symbol.dispose]();
-      stop.abort();
-      const { slowestMs } = await load;
+      const { slowestMs } = await load.stop();
       report(
         `  own limits: slowest call ${Math.round(slowestMs)} ms, recovered in ${Math.round(recoveredMs)} ms`,
       );

@@ -14,7 +14,7 @@ import { besideBystander } from "./beside-bystander.ts";
 import { isUnavailable } from "./bystander.ts";
 import { report, rounds, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
-import { runLoad } from "./load.ts";
+import { startLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
@@ -47,14 +47,7 @@ test.for(victims)("$victim is killed", { timeout: 240_000 }, async ({ find }) =>
   await besideBystander(company, async (bystander) => {
     const ledger = new Ledger(random);
     using client = openOwnClient(service.url);
-    const stop = new AbortController();
-    const load = runLoad(client.learningLog, {
-      ledger,
-      random,
-      signal: stop.signal,
-      goesOn: true,
-      restMs: 50,
-    });
+    const load = startLoad(client.learningLog, { ledger, random, goesOn: true, restMs: 50 });
     for (let round = 0; round < Math.ceil(rounds / 10); round += 1) {
       await sleep(500);
       const fault = bystander.excuse({ errors: isUnavailable, waitMs: 20_000 });
@@ -72,8 +65,7 @@ test.for(victims)("$victim is killed", { timeout: 240_000 }, async ({ find }) =>
       expect(second.code).toBe(1);
       await expectServed(ledger);
     }
-    stop.abort();
-    const { failures } = await load;
+    const { failures } = await load.stop();
     expect(failures.filter((error) => !isUnavailable(error)).map(String)).toEqual([]);
     await withConnection(await embeddedDatabaseUrl(dataDir), async (connection) => {
       await ledger.expectAcknowledgedThere(connection);

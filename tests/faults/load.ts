@@ -10,8 +10,6 @@ import { createRequest, Ledger } from "./ledger.ts";
 interface LoadOptions {
   readonly ledger: Ledger;
   readonly random: Random;
-  /** Callers begin nothing new once it aborts; what they began, they wait for. */
-  readonly signal: AbortSignal;
   /** Whether a caller whose call failed makes the next one all the same, after a pause. */
   readonly goesOn: boolean;
   /** How many callers send single entries. */
@@ -35,9 +33,30 @@ const batchCallers = 2;
 const callTimeoutMs = 20_000;
 const pauseMs = 50;
 
-/** Calls of all three kinds that write, side by side; resolves when the last one has its answer or its error. */
-export async function runLoad(client: LearningLogClient, options: LoadOptions): Promise<LoadOutcome> {
-  const { ledger, random, signal, goesOn, singleCallers = usualSingleCallers, restMs = 0 } = options;
+/** Callers that write until they are stopped. */
+export interface Load {
+  /** Callers begin nothing new. Resolves when the last call has its answer or its error. */
+  stop(): Promise<LoadOutcome>;
+}
+
+/** Starts calls of all three kinds that write, side by side. */
+export function startLoad(client: LearningLogClient, options: LoadOptions): Load {
+  const stopped = new AbortController();
+  const outcome = runLoad(client, options, stopped.signal);
+  return {
+    stop() {
+      stopped.abort();
+      return outcome;
+    },
+  };
+}
+
+async function runLoad(
+  client: LearningLogClient,
+  options: LoadOptions,
+  signal: AbortSignal,
+): Promise<LoadOutcome> {
+  const { ledger, random, goesOn, singleCallers = usualSingleCallers, restMs = 0 } = options;
   const failures: ConnectError[] = [];
   let slowestMs = 0;
   let begun = 0;
@@ -139,21 +158,13 @@ export async function underLoad(
   body: () => Promise<void>,
 ): Promise<void> {
   const ledger = new Ledger(random);
-  const stop = new AbortController();
-  const load = runLoad(client, {
-    ledger,
-    random,
-    signal: stop.signal,
-    goesOn: true,
-    singleCallers: 8,
-    restMs: 200,
-  });
+  const load = startLoad(client, { ledger, random, goesOn: true, singleCallers: 8, restMs: 200 });
   try {
     await body();
   } finally {
-    stop.abort();
+    void load.stop();
   }
-  const { failures, slowestMs } = await load;
+  const { failures, slowestMs } = await load.stop();
   report(`  other learners: ${ledger.acknowledgedEntries} entries, ${Math.round(slowestMs)} ms at most`);
   expect(failures.map(String)).toEqual([]);
   expect(ledger.unacknowledgedEntries).toBe(0);

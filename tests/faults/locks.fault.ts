@@ -13,7 +13,7 @@ import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { createRequest, Ledger, type SentEntry } from "./ledger.ts";
-import { runLoad } from "./load.ts";
+import { startLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { waitForBlocked } from "./wait-for-blocked.ts";
 
@@ -90,11 +90,9 @@ test.for(locks)("$name", { timeout: 240_000 }, async ({ lock, meet }) => {
     };
     await stuck.learningLog.createEntry(createRequest(first));
     const ledger = new Ledger(random);
-    const stop = new AbortController();
-    const load = runLoad(others.learningLog, {
+    const load = startLoad(others.learningLog, {
       ledger,
       random,
-      signal: stop.signal,
       goesOn: true,
       singleCallers: 8,
       restMs: 100,
@@ -124,8 +122,7 @@ test.for(locks)("$name", { timeout: 240_000 }, async ({ lock, meet }) => {
       await connection.query("ROLLBACK");
     });
     await Promise.all(calls);
-    stop.abort();
-    const { failures, slowestMs: neighboursMs } = await load;
+    const { failures, slowestMs: neighboursMs } = await load.stop();
     report(
       `  who met the lock: ${[...outcomes].map((pair) => pair.join(" ")).join(", ")}; ${Math.round(slowestMs)} ms ` +
         `at most; other learners: ${ledger.acknowledgedEntries} entries, ${Math.round(neighboursMs)} ms at most`,

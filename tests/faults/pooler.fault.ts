@@ -10,7 +10,7 @@ import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
-import { runLoad } from "./load.ts";
+import { startLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { SilentNotifications } from "./silent-notifications.ts";
 
@@ -30,11 +30,9 @@ test("no notification comes", { timeout: 120_000 }, async () => {
     using first = openOwnClient(one.url);
     using second = openOwnClient(other.url);
     const ledger = new Ledger(random);
-    const stop = new AbortController();
-    const load = runLoad(second.learningLog, {
+    const load = startLoad(second.learningLog, {
       ledger,
       random,
-      signal: stop.signal,
       goesOn: true,
       singleCallers: 8,
       restMs: 100,
@@ -46,8 +44,7 @@ test("no notification comes", { timeout: 120_000 }, async () => {
       await summarizeAndWriteLate(first.learningLog, second.learningLog);
       rounds += 1;
     }
-    stop.abort();
-    const { failures, slowestMs } = await load;
+    const { failures, slowestMs } = await load.stop();
     report(`  ${rounds} rounds; ${ledger.acknowledgedEntries} entries, ${Math.round(slowestMs)} ms at most`);
     expect(failures.map(String)).toEqual([]);
     await withConnection(database.url, async (connection) => {
