@@ -9,9 +9,10 @@ import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
 import { watchSummary } from "../../src/summaries/watch-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { failureOf } from "../support/failures.ts";
+import { micros } from "../support/micros.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { createWritePath } from "../support/write-path.ts";
-import { micros, summaryRequestOf } from "./ask.ts";
+import { summaryRequestOf } from "./ask.ts";
 
 const database = useTestDatabase();
 
