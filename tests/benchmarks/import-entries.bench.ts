@@ -3,11 +3,11 @@ import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ImportEntriesRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
+import { watchMemory } from "../support/memory.ts";
 import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
 import { pastEntry } from "./harness/entries.ts";
 import type { Figure } from "./harness/figure.ts";
-import { mean, watchMemory } from "./harness/memory.ts";
 import { startService } from "./harness/service.ts";
 
 const batchRows = 500;
@@ -36,7 +36,7 @@ export const importEntriesBenchmark: Benchmark = {
       }
     }
     await database.reset();
-    const memory = watchMemory(service.pid);
+    const memory = watchMemory(service.pid, 500);
     const start = performance.now();
     end = start + maxSeconds * 1000;
     let created = 0;
@@ -71,4 +71,8 @@ function memoryFigures(samples: readonly number[]): Figure[] {
       goal: { of: "ratio", atMost: maxGrowth },
     },
   ];
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -2,6 +2,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
+import { residentMb } from "../support/memory.ts";
 import { ServerProcess } from "../support/server-process.ts";
 import type { Benchmark, Setting } from "./harness/benchmark.ts";
 import { type ConnectClient, Http1ConnectClient, Http2ConnectClient } from "./harness/connect-client.ts";
@@ -9,7 +10,6 @@ import { presentEntry } from "./harness/entries.ts";
 import type { Figure } from "./harness/figure.ts";
 import { frame, GrpcClient } from "./harness/grpc-client.ts";
 import { type Measurement, runLoad, warmUp } from "./harness/load.ts";
-import { residentKilobytes } from "./harness/memory.ts";
 import { RawGrpcClient } from "./harness/raw-grpc-client.ts";
 import { takeTurns } from "./harness/rounds.ts";
 
@@ -144,7 +144,7 @@ async function settledKilobytes({ pid }: ServerProcess): Promise<number> {
   await sleep(500);
   process.kill(pid, "SIGUSR2");
   await sleep(500);
-  return (await residentKilobytes(pid)) ?? 0;
+  return ((await residentMb(pid)) || 0) * 1024;
 }
 
 /** A server that is warm, and a client that loads it. */

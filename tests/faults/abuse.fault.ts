@@ -3,13 +3,13 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { frame, frameType, headerBlock, initialWindowSize, settingsFrame } from "../support/http2-frames.ts";
+import { residentMb, watchMemory } from "../support/memory.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { type Excuse, isBusy } from "./bystander.ts";
 import { isLongForm, report } from "./fault-run.ts";
 import { leave, visibleWaysToLeave } from "./leave.ts";
-import { residentMb } from "./left-behind.ts";
 import { envelopeHead, RawHttp2 } from "./raw-http2.ts";
 
 // Peers that misuse HTTP/2 find a bound to the memory that they can take, and others are served meanwhile.
@@ -184,13 +184,10 @@ test.for(attacks.map((attack, index) => ({ ...attack, index })))(
     await besideBystander(company, async (bystander) => {
       using _ = bystander.excuse(excuse);
       const beforeMb = await residentMb(service.pid);
-      let peakMb = 0;
-      const watch = setInterval(async () => {
-        peakMb = Math.max(peakMb, await residentMb(service.pid));
-      }, 20);
+      const memory = watchMemory(service.pid, 20);
       const connections = await attack(service.url);
       await sleep(isLongForm ? 2_000 : 1_000);
-      clearInterval(watch);
+      const peakMb = Math.max(...memory.end());
       const closed = connections.filter((connection) => connection.closed).length;
       for (const [number, connection] of connections.entries()) {
         const way = visibleWaysToLeave[(index + number) % visibleWaysToLeave.length] ?? "by FIN";

@@ -2,12 +2,12 @@ import { connect } from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { frame, frameType } from "../support/http2-frames.ts";
+import { residentMb, watchMemory } from "../support/memory.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
 import { isLongForm, report } from "./fault-run.ts";
 import { leave } from "./leave.ts";
-import { residentMb } from "./left-behind.ts";
 import { envelopeHead, RawHttp2 } from "./raw-http2.ts";
 
 // The bodies of streams find a bound to the time and the memory that they can take, as those of unary calls do, and
@@ -44,10 +44,7 @@ test.for(methods)("200 messages of %s that never end", { timeout: 120_000 }, asy
   const company = { services: [service], databaseUrl: database.url, maxGrowthMb };
   await besideBystander(company, async () => {
     const beforeMb = await residentMb(service.pid);
-    let peakMb = 0;
-    const watch = setInterval(async () => {
-      peakMb = Math.max(peakMb, await residentMb(service.pid));
-    }, 20);
+    const memory = watchMemory(service.pid, 20);
     // A client that keeps to the windows: what is not read it does not send.
     const session = connect(service.url);
     session.on("error", () => {});
@@ -64,7 +61,7 @@ test.for(methods)("200 messages of %s that never end", { timeout: 120_000 }, asy
       stream.write(rest);
     }
     await sleep(isLongForm ? 10_000 : 3_000);
-    clearInterval(watch);
+    const peakMb = Math.max(...memory.end());
     session.destroy();
     report(`  ${method}: ${Math.round(beforeMb)} MB before, at most ${Math.round(peakMb)} MB`);
     expect(peakMb - beforeMb, "MB more").toBeLessThan(maxGrowthMb);

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { expect, vi } from "vitest";
 import { withConnection } from "../support/connection.ts";
+import { residentMb } from "../support/memory.ts";
 import type { ServerProcess } from "../support/server-process.ts";
 import { bystanderSockets } from "./bystander.ts";
 
@@ -109,11 +110,6 @@ async function countSockets(port: number): Promise<number> {
       ([, local, , state, , , , , , inode]) =>
         local?.endsWith(suffix) && state !== listening && inode !== "0",
     ).length;
-}
-
-export async function residentMb(pid: number): Promise<number> {
-  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1];
-  return Number(kilobytes) / 1024;
 }
 
 /** The statements and transactions of the service that are under way; none while nobody calls. */
