@@ -13,30 +13,14 @@ const database = useTestDatabase();
 const template = useDataTemplate();
 
 test("a SIGTERM ends a service whose write is stuck, without waiting for the database to give up", async () => {
-  const service = launchServiceProcess({ DATABASE_URL: database.url });
-  const client = grpcClient(await service.listening);
-  await using lock = await lockTables(database);
-  const call = client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 1 });
-  const answered = call.then(
-    () => "recorded",
-    () => "failed",
-  );
-  await lock.waitForBlocked(1);
+  const { service, answered } = await startStuckWrite();
   await expect(service.kill("SIGTERM")).resolves.toMatchObject({ code: 0, signal: null });
   // Nobody has let go of the lock.
   await expect(answered).resolves.toBe("failed");
 });
 
 test("a second signal ends a service that is still stopping", async () => {
-  const service = launchServiceProcess({ DATABASE_URL: database.url });
-  const client = grpcClient(await service.listening);
-  await using lock = await lockTables(database);
-  const call = client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 1 });
-  const answered = call.then(
-    () => "recorded",
-    () => "failed",
-  );
-  await lock.waitForBlocked(1);
+  const { service, answered } = await startStuckWrite();
   // The first signals are taken for one, as Ctrl-C arrives twice under npm.
   const signals = setInterval(() => service.kill("SIGINT"), 100);
   try {
@@ -62,3 +46,18 @@ test("a SIGTERM ends a service whose PostgreSQL does not stop", async () => {
   // By itself, pg_ctl would wait for a minute.
   expect(performance.now() - start).toBeLessThan(45_000);
 });
+
+/** Starts a service, and a write that waits for a lock until the test finishes. */
+async function startStuckWrite() {
+  const service = launchServiceProcess({ DATABASE_URL: database.url });
+  const client = grpcClient(await service.listening);
+  const lock = await lockTables(database);
+  onTestFinished(() => lock.release());
+  const call = client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 1 });
+  const answered = call.then(
+    () => "recorded",
+    () => "failed",
+  );
+  await lock.waitForBlocked(1);
+  return { service, answered };
+}

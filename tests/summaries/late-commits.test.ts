@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { beforeAll, expect, onTestFinished, test, vi } from "vitest";
+import { beforeAll, expect, test, vi } from "vitest";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import type { LearningLogClient } from "../support/clients.ts";
@@ -9,6 +9,7 @@ import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { useTwoServices } from "../support/test-service.ts";
 import { askService } from "./ask.ts";
+import { beginSlowWrite } from "./slow-write.ts";
 
 // What is committed is in the summary, however long the commit took, and whatever the database's clock does.
 
@@ -48,20 +49,7 @@ async function memoized(userId: string, time: bigint): Promise<void> {
 test("an entry whose transaction takes minutes to commit is in the summary of its hour, which ended meanwhile", async () => {
   const userId = randomUUID();
   const time = clock.now() - (clock.now() % hour) - second;
-  // As the service records an entry of the present, which it need not announce; and now the commit takes its time.
-  const slow = await database.pool.connect();
-  onTestFinished(() => slow.release());
-  await slow.query("BEGIN");
-  await slow.query(
-    `WITH created AS (
-      INSERT INTO learning_log (request_id, user_id, word_count, timestamp)
-      VALUES ($1, $2, 1, to_timestamp($3 / 1000000.0))
-      RETURNING user_id, date_bin('15 minutes', timestamp, 'epoch') AS bucket
-    )
-    INSERT INTO learning_log_aggregates (user_id, bucket, total_word_count, entry_count)
-    SELECT user_id, bucket, 1, 1 FROM created`,
-    [randomUUID(), userId, time],
-  );
+  const slow = await beginSlowWrite(database, userId, time);
   await clock.turn(300);
   await heartbeats(6);
   for (const instance of instances) expect(await countIn(services[instance], userId, time)).toBe(0n);

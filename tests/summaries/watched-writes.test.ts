@@ -12,6 +12,7 @@ import { lockWrites } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { createWritePath } from "../support/write-path.ts";
 import { summaryRequestOf } from "./ask.ts";
+import { beginSlowWrite } from "./slow-write.ts";
 
 // Whoever watches learns of every write, even if the instance that wrote could not know of the watch. All writes here are
 // of the present, so that they are announced for the sake of watches only.
@@ -113,20 +114,8 @@ test("a write that had begun before the watch, and commits seconds later, arrive
   const reader = startInstance();
   await reader.start();
   const userId = randomUUID();
-  // As an instance writes that has not heard of the watch: it announces nothing.
-  const slow = await database.pool.connect();
-  onTestFinished(() => slow.release());
-  await slow.query("BEGIN");
-  await slow.query(
-    `WITH created AS (
-      INSERT INTO learning_log (request_id, user_id, word_count, timestamp)
-      VALUES ($1, $2, 1, now())
-      RETURNING user_id, date_bin('15 minutes', timestamp, 'epoch') AS bucket
-    )
-    INSERT INTO learning_log_aggregates (user_id, bucket, total_word_count, entry_count)
-    SELECT user_id, bucket, 1, 1 FROM created`,
-    [randomUUID(), userId],
-  );
+  // An instance that has not heard of the watch announces nothing.
+  const slow = await beginSlowWrite(database, userId, BigInt(Date.now()) * 1000n);
   const watching = await watch(reader, userId);
   await sleep(3_000);
   await slow.query("COMMIT");
