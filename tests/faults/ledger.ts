@@ -3,14 +3,11 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type pg from "pg";
 import { expect } from "vitest";
-import {
-  type CreateEntryRequestSchema,
-  type RequestIdConflict,
-  RequestIdConflictSchema,
-} from "#gen/dailyaggregator/v1/entry_pb.js";
+import type { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { bucketMicros } from "../../src/aggregates/bucket.ts";
 import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import type { LearningLogClient } from "../support/clients.ts";
+import { conflictOf } from "../support/failures.ts";
 import type { Random } from "../support/random.ts";
 
 /** An entry that a caller sent. */
@@ -94,8 +91,9 @@ export class Ledger {
       try {
         await client.createEntry(first, { timeoutMs: 20_000 });
       } catch (error) {
-        const conflict = conflictOf(error);
-        expect(conflict?.payloadMatches, `a retry got ${String(error)}`).toBe(true);
+        const failure = ConnectError.from(error);
+        expect(failure.code, `a retry got ${failure}`).toBe(Code.AlreadyExists);
+        expect(conflictOf(failure)?.payloadMatches, `a retry got ${failure}`).toBe(true);
       }
     } else {
       const { createdCount, duplicates } = await client.batchCreateEntries(
@@ -131,12 +129,6 @@ export class Ledger {
 /** The entry as it is sent. */
 export function createRequest(entry: SentEntry): MessageInitShape<typeof CreateEntryRequestSchema> {
   return { ...entry, timestamp: timestampFromMicros(entry.timestamp) };
-}
-
-/** What an ALREADY_EXISTS says of the entry that is stored; undefined of any other error. */
-export function conflictOf(error: unknown): RequestIdConflict | undefined {
-  const failure = ConnectError.from(error);
-  return failure.code === Code.AlreadyExists ? failure.findDetails(RequestIdConflictSchema)[0] : undefined;
 }
 
 /** The payloads of the ledger's learners, by request_id; others record entries, too. */

@@ -82,12 +82,7 @@ test.for(locks)("$name", { timeout: 240_000 }, async ({ lock, meet }) => {
   await besideBystander(company, async (bystander) => {
     using stuck = openOwnClient(service.url);
     using others = openOwnClient(service.url);
-    const first = {
-      requestId: randomUUID(),
-      userId: `stuck ${randomUUID()}`,
-      wordCount: 1,
-      timestamp: BigInt(Date.now()) * 1000n,
-    };
+    const first = newEntry();
     await stuck.learningLog.createEntry(createRequest(first));
     const ledger = new Ledger(random);
     const load = startLoad(others.learningLog, {
@@ -103,12 +98,8 @@ test.for(locks)("$name", { timeout: 240_000 }, async ({ lock, meet }) => {
     const calls: Promise<void>[] = [];
     const meetLock = async () => {
       const began = performance.now();
-      const outcome = await stuck.learningLog
-        .createEntry(createRequest(meet(first)), { timeoutMs: stuckTimeoutMs })
-        .then(
-          () => "OK",
-          (error) => outcomeOf(ConnectError.from(error)),
-        );
+      const request = createRequest(meet(first));
+      const outcome = await outcomeOf(stuck.learningLog.createEntry(request, { timeoutMs: stuckTimeoutMs }));
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
       slowestMs = Math.max(slowestMs, performance.now() - began);
     };
@@ -146,12 +137,7 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
   await besideBystander(company, async () => {
     using deleting = openOwnClient(frozen.url);
     using others = openOwnClient(service.url);
-    const first = {
-      requestId: randomUUID(),
-      userId: `stuck ${randomUUID()}`,
-      wordCount: 1,
-      timestamp: BigInt(Date.now()) * 1000n,
-    };
+    const first = newEntry();
     await others.learningLog.createEntry(createRequest(first));
     let deletion: Promise<void> | undefined;
     await withConnection(database.url, async (connection) => {
@@ -167,13 +153,8 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
     });
     const began = performance.now();
     for (;;) {
-      const again = { ...first, requestId: randomUUID() };
-      const outcome = await others.learningLog
-        .createEntry(createRequest(again), { timeoutMs: stuckTimeoutMs })
-        .then(
-          () => "OK",
-          (error) => outcomeOf(ConnectError.from(error)),
-        );
+      const request = createRequest({ ...first, requestId: randomUUID() });
+      const outcome = await outcomeOf(others.learningLog.createEntry(request, { timeoutMs: stuckTimeoutMs }));
       expect(outcome.startsWith("!"), outcome).toBe(false);
       if (outcome === "OK") break;
       expect(performance.now() - began, "ms that a frozen transaction lasts").toBeLessThan(stuckTimeoutMs);
@@ -189,17 +170,28 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
 /** Goes on until they are deleted. */
 async function deleteAll(client: LearningLogClient, userId: string): Promise<void> {
   for (;;) {
-    const outcome = await client.deleteUserEntries({ userId }, { timeoutMs: stuckTimeoutMs }).then(
-      () => "OK",
-      (error) => outcomeOf(ConnectError.from(error)),
-    );
-    if (outcome === "OK") return;
+    const deletion = client.deleteUserEntries({ userId }, { timeoutMs: stuckTimeoutMs });
+    if ((await outcomeOf(deletion)) === "OK") return;
     await sleep(50);
   }
 }
 
-/** With an exclamation mark unless it tells that the entry is there, or that it passes by itself and when. */
-function outcomeOf(error: ConnectError): string {
+/** An entry of a new learner, at this time. */
+function newEntry(): SentEntry {
+  const timestamp = BigInt(Date.now()) * 1000n;
+  return { requestId: randomUUID(), userId: `stuck ${randomUUID()}`, wordCount: 1, timestamp };
+}
+
+/**
+ * How a call ended: with OK, also if the entry is recorded already or there is none to delete, or with an error, which
+ * has an exclamation mark unless it is transient and says when to try again.
+ */
+async function outcomeOf(call: Promise<unknown>): Promise<string> {
+  const error = await call.then(
+    () => undefined,
+    (reason) => ConnectError.from(reason),
+  );
+  if (error === undefined) return "OK";
   const { code } = error;
   if (code === Code.AlreadyExists || code === Code.NotFound) return "OK";
   const passes = code === Code.Unavailable || code === Code.ResourceExhausted || code === Code.Aborted;

@@ -4,9 +4,14 @@ import { type RequestIdConflict, RequestIdConflictSchema } from "#gen/dailyaggre
 
 /** The error that a call ends with; throws if it succeeds. */
 export async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
+  return ConnectError.from(await rejectionOf(call));
+}
+
+/** What a call rejects with. @throws if it succeeds */
+export async function rejectionOf(call: Promise<unknown>): Promise<unknown> {
   const outcome = await call.then(
     (answer) => ({ answer }),
-    (error: unknown) => ({ error: ConnectError.from(error) }),
+    (error: unknown) => ({ error }),
   );
   if ("error" in outcome) return outcome.error;
   throw new Error(`the call succeeded: ${JSON.stringify(outcome.answer, bigintsAsText)}`);

@@ -3,6 +3,7 @@ import grpc from "@grpc/grpc-js";
 import protoLoader from "@grpc/proto-loader";
 import { service as healthService } from "grpc-health-check";
 import { onTestFinished } from "vitest";
+import { rejectionOf } from "./failures.ts";
 
 // Clients of another make than the server: those of gRPC for Node.js.
 
@@ -34,12 +35,7 @@ export function healthClient(url: string): GrpcJsClient {
 
 /** The error that a call ends with; throws if it succeeds. */
 export async function grpcJsFailure(call: Promise<unknown>): Promise<grpc.ServiceError> {
-  const outcome = await call.then(
-    (answer) => ({ answer }),
-    (error: grpc.ServiceError) => ({ error }),
-  );
-  if ("error" in outcome) return outcome.error;
-  throw new Error(`the call succeeded: ${JSON.stringify(outcome.answer)}`);
+  return (await rejectionOf(call)) as grpc.ServiceError;
 }
 
 function createClient(service: grpc.ServiceDefinition, url: string): GrpcJsClient {
