@@ -4,6 +4,6 @@ import { describeSchema } from "./describe-schema.ts";
 
 const database = useTestDatabase();
 
-test("all migrations together make the schema that was reviewed; `npm test -- -u` writes it anew", async () => {
+test("the migrations create the reviewed schema; `npm test -- tests/database/schema.test.ts -u` updates it", async () => {
   await expect(await describeSchema(database.pool)).toMatchFileSnapshot("schema.txt");
 });
