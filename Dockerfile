@@ -1,4 +1,4 @@
-# The service, with what it needs to run and nothing else: no development tools, and no embedded PostgreSQL, so that
+# The service, and only what it needs to run. The image has no development tools and no embedded PostgreSQL, so
 # DATABASE_URL must be set.
 
 FROM node:26-slim AS dependencies
@@ -14,15 +14,15 @@ COPY migrations migrations
 COPY gen gen
 COPY src src
 
-# Not the loopback interface: calls come from outside of the container.
+# All interfaces, because calls come from outside the container.
 ENV HOST=0.0.0.0 PORT=8080
 EXPOSE 8080
 
-# The files belong to root: the service can read itself, and not change itself.
+# The files belong to root, so the service can read them and cannot change them.
 USER node
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/readyz').then(({ ok }) => process.exit(ok ? 0 : 1))"]
 
-# Node itself is process 1, so SIGTERM reaches it.
+# Node is process 1, so it receives SIGTERM.
 CMD ["node", "src/main.ts"]

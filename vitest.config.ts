@@ -5,11 +5,11 @@ export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
     globalSetup: ["tests/support/database-server.ts"],
-    // The tests wait for the database and for processes most of the time.
+    // The tests mostly wait for the database and for processes.
     maxWorkers: 4,
     testTimeout: 30_000 * effort,
     hookTimeout: 60_000,
-    // Half of the time that a test has: a busy machine may take seconds for what takes milliseconds.
+    // Half of a test's timeout, because on a busy machine, milliseconds may become seconds.
     expect: { poll: { timeout: 15_000 } },
     sequence: { shuffle: true, seed },
   },

@@ -5,7 +5,7 @@ import { StartupError } from "../src/errors/startup-error.ts";
 const defaults = {
   host: "127.0.0.1",
   port: 8080,
-  // Longer than what proxies keep their connections for: 600 seconds at most.
+  // Longer than proxies keep idle connections: at most 600 seconds.
   idleTimeoutMs: 620_000,
   databaseUrl: undefined,
   dataDir: ".data",
@@ -19,11 +19,11 @@ const defaults = {
   logLevel: "info",
 };
 
-test("runs on loopback with a PostgreSQL of its own when nothing is set", () => {
+test("without settings, the service listens on loopback and uses the embedded PostgreSQL", () => {
   expect(readConfig({})).toEqual(defaults);
 });
 
-test("takes an empty variable as one that is not set", () => {
+test("an empty variable counts as not set", () => {
   const variables = [
     "HOST",
     "PORT",
@@ -45,7 +45,7 @@ test("takes an empty variable as one that is not set", () => {
   expect(readConfig(Object.fromEntries(variables.map((name) => [name, ""])))).toEqual(defaults);
 });
 
-test("leaves alone the variables of others", () => {
+test("variables of other programs are ignored", () => {
   expect(readConfig({ PATH: "/bin", PGHOST: "db", NODE_ENV: "production" })).toEqual(defaults);
 });
 
@@ -81,7 +81,7 @@ test.for([
   [{ UNARY_PATH: "connect-node" }, { unaryPath: "connect-node" }],
   [{ LOG_LEVEL: "debug" }, { logLevel: "debug" }],
   [{ LOG_LEVEL: "silent" }, { logLevel: "silent" }],
-] as const)("reads %j", ([variables, expected]) => {
+] as const)("%j is accepted", ([variables, expected]) => {
   expect(readConfig(variables)).toEqual({ ...defaults, ...expected });
 });
 
@@ -136,6 +136,6 @@ test.for([
   [{ UNARY_PATH: "fast" }, "UNARY_PATH must be one of lean, connect-node"],
   [{ LOG_LEVEL: "loud" }, aLevel],
   [{ LOG_LEVEL: "INFO" }, aLevel],
-])("refuses %j and says what it takes", ([variables, message]) => {
+])("%j is rejected with an error that describes the valid values", ([variables, message]) => {
   expect(() => readConfig(variables as NodeJS.ProcessEnv)).toThrow(new StartupError(message as string));
 });

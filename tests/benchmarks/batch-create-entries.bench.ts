@@ -19,7 +19,7 @@ const path = "/dailyaggregator.v1.LearningLogService/BatchCreateEntries";
 const batchRows = 500;
 const inFlight = 4;
 
-/** Batches over gRPC, beside the same statement from a client that does nothing else. */
+/** Batches over gRPC, compared to the same statement from clients that only run it. */
 export const batchCreateEntriesBenchmark: Benchmark = {
   name: "batch-create-entries",
   async run(setting) {

@@ -6,7 +6,7 @@ import { runLoad, warmUp } from "./harness/load.ts";
 import { besidePgbench, measurePgbench } from "./harness/pgbench.ts";
 import { takeTurns } from "./harness/rounds.ts";
 
-/** The write path alone: what CreateEntry would do if a call cost nothing. */
+/** The write path alone: the rate that CreateEntry would have if calls took no time. */
 export const createEntryInProcessBenchmark: Benchmark = {
   name: "create-entry-in-process",
   async run(setting) {
@@ -14,7 +14,7 @@ export const createEntryInProcessBenchmark: Benchmark = {
     await using inProcess = createInProcessWriter(database);
     const { writer } = inProcess;
 
-    // Each call has a signal of its own, as it has over gRPC.
+    // Each call has a separate signal, as over gRPC.
     const record = () => writer.record(recordable(presentEntry()), new AbortController());
     const measure = async (inFlight: number) => {
       await database.reset();

@@ -13,7 +13,7 @@ import { startService } from "./harness/service.ts";
 const path = "/dailyaggregator.v1.LearningLogService/CreateEntry";
 const connections = 8;
 
-/** Single entries over gRPC, each durable, unique and aggregated when it is answered. */
+/** Single entries over gRPC. Each is durable, unique and aggregated when its call is answered. */
 export const createEntryBenchmark: Benchmark = {
   name: "create-entry",
   async run(setting) {

@@ -7,10 +7,10 @@ import { takeTurns } from "./harness/rounds.ts";
 import { startService } from "./harness/service.ts";
 import { getSummary, openYear, recordYear, yearByDay } from "./harness/summaries.ts";
 
-/** How much longer a summary may take than with the shortest log. */
+/** The factor by which a summary may take longer than with the shortest log. */
 const maxGrowth = 3;
 
-/** The same year by day, never asked for before, of learners with ever longer logs. */
+/** A year by day that is not memoized, of learners with longer and longer logs. */
 export const getSummaryGrowthBenchmark: Benchmark = {
   name: "get-summary-growth",
   async run(setting) {

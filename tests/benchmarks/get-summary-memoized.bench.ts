@@ -21,10 +21,10 @@ import {
 const connections = 8;
 const inFlight = 64;
 
-/** Each asks for a year of days. */
+/** The number of learners whose year by day is requested. */
 const learnerCount = 1000;
 
-/** A year by day from memory, beside a small call that needs no database; and what the memo keeps. */
+/** A year by day from memory, compared to a small call that needs no database; and the size of the memo. */
 export const getSummaryMemoizedBenchmark: Benchmark = {
   name: "get-summary-memoized",
   async run(setting) {
@@ -60,7 +60,7 @@ export const getSummaryMemoizedBenchmark: Benchmark = {
   },
 };
 
-/** Many learners ask, some of them much more often than others. */
+/** Measures the memo with many learners, some of whom are requested much more often than others. */
 async function memoFigures({ effort }: Setting, database: BenchmarkDatabase): Promise<Figure[]> {
   await using inProcess = await createInProcessMemo(database);
   const { memo } = inProcess;

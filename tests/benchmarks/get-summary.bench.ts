@@ -19,7 +19,7 @@ import {
 
 const connections = 4;
 
-/** As many as the service has by default. */
+/** The number of connections of the rivals. */
 const poolSize = 10;
 
 const cases = [
@@ -30,7 +30,7 @@ const cases = [
 
 const buckets = { usual: usualEntries, full: mostBuckets };
 
-/** A year by day that was never asked for before, beside the SQL alone, and the SQL that one would write by hand. */
+/** A year by day that is not memoized, compared to the same SQL without the service, and to SQL written by hand. */
 export const getSummaryBenchmark: Benchmark = {
   name: "get-summary",
   async run(setting) {

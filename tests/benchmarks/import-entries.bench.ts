@@ -13,13 +13,13 @@ import { startService } from "./harness/service.ts";
 const batchRows = 500;
 const maxMemoryMb = 250;
 
-/** A slow machine imports fewer rows. */
+/** The import ends after this time, so that a slow machine imports fewer rows. */
 const maxSeconds = 90;
 
-/** How much larger the last third of the run may be than the first: what a garbage collector's moods explain. */
+/** The factor by which the mean memory may grow from the first to the last third. Garbage collection explains this. */
 const maxGrowth = 1.15;
 
-/** A long import over one stream, through the same client as `npm run import`: how fast, and is the memory flat. */
+/** A long import over one stream, with the client of `npm run import`: its rate, and whether memory stays constant. */
 export const importEntriesBenchmark: Benchmark = {
   name: "import-entries",
   async run(setting) {

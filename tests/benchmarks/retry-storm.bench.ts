@@ -22,7 +22,7 @@ const batchRows = 1000;
 const inFlight = 256;
 const connections = 8;
 
-/** Everybody sends again what is recorded already, as after an outage: each call ends with ALREADY_EXISTS. */
+/** All calls retry recorded entries, as after an outage: each call ends with ALREADY_EXISTS. */
 export const retryStormBenchmark: Benchmark = {
   name: "retry-storm",
   async run(setting) {

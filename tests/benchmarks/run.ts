@@ -17,9 +17,9 @@ import { unaryCallBenchmark } from "./unary-call.bench.ts";
 import { watchSummaryBenchmark } from "./watch-summary.bench.ts";
 import { writeLimitsBenchmark } from "./write-limits.bench.ts";
 
-// `npm run bench` measures, beside rivals in the same run, and prints a table. This process makes the load; the
-// service and PostgreSQL are processes of their own. BENCH_DATABASE_URL names a PostgreSQL server to use instead of
-// the embedded one; its user must be able to create databases.
+// `npm run bench` measures the service and its rivals in the same run, and prints a table. This process generates the
+// load; the service and PostgreSQL are separate processes. BENCH_DATABASE_URL is the URL of a PostgreSQL server to use
+// instead of the embedded one; its user must be able to create databases.
 
 const benchmarks: readonly Benchmark[] = [
   unaryCallBenchmark,
@@ -38,9 +38,9 @@ const benchmarks: readonly Benchmark[] = [
 const usage = `usage: npm run bench -- [--json] [--short] [--only NAME]... [--cpu-prof FOLDER]
 
   --json             print JSON instead of a table
-  --short            about a second for each figure: shows that the benchmarks work
-  --only NAME        one of ${benchmarks.map(({ name }) => name).join(", ")}
-  --cpu-prof FOLDER  write CPU profiles of the service there
+  --short            measure each figure for about a second, to check that the benchmarks work
+  --only NAME        run only this one of ${benchmarks.map(({ name }) => name).join(", ")}
+  --cpu-prof FOLDER  write CPU profiles of the service to this folder
 `;
 
 try {
@@ -58,7 +58,7 @@ interface Options {
   readonly setting: Omit<Setting, "server">;
 }
 
-/** @returns undefined if help is asked for */
+/** @returns undefined if the options include --help */
 function readOptions(): Options | undefined {
   const { values } = parseArgs({
     options: {
@@ -88,7 +88,7 @@ async function run({ selected, json, setting }: Options): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const server = await startServer();
   stack.defer(() => server.stop());
-  // The embedded server would outlive this process.
+  // Otherwise, the embedded server would outlive this process.
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => server.stop().finally(() => process.exit(1)));
   }

@@ -18,13 +18,13 @@ const callPath = "/dailyaggregator.v1.LearningLogService/CreateEntry";
 const inFlight = 128;
 const connections = 8;
 
-/** How much memory is measured on. */
+/** The numbers of connections and calls whose memory is measured. */
 const openConnections = 1_000;
 const openCalls = 10_000;
 
 type Server = "lean" | "connect-node" | "grpc-js";
 
-/** A unary call of which nothing but the call costs anything, on the lean path and on what else there is. */
+/** A unary call whose handler does almost nothing, on the lean path and on its rivals. */
 export const unaryCallBenchmark: Benchmark = {
   name: "unary-call",
   async run(given) {
@@ -88,7 +88,7 @@ async function measureConnect(setting: Setting): Promise<Figure[]> {
   return figures;
 }
 
-/** What the server's resident set grows by. */
+/** Measures how much the server's resident set grows for each connection and each call. */
 async function measureMemory(setting: Setting): Promise<Figure[]> {
   const measured = new Map<Server, { perConnection: number; perCall: number }>();
   for (const server of ["lean", "connect-node", "grpc-js"] as const) {
@@ -104,9 +104,9 @@ async function measureMemory(setting: Setting): Promise<Figure[]> {
 
     const waiting = create(CreateEntryRequestSchema, { ...presentEntry(), userId: "wait" });
     const request = frame(toBinary(CreateEntryRequestSchema, waiting));
-    // They fail when their server ends.
+    // These calls fail when their server ends.
     for (let count = 0; count < openCalls; count += 1) client.send(callPath, request).catch(() => {});
-    // What came before these has reached its handler when they are answered.
+    // When these calls are answered, all earlier ones have reached their handler.
     await Promise.all(Array.from({ length: openConnections }, call));
     const busy = await settledKilobytes(child);
     measured.set(server, {
@@ -124,13 +124,13 @@ async function measureMemory(setting: Setting): Promise<Figure[]> {
     if (lean === undefined || rival === undefined) return [];
     return [
       {
-        name: `memory of an open connection, of ${openConnections}`,
+        name: `memory of an open connection, with ${openConnections} open`,
         value: lean.perConnection,
         unit: "KB",
         rival: { name, value: rival.perConnection },
       },
       {
-        name: `memory of a gRPC call in flight, of ${openCalls}`,
+        name: `memory of a gRPC call in flight, with ${openCalls} in flight`,
         value: lean.perCall,
         unit: "KB",
         rival: { name, value: rival.perCall },
@@ -139,7 +139,7 @@ async function measureMemory(setting: Setting): Promise<Figure[]> {
   });
 }
 
-/** @returns the resident set once garbage is collected; 0 where there is no `/proc` */
+/** Collects garbage in a server. @returns its resident set in KB; 0 where there is no `/proc` */
 async function settledKilobytes({ pid }: ServerProcess): Promise<number> {
   await sleep(500);
   process.kill(pid, "SIGUSR2");
@@ -147,7 +147,7 @@ async function settledKilobytes({ pid }: ServerProcess): Promise<number> {
   return ((await residentMb(pid)) || 0) * 1024;
 }
 
-/** A server that is warm, and a client that loads it. */
+/** A server that is warmed up, and a client that calls it. */
 interface Load extends AsyncDisposable {
   readonly measure: () => Promise<Measurement>;
 }

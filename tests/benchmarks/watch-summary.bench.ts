@@ -18,13 +18,13 @@ import { startService } from "./harness/service.ts";
 const createEntryPath = "/dailyaggregator.v1.LearningLogService/CreateEntry";
 const connections = 8;
 
-/** How much of their rate the writers may lose. */
+/** The least rate of writes with watchers, relative to the rate without. */
 const leastRate = 0.9;
 
-/** Who watches, and how much is written meanwhile. */
+/** How many watchers there are, and how much is written meanwhile. */
 interface Audience {
   readonly watchers: number;
-  /** Whom they watch, each as many watchers as another. */
+  /** The number of watched learners. Each has equally many watchers. */
   readonly learners: number;
   readonly writesPerSecond: number;
 }
@@ -34,7 +34,7 @@ const audiences: readonly Audience[] = [
   { watchers: 5000, learners: 50, writesPerSecond: 400 },
 ];
 
-/** Learners are watched while they write: how soon do the watchers see it, and how much can still be written? */
+/** Writes of watched learners: how soon the watchers see them, and how much can be written meanwhile. */
 export const watchSummaryBenchmark: Benchmark = {
   name: "watch-summary",
   async run(setting) {
@@ -62,7 +62,7 @@ async function measure(setting: Setting, audience: Audience): Promise<Figure[]> 
     });
     const { status, message } = await client.unary(createEntryPath, CreateEntryRequestSchema, request);
     if (status !== 0) throw new Error(`CreateEntry ended with status ${status}: ${message}`);
-    for (const watcher of learner?.watchers ?? []) watcher.wrote();
+    for (const watcher of learner?.watchers ?? []) watcher.answered();
   };
   await warmUp(setting.effort.firstWarmUpSeconds, 64, () => write());
   const pace = { rate: writesPerSecond, ...setting.effort };
@@ -81,7 +81,7 @@ async function measure(setting: Setting, audience: Audience): Promise<Figure[]> 
   const p99Ms = percentile(sorted, 0.99);
   return [
     {
-      name: `WatchSummary, ${watcherCount} watchers of ${learners} learners, from the commit's answer to the news`,
+      name: `WatchSummary, ${watcherCount} watchers of ${learners} learners, from a write's answer to the message`,
       value: p99Ms,
       unit: "ms",
       p50Ms: percentile(sorted, 0.5),
@@ -89,7 +89,7 @@ async function measure(setting: Setting, audience: Audience): Promise<Figure[]> 
       goal: { of: "value", atMost: 1500 },
     },
     {
-      name: `CreateEntry, ${writesPerSecond} a second asked for, ${watcherCount} watchers of ${learners} learners`,
+      name: `CreateEntry, ${writesPerSecond} a second requested, ${watcherCount} watchers of ${learners} learners`,
       value: watched.rate,
       unit: "rows/s",
       p50Ms: watched.p50Ms,
@@ -100,20 +100,21 @@ async function measure(setting: Setting, audience: Audience): Promise<Figure[]> 
   ];
 }
 
-/** A learner, and all who watch. */
+/** A learner, and all watchers of this learner. */
 interface Learner {
   readonly userId: string;
   readonly watchers: readonly Watcher[];
 }
 
-/** Somebody who watches, and the writes that the answers have not told of yet. */
+/** A watcher, and the answered writes that it has not seen yet. */
 class Watcher {
   readonly #delays: number[];
-  /** When each write was answered, in the order in which they were. */
+  /** When each unseen write was answered, in the order of the answers. */
   readonly #pending: number[] = [];
-  #toldCount = 0;
+  /** How many writes were seen before they were answered. */
+  #seenEarly = 0;
 
-  /** @param delays gets the time that each write took to be told of, in milliseconds */
+  /** @param delays receives the time from the answer to each write until it is seen, in milliseconds */
   constructor(delays: number[]) {
     this.#delays = delays;
   }
@@ -122,29 +123,30 @@ class Watcher {
     return this.#pending.length === 0;
   }
 
-  wrote(): void {
-    // The news of a write may come before its answer.
-    if (this.#toldCount > 0) this.#toldCount -= 1;
+  /** Call it when a write is answered. */
+  answered(): void {
+    if (this.#seenEarly > 0) this.#seenEarly -= 1;
     else this.#pending.push(performance.now());
   }
 
-  /** @param count how many writes were told of just now */
-  told(count: number): void {
+  /** Call it when a message arrives. @param count the number of writes that it shows for the first time */
+  see(count: number): void {
     const answered = this.#pending.splice(0, count);
     const now = performance.now();
     for (const time of answered) this.#delays.push(now - time);
-    this.#toldCount += count - answered.length;
+    this.#seenEarly += count - answered.length;
     for (let early = answered.length; early < count; early += 1) this.#delays.push(0);
   }
 }
 
 interface Watchers extends AsyncDisposable {
+  /** A random one of the watched learners. */
   any(): Learner;
-  /** Resolves when every write was told of. @throws if that takes long */
+  /** Resolves when all watchers have seen all writes. @throws if that takes more than about ten seconds */
   upToDate(): Promise<void>;
 }
 
-/** Resolves when all have been answered their first summary. */
+/** Resolves when all watchers have received their first summary. */
 async function startWatchers(
   clients: readonly Client<typeof LearningLogService>[],
   learnerCount: number,
@@ -168,12 +170,12 @@ async function startWatchers(
   const runs = await Promise.all(starts);
   return {
     any() {
-      // There are as many as an index can be.
+      // The index is always less than the number of learners.
       return learners[Math.floor(Math.random() * learnerCount)] as Learner;
     },
     async upToDate() {
       for (let wait = 0; all.some(({ watcher }) => !watcher.isUpToDate); wait += 1) {
-        if (wait > 1000) throw new Error("watchers are not told of writes");
+        if (wait > 1000) throw new Error("watchers do not see all writes");
         await sleep(10);
       }
     },
@@ -198,7 +200,7 @@ async function watch(
     for await (const { periods } of client.watchSummary(request, { signal })) {
       onStart();
       const count = periods[0]?.entryCount ?? known;
-      watcher.told(Number(count - known));
+      watcher.see(Number(count - known));
       known = count;
     }
   } catch (error) {

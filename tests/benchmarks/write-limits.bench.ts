@@ -7,10 +7,10 @@ import { takeTurns } from "./harness/rounds.ts";
 
 const statements = [1, 2, 3, 4, 8];
 const statementRows = [64, 128, 500, 1000];
-// With fewer calls in flight than a statement takes, its limit is never met.
+// With fewer calls in flight than a statement may take, its limit would have no effect.
 const inFlights = [512, 2048];
 
-/** What WRITE_STATEMENTS and WRITE_STATEMENT_ROWS are worth: the reason for their defaults. */
+/** The effect of WRITE_STATEMENTS and WRITE_STATEMENT_ROWS, which is the reason for their defaults. */
 export const writeLimitsBenchmark: Benchmark = {
   name: "write-limits",
   onDemand: true,
@@ -22,7 +22,7 @@ export const writeLimitsBenchmark: Benchmark = {
       await using inProcess = createInProcessWriter(database, { maxStatements, maxStatementRows });
       const { writer } = inProcess;
       const record = () => writer.record(recordable(presentEntry()), new AbortController());
-      // Not without await, for the writer goes when this function ends.
+      // With await, because the writer is disposed of when this function returns.
       return await runLoad({ inFlight, warmUpSeconds: 0.3, seconds: 1 }, record);
     };
     await measure(2, 500, 512);

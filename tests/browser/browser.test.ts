@@ -8,16 +8,16 @@ import { startOwnService } from "../support/test-service.ts";
 import { bundle, findChromium, launchChromium, servePage } from "./chromium.ts";
 import type { PageReport } from "./page.ts";
 
-// A page of another origin, in a real browser: Chromium, where there is one.
+// A page of another origin calls the service from Chromium. The tests are skipped if Chromium is not installed.
 
 declare global {
-  // The page puts it there.
+  // Defined by the page.
   var useService: (baseUrl: string, transport: string, userId: string) => Promise<PageReport>;
 }
 
 vi.setConfig({ testTimeout: 60_000 });
 
-describe.skipIf(findChromium() === undefined)("a page in a browser, over", () => {
+describe.skipIf(findChromium() === undefined)("a page in a browser", () => {
   const database = useTestDatabase();
   let browser: Browser | undefined;
   let served: Awaited<ReturnType<typeof servePage>> | undefined;
@@ -32,7 +32,7 @@ describe.skipIf(findChromium() === undefined)("a page in a browser, over", () =>
   });
 
   test.for(["Connect", "Connect with GET", "gRPC-Web"])(
-    "%s: writes, is told of a retry, reads, and watches",
+    "writes an entry, retries it, reads and watches over %s",
     async (transport) => {
       const { origin = "" } = served ?? {};
       const service = await startOwnService(database.url, { corsOrigins: [origin] });

@@ -5,7 +5,11 @@ import { type Browser, chromium } from "playwright-core";
 import { build, type Plugin } from "vite";
 import { listenOnFreePort } from "../support/free-port.ts";
 
-/** The CHROMIUM of the environment, or one on the path. */
+/**
+ * Finds Chromium by the environment variable CHROMIUM, or in the PATH.
+ *
+ * @returns the path of the program; undefined if there is none
+ */
 export function findChromium(): string | undefined {
   const names = ["chromium", "chromium-browser", "google-chrome"];
   const folders = process.env.PATH?.split(path.delimiter) ?? [];
@@ -17,12 +21,12 @@ export function launchChromium(): Promise<Browser> {
   const executablePath = findChromium();
   return chromium.launch({
     ...(executablePath !== undefined && { executablePath }),
-    // The sandbox does not start for root; nothing is to be asked for on the network.
+    // The sandbox does not start for root. The other switches prevent Chromium's own network requests.
     args: ["--no-sandbox", "--disable-background-networking", "--disable-component-update"],
   });
 }
 
-/** Serves a page that is nothing but a script, on a port of its own. */
+/** Serves a page that consists of a script, on a free port. */
 export async function servePage(
   script: string | Promise<string>,
 ): Promise<{ readonly origin: string } & AsyncDisposable> {
@@ -35,7 +39,7 @@ export async function servePage(
   return { origin: `http://127.0.0.1:${port}`, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
-/** A file with its imports, as one script. */
+/** Bundles a file and its imports into one script. */
 export async function bundle(entry: string, plugins: Plugin[] = []): Promise<string> {
   const output = await build({
     configFile: false,

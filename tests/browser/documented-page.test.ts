@@ -12,9 +12,9 @@ const database = useTestDatabase();
 const root = path.join(import.meta.dirname, "../..");
 
 test.skipIf(findChromium() === undefined)(
-  "the page of docs/idempotency.md records its entry if CORS_ORIGINS names the page's origin",
+  "the page in docs/idempotency.md records its entry if CORS_ORIGINS contains the page's origin",
   async () => {
-    // The page asks the service for its address, and the service must know the page's origin.
+    // The script needs the URL of the service, and the service needs the page's origin. So the page is served first.
     const script = Promise.withResolvers<string>();
     const page = await servePage(script.promise);
     onTestFinished(() => page[Symbol.asyncDispose]());
@@ -31,7 +31,7 @@ test.skipIf(findChromium() === undefined)(
   },
 );
 
-/** The example as it stands there, with the address of the service; at its end, the page says so. */
+/** Bundles the example in the document, with the URL of the service. At its end, it sets the title of the page. */
 async function bundleExample(serviceUrl: string): Promise<string> {
   const text = await readFile(path.join(root, "docs/idempotency.md"), "utf8");
   const example = /^```ts\n(.*?)^```$/ms.exec(text)?.[1] ?? "";

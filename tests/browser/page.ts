@@ -3,7 +3,7 @@ import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/conn
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 
-// What a page of an application does. It runs in a browser; the test calls what it puts on `window`.
+// The page of an application. It runs in a browser, and defines a global function that the test calls.
 
 const transports: Readonly<Record<string, (baseUrl: string) => Transport>> = {
   Connect: (baseUrl) => createConnectTransport({ baseUrl }),
@@ -11,13 +11,13 @@ const transports: Readonly<Record<string, (baseUrl: string) => Transport>> = {
   "gRPC-Web": (baseUrl) => createGrpcWebTransport({ baseUrl }),
 };
 
-/** What the page did, as text that can leave the browser. */
+/** What the page has received, in types that can be passed from the browser to the test. */
 export interface PageReport {
-  /** Words of the one day asked for, before the page wrote anything, and after. */
+  /** The word counts of the requested day: before the page writes an entry, and afterwards. */
   readonly totals: readonly string[];
-  /** Words of that day as the watch told them, one by one. */
+  /** The word counts of that day that the watch received, in order. */
   readonly watched: readonly string[];
-  /** The code of the error that the second write of the same entry got. */
+  /** The error code of the second write of the same entry; undefined if the write succeeded. */
   readonly retryCode: number | undefined;
 }
 

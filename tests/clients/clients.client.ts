@@ -15,16 +15,16 @@ test.for([
   ["Go", ["go", "protoc"]],
   ["Python", ["python3"]],
 ] as const)(
-  "a client in %s is made and works as docs/clients.md says",
+  "a client in %s can be built and run as docs/clients.md describes",
   async ([language, tools], { skip }) => {
     const missing = tools.filter((tool) => spawnSync(tool, ["--help"]).error);
-    if (missing.length > 0) skip(`there is no ${missing.join(", ")} on the path`);
+    if (missing.length > 0) skip(`not found on the PATH: ${missing.join(", ")}`);
     const folder = await makeFolder();
     for (const step of await readSteps(path.join(root, "docs/clients.md"), language)) {
       if (step.kind === "file") {
         await writeFile(path.join(folder, step.name), here(step.content));
       } else {
-        // What the reader's shell remembers from one block to the next is the PATH.
+        // A reader's shell keeps the PATH from one block to the next.
         const commands = `set -euo pipefail\nexport PATH="$PATH:$(go env GOPATH 2>/dev/null)/bin"\n${here(step.commands)}`;
         const { stdout } = await run("bash", ["-c", commands], { cwd: folder });
         if (step.output !== "") expect(stdout).toBe(step.output);
@@ -33,7 +33,7 @@ test.for([
   },
 );
 
-/** A folder beside one that is called `daily-aggregator`; both are gone when the test is done. */
+/** Creates a folder beside one that is called `daily-aggregator`. Both are removed when the test finishes. */
 async function makeFolder(): Promise<string> {
   const parent = await mkdtemp(path.join(tmpdir(), "daily-aggregator-clients-"));
   onTestFinished(() => rm(parent, { recursive: true, force: true }));

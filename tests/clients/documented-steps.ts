@@ -1,11 +1,14 @@
 import { readFile } from "node:fs/promises";
 
-/** What a reader does: write a file, or run commands, which print something. */
+/** One step of a reader: to write a file, or to run commands, which print an output. */
 export type Step =
   | { readonly kind: "file"; readonly name: string; readonly content: string }
   | { readonly kind: "run"; readonly commands: string; output: string };
 
-/** The steps of one chapter of a page: its blocks of code, in order. A block without a language is what is printed. */
+/**
+ * Returns the steps of one chapter of a page: its code blocks, in order. A block without a language is the output of
+ * the commands before it.
+ */
 export async function readSteps(page: string, chapter: string): Promise<Step[]> {
   const text = await readFile(page, "utf8");
   const [, ...chapters] = text.split(/^## /m);
@@ -21,7 +24,7 @@ export async function readSteps(page: string, chapter: string): Promise<Step[]> 
     if (language === "sh") steps.push({ kind: "run", commands: content, output: "" });
     else if (name !== undefined) steps.push({ kind: "file", name, content });
     else if (language === "" && last?.kind === "run") last.output = content;
-    else throw new Error(`${page} does not say what this is:\n${content}`);
+    else throw new Error(`${page} has a block of an unknown kind:\n${content}`);
   }
   return steps;
 }

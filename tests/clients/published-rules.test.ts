@@ -6,26 +6,27 @@ import { file_dailyaggregator_v1_entry as entry } from "#gen/dailyaggregator/v1/
 import { file_dailyaggregator_v1_learning_log_service as service } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { file_dailyaggregator_v1_summary as summary } from "#gen/dailyaggregator/v1/summary_pb.js";
 
-// proto/buf/validate/validate.proto is a part of a published file, which takes its place in clients (docs/clients.md).
+// proto/buf/validate/validate.proto is a part of a published file. Clients can use the published file instead, see
+// docs/clients.md.
 
-test("the schema of the rules is a part of the published one: names, numbers and types", () => {
+test("the schema of the rules is a part of the published one, with the same names, numbers and types", () => {
   const whole = describeFile(published);
   for (const [name, shape] of Object.entries(describeFile(ours))) expect(whole).toHaveProperty([name], shape);
 });
 
-test("generated Go and Java code of the rules is the published one", () => {
+test("generated Go and Java code uses the published package of the rules", () => {
   const { goPackage, javaPackage, javaOuterClassname, javaMultipleFiles } = published.proto.options ?? {};
   expect(ours.proto.options).toMatchObject({ goPackage, javaPackage, javaOuterClassname, javaMultipleFiles });
   expect(goPackage).toMatch(/^buf\.build\/gen\/go\//);
 });
 
-test("plain protoc-gen-go makes one package of the API's files, wherever they are put", () => {
+test("plain protoc-gen-go generates one package from the API's files, under any import path", () => {
   for (const { proto } of [entry, summary, service]) {
     expect(proto.options?.goPackage).toBe("dailyaggregator/v1;dailyaggregatorv1");
   }
 });
 
-/** What is on the wire or in generated code, by the full name of each message, field and extension. */
+/** Returns what affects the wire format or generated code, by the full name of each message, field and extension. */
 function describeFile(file: DescFile): Record<string, unknown> {
   const extensions = file.extensions.map(({ typeName, extendee, number, proto }) => [
     typeName,

@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-// `npm run test:clients`: what docs/clients.md says, done as it is written. It fetches packages.
+// `npm run test:clients` follows the steps of docs/clients.md. It downloads packages.
 export default defineConfig({
   test: {
     include: ["tests/clients/*.client.ts"],

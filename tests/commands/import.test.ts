@@ -16,7 +16,7 @@ checkAggregatesAfterAll(service.database);
 const files = useCsvFiles();
 
 describe("npm run import", () => {
-  test("records a file, and the second time finds all of it recorded", async () => {
+  test("records a file, and reports all rows as duplicates the second time", async () => {
     const userId = randomUUID();
     const file = await files.write(csvOf(userId, 1234));
     const first = await runImport(file);
@@ -28,12 +28,12 @@ describe("npm run import", () => {
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ words: 1234, entries: 1234 });
   });
 
-  test("reads standard input, packed with gzip", async () => {
+  test("reads gzip-compressed rows from standard input", async () => {
     const result = await runImport("-", gzipSync(csvOf(randomUUID(), 10)));
     expect(result).toEqual({ code: 0, stdout: "10 created, 0 duplicates, 0 rejected\n", stderr: "" });
   });
 
-  test("names each row that it rejects, and ends with 1", async () => {
+  test("names each row that it rejects, and exits with 1", async () => {
     const csv = `${csvOf(randomUUID(), 2)}\n${randomUUID()},u,many,2024-02-29T12:00:00Z`;
     expect(await runImport("-", csv)).toEqual({
       code: 1,
@@ -42,19 +42,19 @@ describe("npm run import", () => {
     });
   });
 
-  test("ends with 2 and the reason if the file is not there", async () => {
+  test("exits with 2 and the reason if the file is missing", async () => {
     const result = await runImport(files.missing);
     expect(result).toMatchObject({ code: 2, stderr: expect.stringMatching(/^import: ENOENT.*missing\.csv/) });
   });
 
-  test("ends with 2 and the reason if there is no service, even if standard input stays open", async () => {
+  test("exits with 2 and the reason if the service cannot be reached, even if standard input stays open", async () => {
     const script = "src/commands/import.ts";
     const { code, stderr } = await runCommand(script, ["-", "--url", "http://127.0.0.1:1"]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/^import: .*unavailable.*; run the import again to resume\n$/);
   });
 
-  test("ends with 2 and its usage if it is not told a file", async () => {
+  test("exits with 2 and its usage if no file is given", async () => {
     const result = await runCommand("src/commands/import.ts", []);
     expect(result).toEqual({
       code: 2,
@@ -63,7 +63,7 @@ describe("npm run import", () => {
     });
   });
 
-  test("tells how it is used when asked with --help", async () => {
+  test("prints its usage with --help", async () => {
     const result = await runCommand("src/commands/import.ts", ["--help"]);
     expect(result).toEqual({
       code: 0,
@@ -72,7 +72,7 @@ describe("npm run import", () => {
     });
   });
 
-  test("ends with 2 and one line if whoever listens at the URL says nothing", async () => {
+  test("exits with 2 and one line if the server at the URL does not respond", async () => {
     const sockets = new Set<Socket>();
     await using server = createServer((socket) => sockets.add(socket));
     const url = `http://127.0.0.1:${await listenOnFreePort(server)}`;
@@ -87,7 +87,7 @@ describe("npm run import", () => {
     });
   });
 
-  test("ends with 1 if a request_id is known with another payload", async () => {
+  test("exits with 1 if a request_id is known with another payload", async () => {
     const csv = csvOf(randomUUID(), 2);
     await runImport("-", csv);
     const result = await runImport("-", csv.replace(",1,", ",7,"));
@@ -100,7 +100,7 @@ describe("npm run import", () => {
     });
   });
 
-  test("says how many timestamps it cuts to the microsecond", async () => {
+  test("reports how many timestamps it truncated to microseconds", async () => {
     const csv = csvOf(randomUUID(), 3).replaceAll("2:00.000Z", "2:00.0000001Z");
     expect(await runImport("-", csv)).toEqual({
       code: 0,
@@ -109,7 +109,7 @@ describe("npm run import", () => {
     });
   });
 
-  test("rejects a row that is too far ahead by the server's clock, if its own is two days fast", async () => {
+  test("rejects rows that are too far ahead by the server's clock, even if its own is two days fast", async () => {
     const userId = randomUUID();
     const tomorrow = new Date(Date.now() + 25 * 3_600_000).toISOString();
     const ahead = () => `${randomUUID()},${userId},1,${tomorrow}`;

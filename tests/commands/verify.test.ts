@@ -9,10 +9,10 @@ import { proxyTo } from "../support/proxied-server.ts";
 import { minutelyEntries, recordLearner } from "../support/record-entries.ts";
 import { useTestService } from "../support/test-service.ts";
 
-// Whole processes start here, and machines can be busy.
+// The tests start whole processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
-// Each test that makes the aggregates wrong leaves them right.
+// Each test that makes the aggregates wrong corrects them again.
 
 const service = useTestService();
 checkAggregatesAfterAll(service.database);
@@ -20,15 +20,15 @@ const { pool, connections } = service.database;
 
 const clean = { code: 0, stdout: "the aggregates agree with the log\n", stderr: "" };
 
-test("aggregates that agree with the log: says so and ends with 0, with --repair, too", async () => {
+test("npm run verify exits with 0 if the aggregates agree with the log, with and without --repair", async () => {
   const userId = await recordLearner(connections, minutelyEntries(100));
   expect(await verify()).toEqual(clean);
   expect(await verify("--repair")).toEqual(clean);
   expect(await aggregatesOf(pool, userId)).toMatchObject({ words: 100, entries: 100 });
 });
 
-test("a wrong row, a missing one and one too many: shows each and ends with 1, until --repair mends them", async () => {
-  // A minute apart from 00:01 on, so 14 entries in the first quarter of an hour, 15 in the next.
+test("npm run verify lists wrong, missing and surplus rows and exits with 1 until --repair corrects them", async () => {
+  // A minute apart from 00:01 on, so 14 entries in the first bucket, and 15 in the next.
   const userId = await recordLearner(connections, minutelyEntries(40));
   const untouched = await recordLearner(connections, minutelyEntries(40));
   const bucket = (time: string) => `2024-01-01T${time}:00.000Z`;
@@ -49,12 +49,12 @@ test("a wrong row, a missing one and one too many: shows each and ends with 1, u
   ];
   for (let times = 0; times < 2; times += 1) {
     const { code, stdout } = await verify();
-    const said = stdout.trimEnd().split("\n");
-    expect({ code, said: said.toSorted() }).toEqual({
+    const lines = stdout.trimEnd().split("\n");
+    expect({ code, lines: lines.toSorted() }).toEqual({
       code: 1,
-      said: [...differences, "3 aggregates differ from the log"].toSorted(),
+      lines: [...differences, "3 aggregates differ from the log"].toSorted(),
     });
-    expect(said.at(-1)).toBe("3 aggregates differ from the log");
+    expect(lines.at(-1)).toBe("3 aggregates differ from the log");
   }
 
   const repaired = await verify("--repair");
@@ -70,7 +70,7 @@ test("a wrong row, a missing one and one too many: shows each and ends with 1, u
   expect(await verify()).toEqual(clean);
 });
 
-test("more than a thousand differences: shows the first ten, and counts them all", async () => {
+test("npm run verify lists the first ten of more than a thousand differences, and counts all", async () => {
   const userId = randomUUID();
   await pool.query(
     `INSERT INTO learning_log_aggregates
@@ -79,17 +79,17 @@ test("more than a thousand differences: shows the first ten, and counts them all
     [userId],
   );
   const { code, stdout } = await verify("--repair");
-  const said = stdout.trimEnd().split("\n");
+  const lines = stdout.trimEnd().split("\n");
   expect(code).toBe(0);
-  expect(said).toHaveLength(12);
-  expect(said.slice(10)).toEqual([
+  expect(lines).toHaveLength(12);
+  expect(lines.slice(10)).toEqual([
     "2345 aggregates differ from the log",
     "repaired: 0 recomputed from the log, 2345 deleted",
   ]);
   expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
 });
 
-test("while others write: finds no difference that is none, mends what is wrong, and no writer gets an error", async () => {
+test("npm run verify, during writes, finds only real differences, corrects them, and makes no write fail", async () => {
   const client = grpcClient(service.url);
   const userId = await recordLearner(connections, minutelyEntries(40));
   const timestamp = timestampFromDate(new Date("2024-01-01T00:05:00Z"));
@@ -126,7 +126,7 @@ test("while others write: finds no difference that is none, mends what is wrong,
   expect(await aggregatesOf(pool, userId)).toMatchObject({ entries: 40 + written });
 });
 
-test("a database that cannot be reached, or an option that it does not know: says so and ends with 2", async () => {
+test("npm run verify exits with 2 and the reason for an unreachable database or an unknown option", async () => {
   const away = await verify("", "postgres://postgres@127.0.0.1:1/none");
   expect(away).toMatchObject({
     code: 2,
@@ -141,7 +141,7 @@ test("a database that cannot be reached, or an option that it does not know: say
   });
 });
 
-test("a connection that breaks on the way: says so and ends with 2", async () => {
+test("npm run verify exits with 2 and the reason if its connection breaks", async () => {
   const { proxy, url: proxiedUrl } = await proxyTo(service.database.url);
   const locker = await pool.connect();
   try {
@@ -160,7 +160,7 @@ test("a connection that breaks on the way: says so and ends with 2", async () =>
   }
 });
 
-test("a database that writes dates in its own way: shows a difference with the right time", async () => {
+test("npm run verify shows a difference with the right time, whatever DateStyle and TimeZone are", async () => {
   const userId = randomUUID();
   await pool.query("INSERT INTO learning_log_aggregates VALUES ($1, '1971-06-01T00:00:00Z', 1, 1)", [userId]);
   const odd = "?options=-c%20datestyle=German,DMY%20-c%20TimeZone=Africa/Monrovia";
@@ -175,7 +175,7 @@ test("a database that writes dates in its own way: shows a difference with the r
   }
 });
 
-/** How many verifications of this database wait for a lock. */
+/** The number of verify commands that wait for a lock in this database. */
 async function countWaiting(): Promise<number> {
   const { rowCount } = await pool.query(
     `SELECT

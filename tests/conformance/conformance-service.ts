@@ -16,7 +16,7 @@ const { unary, idempotentUnary, clientStream, serverStream, bidiStream } = Confo
 
 type Response = MessageInitShape<typeof unary.output>;
 
-/** The service that the suite calls: it answers as each request says, and tells what it saw of the request. */
+/** The service that the suite calls: it answers as each request defines, and includes what it received. */
 export function conformanceRoutes(router: ConnectRouter): void {
   router.service(ConformanceService, {
     unary: (request, context) => answer(request.responseDefinition, [anyPack(unary.input, request)], context),
@@ -76,7 +76,7 @@ async function answer(
   return { payload: { data: response.value ?? new Uint8Array(), requestInfo } };
 }
 
-/** @param skipped how many answers were sent already */
+/** @param skipped the number of answers that have been sent already */
 async function* answerAll(
   definition: StreamResponseDefinition | undefined,
   requests: Any[],
@@ -122,7 +122,7 @@ function append(headers: readonly Header[], to: Headers): void {
   for (const { name, value: values } of headers) for (const value of values) to.append(name, value);
 }
 
-/** Waits as long as the suite wants, or until the call's deadline. */
+/** Waits as long as the suite requests. @throws the reason of the call's signal, if that aborts first */
 async function pause(
   definition: UnaryResponseDefinition | StreamResponseDefinition | undefined,
   { signal }: HandlerContext,
@@ -130,7 +130,11 @@ async function pause(
   await sleep(definition?.responseDelayMs, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
-/** The error that is asked for; if no answer was sent before, with what was seen of the request as a further detail. */
+/**
+ * Creates the requested error.
+ *
+ * @param requestInfo what was received, as a further detail; undefined if an answer before the error contains it
+ */
 function toConnectError(
   { code, message, details }: ErrorDefinition,
   requestInfo?: RequestInfo,

@@ -8,10 +8,10 @@ import { type AdapterName, adapterNames } from "../support/adapters.ts";
 import { findSuite, howToGetSuite, type Suite, writeSchema } from "./suite.ts";
 
 // `npm run test:conformance` runs the official suite (https://github.com/connectrpc/conformance) against a server
-// behind each adapter. `-- --if-installed` makes it no failure that the suite is missing; all else after `--` goes to
-// the suite's runner, as in `-- --run "Basic/**" --trace`.
+// behind each adapter. With `-- --if-installed`, it succeeds if the suite is not installed. Other options after `--`
+// are passed to the suite's runner, as in `-- --run "Basic/**" --trace`.
 
-/** Several times as long as a run takes: for one that hangs. */
+/** The time limit for a run that hangs, several times as long as a run takes. */
 const timeLimitMs = 120_000;
 
 const [, , ...options] = process.argv;
@@ -49,7 +49,7 @@ async function runAll(suite: Suite): Promise<number> {
 interface Outcome {
   readonly adapter: AdapterName;
   readonly passed: boolean;
-  /** As the runner puts it: how many passed, and how many failed. */
+  /** The runner's line with the numbers of passed and failed cases. */
   readonly counts: string;
   readonly seconds: number;
 }
@@ -67,7 +67,7 @@ async function run({ runner }: Suite, adapter: AdapterName, schemaFile: string):
       timeout: timeLimitMs,
     },
   );
-  let counts = "it did not end";
+  let counts = "no result";
   createInterface(child.stdout).on("line", (line) => {
     write(line);
     if (/^\d+ passed, \d+ failed/.test(line)) counts = line;

@@ -3,13 +3,13 @@ import { createFileRegistry, type DescMessage, fromBinary, type Message } from "
 import type { GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { type Any, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 
-// The schema belongs to the suite and is not in this repository: it is read at run time, and what is used of it is
-// declared here as generated code would declare it. What each field means stands in the suite's own proto files.
+// The schema belongs to the suite and is not in this repository: it is read at run time. The types of the messages that
+// the server uses are declared here, as generated code would declare them. The suite's proto files document each field.
 
-/** Names the file of descriptors that `buf build` made of the suite's proto files. */
+/** The environment variable with the path of the file of descriptors: `buf build` creates it from the proto files. */
 const schemaFileVariable = "CONFORMANCE_SCHEMA";
 
-/** Messages in an `Any` need it to be read and written as JSON. */
+/** Required to read and write messages in an `Any` as JSON. */
 export const registry = readRegistry();
 
 export interface Header extends Message {
@@ -88,7 +88,7 @@ export const RequestInfoSchema = message<RequestInfo>("ConformancePayload.Reques
 export const ServerCompatRequestSchema = message<ServerCompatRequest>("ServerCompatRequest");
 export const ServerCompatResponseSchema = message<ServerCompatResponse>("ServerCompatResponse");
 
-// The type says what the suite's service.proto declares.
+// The type is that of the service in the suite's service.proto.
 export const ConformanceService = named("ConformanceService", registry.getService) as GenService<{
   unary: Method<"unary", UnaryRequest>;
   serverStream: Method<"server_streaming", StreamRequest>;
@@ -100,7 +100,7 @@ export const ConformanceService = named("ConformanceService", registry.getServic
 
 function message<Shape extends Message>(name: string): GenMessage<Shape> {
   const desc: DescMessage = named(name, registry.getMessage);
-  // The type says what the suite's proto file declares.
+  // The type is that of the message in the suite's proto files.
   return desc as GenMessage<Shape>;
 }
 
@@ -113,6 +113,6 @@ function named<Desc>(name: string, find: (typeName: string) => Desc | undefined)
 function readRegistry() {
   const file = process.env[schemaFileVariable];
   if (file === undefined)
-    throw new Error(`${schemaFileVariable} is not set; npm run test:conformance does that`);
+    throw new Error(`${schemaFileVariable} is not set; npm run test:conformance sets it`);
   return createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(file)));
 }

@@ -13,8 +13,8 @@ import {
   ServerCompatResponseSchema,
 } from "./schema.ts";
 
-// The server under test: the suite's runner starts it with the name of an adapter, says on standard input what the
-// server should be like, reads from standard output where it listens, and ends it with a signal.
+// The server under test. The suite's runner starts it with the name of an adapter, writes its configuration to standard
+// input, reads its address from standard output, and terminates it with a signal.
 
 /** The value of HTTP_VERSION_2. */
 const http2Version = 2;
@@ -36,7 +36,7 @@ server.listen(0, "127.0.0.1", () => {
   const response = create(ServerCompatResponseSchema, { host, port, pemCert });
   process.stdout.write(withSize(toBinary(ServerCompatResponseSchema, response)));
 });
-// A runner that is killed ends no server.
+// Exits if the runner is killed, because nothing else terminates the server then.
 const { ppid: runner } = process;
 setInterval(() => process.ppid !== runner && process.exit(), 1_000);
 
@@ -51,14 +51,14 @@ function createServerFor({ httpVersion, useTls, serverCreds, clientTlsCert }: Se
     return server;
   }
   const server = useTls ? https.createServer(tls) : createServer();
-  // After an answer of more than 64 KiB, Node may still hold back what it reads when the next request comes; over TLS it
-  // then takes a body that follows in a record of its own for a parse error, and drops the connection.
+  // After an answer of more than 64 KiB, Node may not have resumed reading when the next request arrives. Over TLS, a
+  // body that follows in a separate record then causes a parse error, and Node closes the connection.
   if (useTls) server.maxRequestsPerSocket = 1;
   server.on("request", listeners.request);
   return server;
 }
 
-/** On standard input and output, a message follows its size: 4 bytes, big endian. */
+/** On standard input and output, the size of a message precedes it: 4 bytes, big endian. */
 function withSize(message: Uint8Array): Buffer {
   const size = Buffer.alloc(4);
   size.writeUInt32BE(message.length);

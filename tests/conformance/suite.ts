@@ -9,13 +9,13 @@ const execute = promisify(execFile);
 const goModule = "connectrpc.com/conformance";
 const goBin = process.env.GOBIN ?? path.join(process.env.GOPATH ?? path.join(homedir(), "go"), "bin");
 
-export const howToGetSuite = `The conformance suite is not installed. Where Go is, this puts its runner into ${goBin}:
+export const howToGetSuite = `The conformance suite is not installed. With Go, this installs its runner in ${goBin}:
 
     go install ${goModule}/cmd/connectconformance@v1.0.7
 
-A runner is also found on the PATH, or where CONFORMANCE_RUNNER says. The suite's proto files come with Go, too.`;
+A runner in the PATH is found, too, and CONFORMANCE_RUNNER can name one. Go also downloads the suite's proto files.`;
 
-/** The suite as it is installed here. */
+/** The installed suite. */
 export interface Suite {
   readonly version: string;
   /** The program that makes the calls. */
@@ -50,7 +50,7 @@ async function findRunner(): Promise<string | undefined> {
   return undefined;
 }
 
-/** Writes what the server needs to know of the suite's messages and service. */
+/** Writes the descriptors of the suite's messages and service, which the server needs, to a file. */
 export async function writeSchema({ protoFolder }: Suite, file: string): Promise<void> {
   await execute("buf", ["build", protoFolder, "--as-file-descriptor-set", "--output", file]);
 }

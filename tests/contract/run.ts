@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 
-// `npm run test:contract` compares the proto files with those of every commit that changed them, by `buf breaking`: names
-// and numbers are final once they are committed, so a client of any earlier version can call this one.
+// `npm run test:contract` compares the proto files with those of every commit that changed them, with `buf breaking`.
+// Names and numbers are final once they are committed, so that clients of all earlier versions can call this version.
 
 const run = promisify(execFile);
 

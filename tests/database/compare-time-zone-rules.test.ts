@@ -4,9 +4,9 @@ import { warnOfDifferentTimeZoneRules } from "../../src/database/compare-time-zo
 import { execute } from "../support/connection.ts";
 import { createEmptyDatabase } from "../support/test-database.ts";
 
-test("a database with other time zone rules is named in the log, with the zones that differ", async () => {
+test("if the database has other time zone rules, a warning in the log names the zones that differ", async () => {
   const url = await createEmptyDatabase();
-  // The rules of a server cannot be changed from here; but one that lacks a zone differs, too.
+  // The test cannot change the server's rules, but a missing zone counts as a difference, too.
   await execute(
     url,
     `CREATE SCHEMA other;

@@ -1,13 +1,13 @@
 import type pg from "pg";
 
 /**
- * Every table, column, constraint, index, view, sequence, function and trigger of the service, as text for a person to
- * review. The migrations' own table is left out.
+ * Returns every table, column, constraint, index, view, sequence, function and trigger of the service as text, for a
+ * person to review. Omits the table in which the migrations are recorded.
  */
 export async function describeSchema(pool: pg.Pool): Promise<string> {
   const client = await pool.connect();
   try {
-    // Constraints hold constants of type timestamptz, which are printed in the session's time zone.
+    // Constraints contain constants of type timestamptz, which are printed in the session's time zone.
     await client.query("SET TimeZone = 'UTC'");
     const { rows } = await client.query<{ line: string }>(schemaQuery);
     return rows.map(({ line }) => `${line}\n`).join("");

@@ -19,7 +19,7 @@ function newEntry() {
   return { requestId: randomUUID(), userId: "mia", wordCount: 1 };
 }
 
-test("go up, all the way down, and up again", async () => {
+test("migrations go up, all the way down to an empty database, and up again", async () => {
   const url = await createEmptyDatabase();
   const steps = await migrate(url, log);
   expect(steps.length).toBeGreaterThan(0);
@@ -38,7 +38,7 @@ test("go up, all the way down, and up again", async () => {
   await expect(migrate(url, log)).resolves.toEqual([]);
 });
 
-test("instances that start together on an empty database all serve", async () => {
+test("instances that start concurrently on an empty database all become ready", async () => {
   const url = await createEmptyDatabase();
   const services = await Promise.all([1, 2, 3, 4].map(() => startOwnService(url)));
   for (const service of services) {
@@ -47,7 +47,7 @@ test("instances that start together on an empty database all serve", async () =>
   }
 });
 
-test("an instance that must not migrate waits, says for what, and serves once it is done", async () => {
+test("with MIGRATE_ON_START=false, an instance is not ready until the migrations it names are applied", async () => {
   const url = await createEmptyDatabase();
   const service = await startOwnService(url, { migrateOnStart: false });
   const pool = createTestPool(url);
@@ -78,14 +78,14 @@ describe("a schema that a newer version has migrated", () => {
     await execute(url, "INSERT INTO schema_migrations (name, run_on) VALUES ('9999999999999_later', now())");
   }
 
-  test.for([true, false])("refuses a start in one line, with MIGRATE_ON_START=%s", async (migrateOnStart) => {
+  test.for([true, false])("prevents a start with MIGRATE_ON_START=%s", async (migrateOnStart) => {
     const url = await createEmptyDatabase();
     await migrate(url, log);
     await migrateFurther(url);
     await expect(startOwnService(url, { migrateOnStart })).rejects.toThrow(new StartupError(line));
   });
 
-  test.for(["up", "down"])("refuses npm run migrate -- %s in one line", async (direction) => {
+  test.for(["up", "down"])("makes `npm run migrate -- %s` fail with a one-line error", async (direction) => {
     const url = await createEmptyDatabase();
     await migrate(url, log);
     await migrateFurther(url);
@@ -93,7 +93,7 @@ describe("a schema that a newer version has migrated", () => {
     expect(result).toEqual({ code: 1, stdout: "", stderr: `migrate: ${line}\n` });
   });
 
-  test("is served by an instance that runs already", async () => {
+  test("does not affect an instance that is already running", async () => {
     const url = await createEmptyDatabase();
     const service = await startOwnService(url);
     await migrateFurther(url);
@@ -102,7 +102,7 @@ describe("a schema that a newer version has migrated", () => {
   });
 });
 
-test("a search path in the URL decides where the tables are, and leaves alone what others have elsewhere", async () => {
+test("search_path in DATABASE_URL selects the schema of the tables, and other schemas stay unchanged", async () => {
   const url = await createEmptyDatabase();
   await execute(url, "CREATE SCHEMA learning; CREATE TABLE schema_migrations (version text)");
   const inLearning = `${url}?options=-c%20search_path=learning,public`;
@@ -122,14 +122,14 @@ test("a search path in the URL decides where the tables are, and leaves alone wh
   ]);
 });
 
-test("a search path of schemas that do not exist is refused in one line", async () => {
+test("a search_path without any existing schema prevents the start with a one-line error", async () => {
   const url = await createEmptyDatabase();
   await expect(startOwnService(`${url}?options=-c%20search_path=nowhere`)).rejects.toThrow(
     "cannot migrate the database: no schema in search_path nowhere exists: create one, or set another search_path in DATABASE_URL",
   );
 });
 
-test("a role that may write the tables, and no more, starts the service when nothing is pending", async () => {
+test("a role that may only read and write the tables can start the service if no migration is pending", async () => {
   const url = await createEmptyDatabase();
   await migrate(url, log);
   const role = `writer_${randomUUID().replaceAll("-", "_")}`;
@@ -148,7 +148,7 @@ test("a role that may write the tables, and no more, starts the service when not
   await service.stop();
 });
 
-test("npm run migrate goes up and down one step", async () => {
+test("`npm run migrate` applies all pending migrations, and `down` reverts one", async () => {
   const DATABASE_URL = await createEmptyDatabase();
   const run = (...args: string[]) => runCommand("src/commands/migrate.ts", args, { env: { DATABASE_URL } });
   await expect(run()).resolves.toMatchObject({
@@ -165,15 +165,15 @@ test("npm run migrate goes up and down one step", async () => {
 });
 
 test.for([
-  ["without a database", [], "", "set DATABASE_URL: the embedded PostgreSQL is migrated at every start"],
-  ["in no direction that there is", ["sideways"], "postgres://localhost/x", "usage: migrate [up|down]"],
+  ["without DATABASE_URL", [], "", "set DATABASE_URL: the embedded PostgreSQL is migrated at every start"],
+  ["with an unknown direction", ["sideways"], "postgres://localhost/x", "usage: migrate [up|down]"],
   [
-    "of a database that is not there",
+    "for an unreachable database",
     [],
     "postgres://u:secret@127.0.0.1:1/x",
     "connect ECONNREFUSED 127.0.0.1:1",
   ],
-] as const)("npm run migrate %s says so in one line", async ([, args, DATABASE_URL, message]) => {
+] as const)("`npm run migrate` %s fails with a one-line error", async ([, args, DATABASE_URL, message]) => {
   const result = await runCommand("src/commands/migrate.ts", args, { env: { DATABASE_URL } });
   expect(result).toEqual({ code: 1, stdout: "", stderr: `migrate: ${message}\n` });
 });

@@ -11,7 +11,7 @@ import { useTestDatabase } from "../support/test-database.ts";
 
 const database = useTestDatabase();
 
-/** Follows channels of its own until the test is done, and keeps what it is told. */
+/** Subscribes to channels until the test finishes, collects their messages, and counts the gaps. */
 function follow(...channels: string[]) {
   const clock = new TestClock();
   const notifications = new Notifications(database.url, createLog("silent"), { clock });
@@ -48,7 +48,7 @@ const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, i
 const untilCurrent = (notifications: Notifications) =>
   eventually(() => expect(notifications.isCurrent()).toBe(true));
 
-test("delivers what is sent on each channel, in order, whatever the name of the channel", async () => {
+test("the messages of several channels arrive in order, whatever the names of the channels", async () => {
   const [one, other] = [newChannel(), `"Odd"; ${newChannel()}`];
   const { notifications, messages } = follow(one, other);
   await untilCurrent(notifications);
@@ -59,7 +59,7 @@ test("delivers what is sent on each channel, in order, whatever the name of the 
   await eventually(() => expect(messages).toEqual([`${one}: first`, `${other}: second`, `${one}: third`]));
 });
 
-test("delivers what a transaction sends once it is committed, and nothing if it is rolled back", async () => {
+test("a message arrives once its transaction is committed, and never if it is rolled back", async () => {
   const channel = newChannel();
   const { notifications, messages } = follow(channel);
   await untilCurrent(notifications);
@@ -76,7 +76,7 @@ test("delivers what a transaction sends once it is committed, and nothing if it 
   await eventually(() => expect(messages).toEqual([`${channel}: yes`]));
 });
 
-test("is not current before it listens, and says that messages may have been missed until then", async () => {
+test("a new listener is not current until it listens, and reports a gap first", async () => {
   const { notifications, gaps } = follow(newChannel());
   expect(notifications.isCurrent()).toBe(false);
   expect(gaps()).toBe(0);
@@ -84,12 +84,12 @@ test("is not current before it listens, and says that messages may have been mis
   expect(gaps()).toBe(1);
 });
 
-test("is not current while its connection is cut, and reports the gap before it is current again", async () => {
+test("a listener with a broken connection is not current, and reports a gap before it is current again", async () => {
   const channel = newChannel();
   const { notifications, clock, messages, gaps } = follow(channel);
   await untilCurrent(notifications);
   for (let round = 1; round <= 2; round += 1) {
-    // While time stands still, it does not connect again.
+    // While the clock is stopped, the listener does not reconnect.
     clock.stop();
     await cutConnections();
     clock.advance(leaseMs);
@@ -106,7 +106,7 @@ test("is not current while its connection is cut, and reports the gap before it 
   expect(messages).toEqual([`${channel}: after cut 1`, `${channel}: after cut 2`]);
 });
 
-test("whatever was committed half a second ago was delivered, or it is not current", async () => {
+test("while a listener is current, every message committed half a second ago has been delivered", async () => {
   const channel = newChannel();
   const { notifications, messages } = follow(channel);
   await untilCurrent(notifications);
@@ -119,7 +119,7 @@ test("whatever was committed half a second ago was delivered, or it is not curre
   }
 });
 
-test("a message that comes while the connection is cut is missed, but never while it is current", async () => {
+test("a message that is sent while the connection is broken is missed, and the listener is not current", async () => {
   const channel = newChannel();
   const { notifications, clock, messages } = follow(channel);
   await untilCurrent(notifications);
@@ -130,7 +130,7 @@ test("a message that comes while the connection is cut is missed, but never whil
   expect({ isCurrent: notifications.isCurrent(), messages }).toEqual({ isCurrent: false, messages: [] });
 });
 
-test("a message that a subscriber cannot read is a gap for that one, and the next one arrives", async () => {
+test("a message that a subscriber cannot parse is reported to it as a gap, and the next message arrives", async () => {
   const channel = newChannel();
   const strict = new Notifications(database.url, createLog("silent"));
   onTestFinished(() => strict.close());
@@ -152,7 +152,7 @@ test("a message that a subscriber cannot read is a gap for that one, and the nex
   expect(strict.isCurrent()).toBe(true);
 });
 
-test("stays not current while the database cannot be reached, and closes all the same", async () => {
+test("a listener that cannot reach the database is never current, and can be closed", async () => {
   const url = new URL(database.url);
   url.port = "1";
   const notifications = new Notifications(url.href, createLog("silent"));
@@ -162,7 +162,7 @@ test("stays not current while the database cannot be reached, and closes all the
   expect(notifications.isCurrent()).toBe(false);
 });
 
-test("leaves no connection behind when it is closed", async () => {
+test("a closed listener leaves no connection behind", async () => {
   const { notifications } = follow(newChannel());
   await untilCurrent(notifications);
   await notifications.close();
@@ -179,10 +179,10 @@ test("leaves no connection behind when it is closed", async () => {
   );
 });
 
-describe.runIf(hasPgBouncer)("through PgBouncer (these tests are skipped where it is not installed)", () => {
+describe.runIf(hasPgBouncer)("through PgBouncer (skipped if it is not installed),", () => {
   const quickly = { timeoutMs: 500, reconnectMs: 50 };
 
-  test("which keeps a connection for each client, it is current", async () => {
+  test("in session mode, a listener becomes current", async () => {
     const url = await startPgBouncer(database.url, "session");
     const notifications = new Notifications(url, createLog("silent"));
     onTestFinished(() => notifications.close());
@@ -190,7 +190,7 @@ describe.runIf(hasPgBouncer)("through PgBouncer (these tests are skipped where i
     await untilCurrent(notifications);
   });
 
-  test("which hands connections on after each transaction, it is never current, and says so once", async () => {
+  test("in transaction mode, a listener never becomes current, and logs the reason once", async () => {
     const url = await startPgBouncer(database.url, "transaction");
     const lines: string[] = [];
     const log = pino({ level: "info" }, { write: (line) => lines.push(line) });
@@ -199,7 +199,7 @@ describe.runIf(hasPgBouncer)("through PgBouncer (these tests are skipped where i
     let gaps = 0;
     notifications.subscribe(newChannel(), { onMessage: () => {}, onGap: () => (gaps += 1) });
     notifications.start();
-    // Each try to listen begins with a gap.
+    // Each attempt to listen begins with a gap.
     await eventually(() => {
       expect(notifications.isCurrent()).toBe(false);
       expect(gaps).toBe(4);
@@ -210,7 +210,7 @@ describe.runIf(hasPgBouncer)("through PgBouncer (these tests are skipped where i
   });
 });
 
-test("is current again soon after a connection that was held up goes on, and hears what was sent meanwhile", async () => {
+test("a listener is current again once a stalled connection resumes, and receives the delayed messages", async () => {
   const channel = newChannel();
   const { proxy, url } = await proxyTo(database.url);
   const notifications = new Notifications(url, createLog("silent"));
@@ -228,7 +228,7 @@ test("is current again soon after a connection that was held up goes on, and hea
   expect(messages).toEqual(["held up"]);
 });
 
-test("knows that a transaction has not ended, for as long as it takes", async () => {
+test("settledAt stays before the beginning of an open transaction, however long it takes", async () => {
   const { notifications } = follow(newChannel());
   await eventually(() => expect(notifications.settledAt).toBeDefined());
   const client = await database.pool.connect();

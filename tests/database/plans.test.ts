@@ -16,8 +16,9 @@ import { planCacheModes, scansOf, type TableScan } from "../support/plans.ts";
 import { recordManyEntries } from "../support/record-entries.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
-// Whoever has how many entries, and however PostgreSQL plans: a statement looks at what it needs, through an index.
-// PLAN_ENTRIES says how many entries the one learner has; more than a million take minutes to load.
+// Each statement reads only the rows that it needs, through an index, however many entries a learner has, and whether
+// PostgreSQL uses a custom or a generic plan. PLAN_ENTRIES is the number of entries of the learner with the most
+// entries. More than a million take minutes to load.
 
 const database = useTestDatabase();
 const signal = new AbortController().signal;
@@ -72,7 +73,7 @@ describe.for(planCacheModes)("%s", (mode) => {
     (granularity) => [Granularity[granularity], granularity] as const,
   );
 
-  // London puts its clock on at midnight UTC plus one hour, Lord Howe by half an hour.
+  // London's offset changes at 01:00 UTC, and Lord Howe's changes by half an hour.
   test.for(
     granularities.flatMap(([name, granularity]) =>
       ["UTC", "Europe/London", "Australia/Lord_Howe"].map((zone) => [name, zone, granularity] as const),
@@ -87,7 +88,7 @@ describe.for(planCacheModes)("%s", (mode) => {
   test.for([
     ["DAY", Granularity.DAY],
     ["HOUR", Granularity.HOUR],
-  ] as const)("a summary by %s reads the log where a bucket has parts of two", async ([, granularity]) => {
+  ] as const)("a summary by %s reads the log where a bucket spans two periods", async ([, granularity]) => {
     const found = await summaryScans(granularity, "Africa/Monrovia", "ada", {
       from: "1971-01-01T12:00Z",
       to: "1971-01-01T12:00Z",
@@ -99,19 +100,19 @@ describe.for(planCacheModes)("%s", (mode) => {
   test.for([
     ["first", undefined],
     ["next", { timestamp: micros("2025-06-01T00:00Z"), requestId: randomUUID() }],
-  ] as const)("the %s page of a list reads the learner's entries from its start on", async ([, after]) => {
+  ] as const)("the %s page of a list reads a learner's entries from the page's start", async ([, after]) => {
     const from = micros("2025-01-02T00:00Z");
     const found = await scans((pool) => selectEntries(pool, { userId: "mia", from, after }, 100, signal));
     expectRanges(found);
     expect(found).toEqual([expect.objectContaining({ index: logInTime, wasRun: true })]);
   });
 
-  test("entries are found by their request_ids", async () => {
+  test("entries are found by request_id through the primary key", async () => {
     const found = await scans((pool) => findEntries(pool, [randomUUID(), randomUUID()]));
     expect(indexesOf(found)).toEqual(new Set([logKey]));
   });
 
-  test("locked aggregates are found by their keys", async () => {
+  test("locked aggregates are found through the primary key", async () => {
     const entries = [1, 2].map(() => ({
       requestId: randomUUID(),
       userId: randomUUID(),
@@ -122,7 +123,7 @@ describe.for(planCacheModes)("%s", (mode) => {
     expect(indexesOf(found)).toEqual(new Set([aggregatesKey]));
   });
 
-  test("one entry is deleted by its request_id, and its aggregate by its key", async () => {
+  test("an entry and its aggregate are deleted through their primary keys", async () => {
     const userId = randomUUID();
     await recordManyEntries(database.pool, {
       userId,
@@ -137,7 +138,7 @@ describe.for(planCacheModes)("%s", (mode) => {
     expect(indexesOf(found)).toEqual(new Set([logKey, aggregatesKey]));
   });
 
-  test("a learner's entries are deleted through the indexes", async () => {
+  test("a learner's entries and aggregates are deleted through indexes", async () => {
     const userId = randomUUID();
     await recordManyEntries(database.pool, {
       userId,
@@ -150,11 +151,11 @@ describe.for(planCacheModes)("%s", (mode) => {
   });
 });
 
-/** Every read must be of one learner, and from one instant to another. */
+/** Expects that each scan reads one learner and a limited range of time, through an index. */
 function expectRanges(scans: readonly TableScan[]): void {
   const timeColumns = { learning_log: "timestamp", learning_log_aggregates: "bucket" };
   for (const { table, index, condition } of scans) {
-    expect([aggregatesKey, logInTime], `how ${table} is read`).toContain(index);
+    expect([aggregatesKey, logInTime], `the index through which ${table} is read`).toContain(index);
     expect(condition).toMatch(/user_id = /);
     const column = timeColumns[table as keyof typeof timeColumns];
     expect(condition).toMatch(new RegExp(`${column}"?\\)? >=? `));

@@ -18,7 +18,7 @@ function openPool(size: number, maxWaiting: number, url = database.url) {
 
 const sleepInDatabase = { text: "SELECT pg_sleep(60)" };
 
-test("a caller who finds all connections in use and the line full gets RESOURCE_EXHAUSTED, not UNAVAILABLE", async () => {
+test("a caller gets RESOURCE_EXHAUSTED if all connections are in use and the queue is full", async () => {
   const pool = openPool(1, 0);
   const held = await pool.connect();
   const error = await failureOf(query(pool, { text: "SELECT" }));
@@ -31,7 +31,7 @@ test("a caller who finds all connections in use and the line full gets RESOURCE_
   expect(await query(pool, { text: "SELECT 1 AS one" })).toEqual([{ one: 1 }]);
 });
 
-test("a database that nobody can reach is away, and takes no place from those who come later", async () => {
+test("a caller gets UNAVAILABLE if the database cannot be reached, and frees its place in the pool", async () => {
   const nowhere = new URL(database.url);
   nowhere.port = "1";
   const pool = openPool(1, 0, nowhere.href);
@@ -44,15 +44,15 @@ test("a database that nobody can reach is away, and takes no place from those wh
   }
 });
 
-test("a connection that broke is replaced", async () => {
+test("a broken connection is replaced", async () => {
   const pool = openPool(1, 10);
   const running = failureOf(query(pool, sleepInDatabase));
-  await terminateWhoSleeps();
+  await terminateSleeper();
   expect((await running).code).toBe(Code.Unavailable);
   expect(await query(pool, { text: "SELECT 1 AS one" })).toEqual([{ one: 1 }]);
 });
 
-test("a thousand callers who leave at once cancel what runs, and open no more connections than the pool has", async () => {
+test("a thousand callers that cancel together end the running statements with few further connections", async () => {
   const size = 4;
   const pool = openPool(size, 1000);
   const callers = new AbortController();
@@ -63,7 +63,7 @@ test("a thousand callers who leave at once cancel what runs, and open no more co
   callers.abort(new Error("gone"));
   for (const end of await Promise.all(ends)) expect(end).toMatchObject({ message: "gone" });
   await vi.waitFor(async () => expect(await sleepers()).toBe(0), { timeout: 20_000 });
-  // One to cancel each statement that ran, and what this test asks with.
+  // One connection to cancel each running statement, and those with which this test queries.
   await vi.waitFor(async () => expect(await sessions()).toBeGreaterThanOrEqual(before + size), {
     timeout: 20_000,
   });
@@ -77,7 +77,7 @@ async function sleepers(): Promise<number> {
   return rows[0].count;
 }
 
-/** How many connections have been made to the database so far. */
+/** The number of connections that have been opened to the database so far. */
 async function sessions(): Promise<number> {
   const { rows } = await database.pool.query(
     "SELECT sessions::integer AS sessions FROM pg_stat_database WHERE datname = current_database()",
@@ -85,7 +85,7 @@ async function sessions(): Promise<number> {
   return rows[0].sessions;
 }
 
-async function terminateWhoSleeps(): Promise<void> {
+async function terminateSleeper(): Promise<void> {
   await vi.waitFor(
     async () => {
       const { rows } = await database.pool.query(

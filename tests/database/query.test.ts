@@ -7,7 +7,7 @@ import { connectionPoolOver } from "../support/test-pool.ts";
 
 const database = useTestDatabase();
 
-test("a statement is cancelled even if PostgreSQL gets the cancellation before the statement", async () => {
+test("a statement is cancelled even if PostgreSQL receives the cancellation before the statement", async () => {
   const sockets: Socket[] = [];
   const createSocket = () => {
     const socket = new Socket();
@@ -19,7 +19,7 @@ test("a statement is cancelled even if PostgreSQL gets the cancellation before t
   const connections = connectionPoolOver(pool);
   await pool.query("SELECT");
   const [statementSocket] = sockets;
-  // From now on, what is sent over the connection waits in this process.
+  // From now on, data sent over the connection is buffered in this process.
   statementSocket?.cork();
 
   const caller = new AbortController();
@@ -27,7 +27,7 @@ test("a statement is cancelled even if PostgreSQL gets the cancellation before t
   const statement = query(connections, { text: "SELECT pg_sleep(300)" }, caller.signal);
   await expect.poll(() => statementSocket?.writableLength).toBeGreaterThan(0);
   caller.abort(reason);
-  // The first one that cancels has done so.
+  // The first attempt to cancel is complete once its connection is closed.
   await expect.poll(() => sockets[1]?.closed).toBe(true);
   statementSocket?.uncork();
 
@@ -36,7 +36,7 @@ test("a statement is cancelled even if PostgreSQL gets the cancellation before t
   await expect.poll(() => count("SELECT pg_sleep(300)", "state = 'active'")).toBe(0);
 });
 
-test("a statement is cancelled even if the first connection to cancel it with fails", async () => {
+test("a statement is cancelled even if the first connection for the cancellation fails", async () => {
   const sockets: Socket[] = [];
   const createSocket = () => {
     const socket = new Socket();
@@ -53,7 +53,7 @@ test("a statement is cancelled even if the first connection to cancel it with fa
   await expect(statement).rejects.toBe(caller.signal.reason);
 });
 
-/** How many connections run this statement, or ran it last, and meet the condition. */
+/** The number of connections whose current or last statement is this one, and which meet the condition. */
 async function count(statement: string, condition: string): Promise<number> {
   const { rows } = await database.pool.query(
     `SELECT FROM pg_stat_activity WHERE datname = current_database() AND query = $1 AND ${condition}`,

@@ -21,7 +21,7 @@ function expectRefusal(error: ConnectError): void {
   expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
 }
 
-test("as many as may be inside enter at once, and the others in the order in which they came", async () => {
+test("callers get free permits at once, and released permits in the order of their arrival", async () => {
   const semaphore = newSemaphore({ permits: 2 });
   await semaphore.acquire();
   await semaphore.acquire();
@@ -36,19 +36,19 @@ test("as many as may be inside enter at once, and the others in the order in whi
   expect(entered).toEqual(["first", "second"]);
 });
 
-test("a caller who comes to a full line is refused at once, with RetryInfo", async () => {
+test("a caller that finds the queue full is rejected at once, with RetryInfo", async () => {
   const semaphore = newSemaphore();
   await semaphore.acquire();
   const waiting = [semaphore.acquire(), semaphore.acquire()];
   expectRefusal(await failureOf(semaphore.acquire()));
-  // The others keep their places.
+  // The waiting callers keep their places.
   for (const one of waiting) {
     semaphore.release();
     await one;
   }
 });
 
-test("whoever waits for too long is refused, and the next one is not held up", async () => {
+test("a caller that waits too long is rejected, and does not delay the next one", async () => {
   const semaphore = newSemaphore({ maxWaitMs: 50 });
   await semaphore.acquire();
   expectRefusal(await failureOf(semaphore.acquire()));
@@ -57,7 +57,7 @@ test("whoever waits for too long is refused, and the next one is not held up", a
   await next;
 });
 
-test("whoever gives up leaves the line, and makes room in it", async () => {
+test("a caller that cancels frees its place in the queue", async () => {
   const semaphore = newSemaphore({ maxWaiting: 1 });
   await semaphore.acquire();
   const caller = new AbortController();
@@ -69,26 +69,26 @@ test("whoever gives up leaves the line, and makes room in it", async () => {
   await next;
 });
 
-test("whoever has given up before does not enter", async () => {
+test("a caller that has already cancelled gets no permit", async () => {
   const semaphore = newSemaphore();
   await expect(semaphore.acquire(AbortSignal.abort(new Error("gave up")))).rejects.toThrow("gave up");
   await semaphore.acquire();
 });
 
-test("no place is lost when a caller gives up at the moment of its turn", async () => {
+test("no permit is lost if a caller cancels immediately after its permit was granted", async () => {
   const semaphore = newSemaphore();
   await semaphore.acquire();
   const caller = new AbortController();
   const waiting = semaphore.acquire(caller.signal);
   semaphore.release();
   caller.abort();
-  // It is inside all the same, and leaves as everybody does.
+  // The caller holds the permit nevertheless, and must release it.
   await waiting;
   semaphore.release();
   await semaphore.acquire();
 });
 
-test("a place that everybody has left is free again", async () => {
+test("a released permit can be acquired again, by one caller only", async () => {
   const semaphore = newSemaphore();
   for (let round = 0; round < 3; round += 1) {
     await semaphore.acquire();

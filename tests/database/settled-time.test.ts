@@ -1,28 +1,28 @@
 import { expect, test } from "vitest";
 import { SettledTime } from "../../src/database/settled-time.ts";
 
-/** Samples as a database gives them: each one's transaction ends at once, and others may stay open. */
+/** Simulates the samples of a database. A sample's transaction ends at once; other transactions may stay open. */
 function simulate() {
   const settled = new SettledTime();
   const open = new Set<bigint>();
   let nextId = 100n;
   return {
     settled,
-    /** Begins a transaction that has an id. @returns what ends it */
+    /** Begins a transaction, which gets an id at once. @returns a function that ends it */
     begin(): () => void {
       const id = nextId++;
       open.add(id);
       return () => open.delete(id);
     },
     sample(clock: bigint): boolean {
-      // The ids are in ascending order.
+      // A set keeps the order of insertion, so the first id is the smallest one.
       const [oldestRunning = nextId] = open;
       return settled.add({ clock, transactionId: nextId++, oldestRunning });
     },
   };
 }
 
-test("nothing is settled before the second sample, and with it the time of the first", () => {
+test("settledAt is undefined until the second sample, and is then the time of the previous sample", () => {
   const { settled, sample } = simulate();
   expect(settled.settledAt).toBeUndefined();
   sample(1n);
@@ -33,7 +33,7 @@ test("nothing is settled before the second sample, and with it the time of the f
   expect(settled.settledAt).toBe(2n);
 });
 
-test("a transaction that stays open holds up the time after it, for however long, and not the time before it", () => {
+test("settledAt stays at the last sample before an open transaction, however long the transaction takes", () => {
   const { settled, begin, sample } = simulate();
   for (let clock = 1n; clock <= 3n; clock += 1n) sample(clock);
   const end = begin();
@@ -49,19 +49,19 @@ test("a transaction that stays open holds up the time after it, for however long
   expect(settled.settledAt).toBe(20_001n);
 });
 
-test("transactions that overlap without end hold it up by no more than the oldest of them", () => {
+test("with continuously overlapping transactions, settledAt is behind by no more than the oldest one", () => {
   const { settled, begin, sample } = simulate();
   const ends: (() => void)[] = [];
   for (let clock = 1n; clock <= 1_000n; clock += 1n) {
     ends.push(begin());
     if (ends.length > 50) ends.shift()?.();
     sample(clock);
-    // The oldest that is open began after the sample of 51 samples before this one.
+    // The oldest open transaction began immediately after the sample that is 50 samples before this one.
     if (clock > 60n) expect(settled.settledAt).toBe(clock - 50n);
   }
 });
 
-test("when the clock goes back nothing is settled, until samples of the new time are", () => {
+test("after the clock goes backwards, settledAt is undefined until samples of the new time are settled", () => {
   const { settled, begin, sample } = simulate();
   sample(1_000n);
   expect(sample(1_000n)).toBe(true);

@@ -8,12 +8,12 @@ import { connect } from "../support/connection.ts";
 import { embeddedDatabaseUrl, killPostgres, makeDataDir, useDataTemplate } from "../support/data-folder.ts";
 import { launchServiceProcess } from "../support/service-process.ts";
 
-// Whole processes start and stop here, and machines can be busy.
+// The test starts and stops whole processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 const template = useDataTemplate();
 
-test("what was acknowledged is there, once, after kill -9 of the service and of its PostgreSQL", async () => {
+test("acknowledged entries are stored exactly once after SIGKILL of the service and its PostgreSQL", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const crashing = launchServiceProcess({ DATA_DIR });
   const writers = Array.from({ length: 16 }, startWriter(grpcClient(await crashing.listening)));

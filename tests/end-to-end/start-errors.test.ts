@@ -8,9 +8,9 @@ import { listenOnFreePort } from "../support/free-port.ts";
 import { launchServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
-// An operator who set something wrong reads one line, and nothing secret in it.
+// After a wrong setting, an operator gets a one-line error, which contains no secret.
 
-// Whole processes start and stop here, and machines can be busy.
+// The tests start and stop whole processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 const database = useTestDatabase();
@@ -31,7 +31,7 @@ test.for([
     "host=db password=secret",
     "DATABASE_URL must be a URL such as postgres://user:password@host:5432/database",
   ],
-] as const)("%s=%s", async ([name, value, message]) => {
+] as const)("%s=%s prevents the start with a one-line error", async ([name, value, message]) => {
   const { ended } = launchServiceProcess({ [name]: value });
   await expect(ended).resolves.toEqual({
     code: 1,
@@ -41,12 +41,12 @@ test.for([
 });
 
 test.for([
-  ["a port where nobody listens", { port: "1", password: "secret" }, "ECONNREFUSED"],
+  ["a port without a listener", { port: "1", password: "secret" }, "ECONNREFUSED"],
   ["a host that does not exist", { hostname: "db.invalid", password: "secret" }, "db.invalid"],
-  // A server that trusts whoever comes from this machine knows no wrong passwords, but unknown users.
+  // A server that trusts local connections accepts any password, but no unknown user.
   ["a wrong user and password", { username: "nobody", password: "secret" }, '"nobody"'],
   ["an unknown database", { pathname: "/nowhere" }, '"nowhere" does not exist'],
-] as const)("DATABASE_URL with %s", async ([, parts, reason]) => {
+] as const)("DATABASE_URL with %s prevents the start with a one-line error", async ([, parts, reason]) => {
   const { href } = Object.assign(new URL(database.url), parts);
   const { code, stderr } = await launchServiceProcess({ DATABASE_URL: href }).ended;
   expect(stderr).toMatch(/^daily-aggregator: cannot connect to the database \(DATABASE_URL\): .+\n$/);
@@ -55,7 +55,7 @@ test.for([
   expect(code).toBe(1);
 });
 
-test("DATABASE_URL of something that is no PostgreSQL", async () => {
+test("DATABASE_URL of a server that is not PostgreSQL prevents the start with a one-line error", async () => {
   const port = await listen((socket) => socket.resume().end("HTTP/1.1 400 Bad Request\r\n\r\n"));
   const DATABASE_URL = `postgres://user:secret@127.0.0.1:${port}/database`;
   const { code, stderr } = await launchServiceProcess({ DATABASE_URL }).ended;
@@ -64,7 +64,7 @@ test("DATABASE_URL of something that is no PostgreSQL", async () => {
   expect(code).toBe(1);
 });
 
-test("DATABASE_URL without the password that the database wants: every command says so, and ends", async () => {
+test("every command fails with the reason if DATABASE_URL lacks the password that the database needs", async () => {
   const dataDir = await makeDataDir(template.path);
   const server = await startEmbeddedServer({ dataDir, log: createLog("silent") });
   onTestFinished(() => server.stop());
@@ -77,7 +77,7 @@ test("DATABASE_URL without the password that the database wants: every command s
   });
 });
 
-test("DATABASE_URL of a server that accepts and says nothing: every command says so, and ends", async () => {
+test("every command times out if the server of DATABASE_URL accepts the connection and never responds", async () => {
   const port = await listen((socket) => socket.resume());
   await expect(runEach(`postgres://user:secret@127.0.0.1:${port}/database`)).resolves.toMatchObject({
     start: { code: 1, stderr: expect.stringMatching(/^daily-aggregator: cannot connect .*timeout.*\n$/) },
@@ -86,7 +86,7 @@ test("DATABASE_URL of a server that accepts and says nothing: every command says
   });
 });
 
-test("DATABASE_URL that wants TLS from a server that has none: every command says so, and ends", async () => {
+test("every command fails with the reason if DATABASE_URL requires TLS and the server has none", async () => {
   const dataDir = await makeDataDir(template.path);
   const server = await startEmbeddedServer({ dataDir, log: createLog("silent") });
   onTestFinished(() => server.stop());
@@ -98,7 +98,7 @@ test("DATABASE_URL that wants TLS from a server that has none: every command say
   });
 });
 
-test("DATABASE_URL as libpq's manual writes it for a socket, with a user and without a host", async () => {
+test("the service accepts libpq's form of DATABASE_URL for a socket, with a user and without a host", async () => {
   const dataDir = await makeDataDir(template.path);
   const settings = { unix_socket_directories: dataDir };
   const server = await startEmbeddedServer({ dataDir, settings, log: createLog("silent") });
@@ -110,7 +110,7 @@ test("DATABASE_URL as libpq's manual writes it for a socket, with a user and wit
   await expect(service.kill("SIGTERM")).resolves.toMatchObject({ code: 0 });
 });
 
-test("a port that is taken", async () => {
+test("a PORT that is in use prevents the start with a one-line error", async () => {
   const port = await listen(() => {});
   const DATA_DIR = await makeDataDir(template.path);
   const { code, stderr } = await launchServiceProcess({ DATA_DIR, PORT: String(port) }).ended;
@@ -120,14 +120,14 @@ test("a port that is taken", async () => {
   expect(code).toBe(1);
 });
 
-test("a host to listen on that is none of this machine", async () => {
+test("a HOST that is not an address of this machine prevents the start with a one-line error", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const { code, stderr } = await launchServiceProcess({ DATA_DIR, HOST: "192.0.2.1" }).ended;
   expect(stderr).toMatch(/^daily-aggregator: cannot listen on HOST 192\.0\.2\.1, PORT 0: .+\n$/);
   expect(code).toBe(1);
 });
 
-/** How the service, `npm run migrate` and `npm run verify` end on a database. */
+/** The exit code and error output of the service, `npm run migrate` and `npm run verify` for a database. */
 async function runEach(DATABASE_URL: string) {
   const run = async (script: string) => {
     const { code, stderr } = await runCommand(script, [], { env: { DATABASE_URL } });
@@ -145,7 +145,7 @@ async function runEach(DATABASE_URL: string) {
   return { start: started, migrate: migrated, verify: verified };
 }
 
-/** Starts a server, which is closed when the test finishes. @returns its port */
+/** Starts a server. It is closed when the test finishes. @returns its port */
 async function listen(onConnection: (socket: Socket) => void): Promise<number> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {

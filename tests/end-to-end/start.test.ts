@@ -18,12 +18,12 @@ import {
 } from "../support/data-folder.ts";
 import { launchServiceProcess } from "../support/service-process.ts";
 
-// Whole processes start and stop here, and machines can be busy.
+// The tests start and stop whole processes, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 const template = useDataTemplate();
 
-test("needs nothing but a folder, keeps its data there, and leaves no process behind", async () => {
+test("the service needs only a folder, keeps its data there, and leaves no process behind", async () => {
   const DATA_DIR = await makeDataDir();
   const entry = { requestId: randomUUID(), userId: "mia", wordCount: 3 };
 
@@ -43,7 +43,7 @@ test("needs nothing but a folder, keeps its data there, and leaves no process be
   await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
 });
 
-test("a SIGTERM in the middle of the start leaves no process behind either", async () => {
+test("a SIGTERM during the start leaves no process behind", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const service = launchServiceProcess({ DATA_DIR });
   while (!existsSync(path.join(DATA_DIR, "postgres/postmaster.pid"))) await sleep(10);
@@ -51,7 +51,7 @@ test("a SIGTERM in the middle of the start leaves no process behind either", asy
   await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
 });
 
-test("takes over the PostgreSQL that a killed service left running", async () => {
+test("the service takes over the PostgreSQL that a killed service left running", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const entry = { requestId: randomUUID(), userId: "mia", wordCount: 3 };
   const killed = launchServiceProcess({ DATA_DIR });
@@ -69,7 +69,7 @@ test("takes over the PostgreSQL that a killed service left running", async () =>
   await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
 });
 
-test("of two that start together in an empty folder, one runs undisturbed and the other says why not", async () => {
+test("of two services that start together in an empty folder, one runs, and one exits with the reason", async () => {
   const DATA_DIR = await makeDataDir();
   const both = [launchServiceProcess({ DATA_DIR }), launchServiceProcess({ DATA_DIR })];
   const refused = await Promise.race(both.map(({ ended }) => ended));
@@ -79,7 +79,7 @@ test("of two that start together in an empty folder, one runs undisturbed and th
   await running.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
 });
 
-test("a second one in the same folder says why it does not start, and leaves the first one alone", async () => {
+test("a second service in the same folder exits with the reason, and does not disturb the first", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const first = grpcClient(await launchServiceProcess({ DATA_DIR }).listening);
   const second = launchServiceProcess({ DATA_DIR });
@@ -87,7 +87,7 @@ test("a second one in the same folder says why it does not start, and leaves the
   await first.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
 });
 
-test("stays alone in its folder, and serves again, after its PostgreSQL or a part of it is killed", async () => {
+test("after PostgreSQL or one of its processes is killed, the service serves again, alone in its folder", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const service = launchServiceProcess({ DATA_DIR });
   const client = grpcClient(await service.listening);
@@ -111,7 +111,7 @@ test("stays alone in its folder, and serves again, after its PostgreSQL or a par
   await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
 });
 
-test("ends with one line when its PostgreSQL is gone and cannot be started again", async () => {
+test("the service exits with a one-line error if its PostgreSQL is killed and cannot be restarted", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const service = launchServiceProcess({ DATA_DIR });
   await service.listening;
@@ -124,7 +124,7 @@ test("ends with one line when its PostgreSQL is gone and cannot be started again
   expect(code).toBe(1);
 });
 
-test("lets npm run verify look at its data while it runs", async () => {
+test("npm run verify works while the service runs, with and without --repair", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const service = launchServiceProcess({ DATA_DIR });
   const client = grpcClient(await service.listening);
@@ -138,7 +138,7 @@ test("lets npm run verify look at its data while it runs", async () => {
   await client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 3 });
 });
 
-/** A process of the server that is idle: one of the service's connections. */
+/** The id of the PostgreSQL process that serves one of the service's connections. */
 async function backendPid(dataDir: string): Promise<number> {
   const [row] = await execute<{ pid: number }>(
     await embeddedDatabaseUrl(dataDir),
@@ -156,7 +156,7 @@ function inUse(dataDir: string): string {
   return `daily-aggregator: DATA_DIR ${dataDir} is in use by another daily-aggregator\n`;
 }
 
-test("stops cleanly when its PostgreSQL is gone already", async () => {
+test("the service stops cleanly if its PostgreSQL was killed", async () => {
   const DATA_DIR = await makeDataDir(template.path);
   const service = launchServiceProcess({ DATA_DIR });
   await service.listening;
@@ -165,11 +165,11 @@ test("stops cleanly when its PostgreSQL is gone already", async () => {
 });
 
 test.for([
-  ["whose control file is cut off", "global/pg_control", (file: string) => truncate(file, 0)],
-  ["without a version", "PG_VERSION", (file: string) => rm(file)],
+  ["with a truncated control file", "global/pg_control", (file: string) => truncate(file, 0)],
+  ["without a version file", "PG_VERSION", (file: string) => rm(file)],
   ["of another version", "PG_VERSION", (file: string) => writeFile(file, "9\n")],
   ["with a broken configuration", "postgresql.conf", (file: string) => writeFile(file, "nonsense = \n")],
-] as const)("says in one line that it cannot use data %s", async ([, file, damage]) => {
+] as const)("the service exits with a one-line error for data %s", async ([, file, damage]) => {
   const DATA_DIR = await makeDataDir(template.path);
   await damage(path.join(DATA_DIR, "postgres", file));
 
@@ -180,7 +180,7 @@ test.for([
   await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
 });
 
-test.for(["file", "file/below"])("says in one line that DATA_DIR cannot be %s", async (place) => {
+test.for(["file", "file/below"])("a one-line error reports that DATA_DIR cannot be %s", async (place) => {
   const folder = await makeDataDir();
   await writeFile(path.join(folder, "file"), "a regular file");
   const DATA_DIR = path.join(folder, place);

@@ -6,22 +6,22 @@ import { launchServiceProcess } from "../support/service-process.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 
-// A stop waits for calls in flight, and a machine can be busy.
+// A stop waits for calls in flight, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 const database = useTestDatabase();
 const template = useDataTemplate();
 
-test("a SIGTERM ends a service whose write is stuck, without waiting for the database to give up", async () => {
+test("a SIGTERM ends a service with a blocked write before the database's timeout", async () => {
   const { service, answered } = await startStuckWrite();
   await expect(service.kill("SIGTERM")).resolves.toMatchObject({ code: 0, signal: null });
-  // Nobody has let go of the lock.
+  // The lock is still held.
   await expect(answered).resolves.toBe("failed");
 });
 
 test("a second signal ends a service that is still stopping", async () => {
   const { service, answered } = await startStuckWrite();
-  // The first signals are taken for one, as Ctrl-C arrives twice under npm.
+  // A signal soon after the first one is ignored, because Ctrl-C sends two under npm.
   const signals = setInterval(() => service.kill("SIGINT"), 100);
   try {
     await expect(service.ended).resolves.toEqual({ code: 1, signal: null, stderr: "" });
@@ -43,11 +43,11 @@ test("a SIGTERM ends a service whose PostgreSQL does not stop", async () => {
   });
   const start = performance.now();
   await expect(service.kill("SIGTERM")).resolves.toEqual({ code: 1, signal: null, stderr: "" });
-  // By itself, pg_ctl would wait for a minute.
+  // The default timeout of pg_ctl is 60 seconds.
   expect(performance.now() - start).toBeLessThan(45_000);
 });
 
-/** Starts a service, and a write that waits for a lock until the test finishes. */
+/** Starts a service, and a write that waits for a lock. The lock is released when the test finishes. */
 async function startStuckWrite() {
   const service = launchServiceProcess({ DATABASE_URL: database.url });
   const client = grpcClient(await service.listening);

@@ -14,7 +14,7 @@ checkAggregatesAfterAll(service.database);
 const client = () => grpcClient(service.url);
 const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
 
-/** So many entries of the learner, one word more in each. */
+/** Entries of one learner, with word counts of 0, 1, 2 and so on. */
 function entriesOf(userId: string, count: number) {
   return Array.from({ length: count }, (_, wordCount) => ({
     requestId: randomUUID() as string,
@@ -24,7 +24,7 @@ function entriesOf(userId: string, count: number) {
   }));
 }
 
-test("records a batch of 1000, and a batch of one", async () => {
+test("BatchCreateEntries records a batch of 1000 entries, and a batch of one", async () => {
   for (const count of [1000, 1]) {
     const userId = randomUUID();
     const answer = await client().batchCreateEntries({ entries: entriesOf(userId, count) });
@@ -34,7 +34,7 @@ test("records a batch of 1000, and a batch of one", async () => {
   }
 });
 
-test("takes the time of the call for the timestamps that are not sent", async () => {
+test("entries of a batch without a timestamp get the time of the call", async () => {
   const userId = randomUUID();
   const entries = entriesOf(userId, 2).map(({ timestamp: _, ...entry }) => entry);
   const before = BigInt(Date.now());
@@ -48,18 +48,18 @@ test("takes the time of the call for the timestamps that are not sent", async ()
   }
 });
 
-describe("one invalid entry, and nothing of the batch is recorded:", () => {
+describe("a batch with an invalid entry is rejected as a whole:", () => {
   const secondsNow = BigInt(Math.floor(Date.now() / 1000));
 
   test.for([
-    ["no count", "word_count", { wordCount: undefined }],
-    ["a negative count", "word_count", { wordCount: -1 }],
-    ["no UUID", "request_id", { requestId: "42" }],
-    ["no user_id", "user_id", { userId: "" }],
-    ["25 hours ahead", "timestamp", { timestamp: { seconds: secondsNow + 25n * 3600n } }],
-    ["before 1970", "timestamp", { timestamp: { seconds: -1n } }],
-    ["nanos out of range", "timestamp", { timestamp: { seconds: 1n, nanos: -5 } }],
-  ] as const)("%s, named as entries[3].%s", async ([, field, invalid]) => {
+    ["a missing word_count", "word_count", { wordCount: undefined }],
+    ["a negative word_count", "word_count", { wordCount: -1 }],
+    ["a request_id that is not a UUID", "request_id", { requestId: "42" }],
+    ["an empty user_id", "user_id", { userId: "" }],
+    ["a timestamp 25 hours ahead", "timestamp", { timestamp: { seconds: secondsNow + 25n * 3600n } }],
+    ["a timestamp before 1970", "timestamp", { timestamp: { seconds: -1n } }],
+    ["a timestamp with nanos out of range", "timestamp", { timestamp: { seconds: 1n, nanos: -5 } }],
+  ] as const)("%s is reported as entries[3].%s", async ([, field, invalid]) => {
     const userId = randomUUID();
     const entries = entriesOf(userId, 6).map((entry, index) => ({ ...entry, ...(index === 3 && invalid) }));
     const error = await failureOf(client().batchCreateEntries({ entries }));
@@ -68,7 +68,7 @@ describe("one invalid entry, and nothing of the batch is recorded:", () => {
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 0 });
   });
 
-  test("all that break a rule of the schema are named", async () => {
+  test("every violation of the schema is reported", async () => {
     const [first, second, third] = entriesOf(randomUUID(), 3);
     const entries = [{ ...first, userId: "" }, { ...second }, { ...third, requestId: "", wordCount: -1 }];
     const error = await failureOf(client().batchCreateEntries({ entries }));
@@ -80,7 +80,7 @@ describe("one invalid entry, and nothing of the batch is recorded:", () => {
   });
 });
 
-test("refuses a batch of none and one of 1001", async () => {
+test("BatchCreateEntries rejects an empty batch, and a batch of 1001 entries", async () => {
   const userId = randomUUID();
   for (const count of [0, 1001]) {
     const error = await failureOf(client().batchCreateEntries({ entries: entriesOf(userId, count) }));
@@ -90,8 +90,8 @@ test("refuses a batch of none and one of 1001", async () => {
   expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 0 });
 });
 
-describe("reports duplicates one by one,", () => {
-  test("of the log: with their place, whether they match, and the entry if it is the learner's own", async () => {
+describe("BatchCreateEntries reports as duplicates", () => {
+  test("the entries already recorded, with index, payload_matches, and the learner's own stored entry", async () => {
     const userId = randomUUID();
     const [mine, changed, theirs, ...fresh] = entriesOf(userId, 5);
     const stored = await client().batchCreateEntries({
@@ -118,7 +118,7 @@ describe("reports duplicates one by one,", () => {
       ],
     });
     expect(answer.duplicates[2]?.conflict?.existing).toBeUndefined();
-    // Places 3 and 4 of the batch of five, and the two that were there before.
+    // The two fresh entries have 3 and 4 words. The two that were recorded before have 0 and 1.
     expect(await aggregatesOf(service.database.pool, userId)).toEqual({
       words: 3 + 4 + 0 + 1,
       entries: 4,
@@ -126,7 +126,7 @@ describe("reports duplicates one by one,", () => {
     });
   });
 
-  test("of the batch itself: the first one is recorded", async () => {
+  test("the later ones of several entries with the same request_id in one batch", async () => {
     const userId = randomUUID();
     const [first, other] = entriesOf(userId, 2);
     const again = { ...first, requestId: first?.requestId.toUpperCase() ?? "" };
@@ -144,7 +144,7 @@ describe("reports duplicates one by one,", () => {
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 2 });
   });
 
-  test("of a batch that has 20 entries 50 times, each time with other words: the first ones are recorded", async () => {
+  test("980 of 1000 entries if 20 request_ids occur 50 times each with different counts", async () => {
     const userId = randomUUID();
     const distinct = entriesOf(userId, 20);
     const entries = Array.from({ length: 50 }, () => distinct)
@@ -157,7 +157,7 @@ describe("reports duplicates one by one,", () => {
     expect(wordsById).toEqual(new Map(distinct.map(({ requestId, wordCount }) => [requestId, wordCount])));
   });
 
-  test("of a batch that is sent again: all of it, and nothing changes", async () => {
+  test("all entries of a batch that is sent again, and changes nothing", async () => {
     const userId = randomUUID();
     const entries = entriesOf(userId, 1000);
     await client().batchCreateEntries({ entries });
@@ -169,7 +169,7 @@ describe("reports duplicates one by one,", () => {
   });
 });
 
-test("an entry of a batch is a retry for CreateEntry, and the other way round", async () => {
+test("CreateEntry reports an entry of an earlier batch as a duplicate, and BatchCreateEntries vice versa", async () => {
   const [entry] = entriesOf(randomUUID(), 1);
   await client().batchCreateEntries({ entries: [{ ...entry }] });
   expect(await failureOf(client().createEntry({ ...entry }))).toMatchObject({ code: Code.AlreadyExists });
@@ -178,7 +178,7 @@ test("an entry of a batch is a retry for CreateEntry, and the other way round", 
   expect(await client().batchCreateEntries({ entries: [{ ...other }] })).toMatchObject({ duplicateCount: 1 });
 });
 
-test("two batches at once that share entries record each of them once", async () => {
+test("two concurrent batches with entries in common record each entry once", async () => {
   const userId = randomUUID();
   const entries = entriesOf(userId, 300);
   await using lock = await lockWrites(service.database);

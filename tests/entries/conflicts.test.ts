@@ -12,17 +12,17 @@ import { useTestService } from "../support/test-service.ts";
 
 const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00.123Z"));
 
-describe("a known request_id, when the instance remembers it:", () => {
+describe("a known request_id, if the instance remembers it:", () => {
   const service = useTestService();
   describeConflicts(service);
 
-  test("a retry is answered while the database is stuck", async () => {
+  test("a retry is answered while all writes are blocked in the database", async () => {
     const client = grpcClient(service.url);
     await waitForNotifications(service.database, 1);
     const sent = { requestId: randomUUID(), userId: randomUUID(), wordCount: 5 };
     const { entry } = await client.createEntry(sent);
     await using _ = await lockWrites(service.database);
-    // Again if this process was too busy for a moment to be sure that it knows of all deletions.
+    // Repeated, because an instance that was busy answers from memory only after its next heartbeat is received.
     await vi.waitFor(
       async () => {
         const error = await failureOf(client.createEntry(sent, { timeoutMs: 1000 }));
@@ -33,7 +33,7 @@ describe("a known request_id, when the instance remembers it:", () => {
   });
 });
 
-describe("a known request_id, when only the database knows it:", () => {
+describe("a known request_id, if only the database knows it:", () => {
   describeConflicts(useTestService({ recentEntries: 0 }));
 });
 
@@ -43,14 +43,14 @@ function describeConflicts(service: ReturnType<typeof useTestService>): void {
   const newEntry = () => ({ requestId: randomUUID(), userId: randomUUID(), wordCount: 5, timestamp });
 
   test.for([
-    ["the same again", true, {}],
-    ["the same without a timestamp", true, { timestamp: undefined }],
-    ["the same to the microsecond", true, { timestamp: { ...timestamp, nanos: 123_000_999 } }],
-    ["another count", false, { wordCount: 6 }],
-    ["another timestamp", false, { timestamp: { ...timestamp, nanos: 123_001_000 } }],
-    ["another count and no timestamp", false, { wordCount: 6, timestamp: undefined }],
+    ["the same entry", true, {}],
+    ["the same entry without a timestamp", true, { timestamp: undefined }],
+    ["the same entry with a finer timestamp", true, { timestamp: { ...timestamp, nanos: 123_000_999 } }],
+    ["an entry with another word_count", false, { wordCount: 6 }],
+    ["an entry with another timestamp", false, { timestamp: { ...timestamp, nanos: 123_001_000 } }],
+    ["an entry with another word_count and no timestamp", false, { wordCount: 6, timestamp: undefined }],
   ] as const)(
-    "%s: ALREADY_EXISTS, payload_matches %s, with the entry",
+    "%s gets ALREADY_EXISTS with payload_matches %s and the stored entry",
     async ([, payloadMatches, changes]) => {
       const first = newEntry();
       const { entry } = await client().createEntry(first);
@@ -66,21 +66,21 @@ function describeConflicts(service: ReturnType<typeof useTestService>): void {
     },
   );
 
-  test("the same in upper case: matches, and is named in lower case", async () => {
+  test("a request_id that was sent in upper case matches, and is returned in lower case", async () => {
     const first = newEntry();
     await client().createEntry({ ...first, requestId: first.requestId.toUpperCase() });
     const error = await failureOf(client().createEntry(first));
     expect(conflictOf(error)).toMatchObject({ requestId: first.requestId, payloadMatches: true });
   });
 
-  test("the first had no timestamp, the retry has another one: does not match", async () => {
+  test("a retry whose timestamp differs from the assigned one does not match an entry sent without one", async () => {
     const first = { ...newEntry(), timestamp: undefined };
     await client().createEntry(first);
     const error = await failureOf(client().createEntry({ ...first, timestamp }));
     expect(conflictOf(error)).toMatchObject({ payloadMatches: false });
   });
 
-  test("another learner's: ALREADY_EXISTS, and nothing of the entry shows", async () => {
+  test("another learner's request_id gets ALREADY_EXISTS, and nothing of that entry is revealed", async () => {
     const first = newEntry();
     await client().createEntry(first);
     const userId = randomUUID();
@@ -94,7 +94,7 @@ function describeConflicts(service: ReturnType<typeof useTestService>): void {
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ rows: 0 });
   });
 
-  test("IGNORE: OK with the stored entry and already_existed, even if it differs", async () => {
+  test("CONFLICT_POLICY_IGNORE returns the stored entry and already_existed, even if it differs", async () => {
     const first = { ...newEntry(), onConflict: ConflictPolicy.IGNORE };
     const { entry, alreadyExisted } = await client().createEntry(first);
     expect(alreadyExisted).toBe(false);

@@ -15,7 +15,7 @@ checkAggregatesAfterAll(service.database);
 const client = () => grpcClient(service.url);
 const leapDay = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
 
-test("answers with the entry as it is stored, and lists it the same", async () => {
+test("CreateEntry returns the stored entry, and ListEntries returns the same entry", async () => {
   const sent = {
     requestId: randomUUID(),
     userId: randomUUID(),
@@ -34,7 +34,7 @@ test("answers with the entry as it is stored, and lists it the same", async () =
   expect(entries).toEqual([entry]);
 });
 
-test("adds the entry to the aggregates", async () => {
+test("CreateEntry adds the entry to the aggregates", async () => {
   const userId = randomUUID();
   for (const wordCount of [3, 0, 4]) {
     await client().createEntry({ requestId: randomUUID(), userId, wordCount, timestamp: leapDay });
@@ -42,7 +42,7 @@ test("adds the entry to the aggregates", async () => {
   expect(await aggregatesOf(service.database.pool, userId)).toEqual({ words: 7, entries: 3, rows: 1 });
 });
 
-test("takes the time of the call for the timestamp if none is sent", async () => {
+test("an entry without a timestamp gets the time of the call", async () => {
   const before = new Date();
   const { entry } = await client().createEntry({ requestId: randomUUID(), userId: "u", wordCount: 1 });
   const after = new Date();
@@ -50,7 +50,7 @@ test("takes the time of the call for the timestamp if none is sent", async () =>
   expect(timestamp >= before && timestamp <= after).toBe(true);
 });
 
-test("keeps the timestamp to the microsecond and cuts off what is finer", async () => {
+test("a timestamp is truncated to microseconds, and a retry with the finer timestamp matches", async () => {
   const requestId = randomUUID();
   const timestamp = { seconds: 1_709_207_999n, nanos: 999_999_999 };
   const { entry } = await client().createEntry({ requestId, userId: "u", wordCount: 1, timestamp });
@@ -64,7 +64,7 @@ test("keeps the timestamp to the microsecond and cuts off what is finer", async 
   expect(conflictOf(retry)).toMatchObject({ payloadMatches: true });
 });
 
-test("takes a request_id in upper case for the same as in lower case", async () => {
+test("a request_id in upper case is the same as in lower case", async () => {
   const requestId = randomUUID();
   const sent = { userId: randomUUID(), wordCount: 1 };
   const { entry } = await client().createEntry({ ...sent, requestId: requestId.toUpperCase() });
@@ -74,7 +74,7 @@ test("takes a request_id in upper case for the same as in lower case", async () 
   expect(conflictOf(error)).toMatchObject({ requestId, payloadMatches: true });
 });
 
-test("records 0 words, but refuses an entry that says no count", async () => {
+test("an entry of 0 words is recorded, and an entry without word_count is rejected", async () => {
   const { entry } = await client().createEntry({ requestId: randomUUID(), userId: "u", wordCount: 0 });
   expect(entry).toMatchObject({ wordCount: 0 });
   const error = await failureOf(client().createEntry({ requestId: randomUUID(), userId: "u" }));
@@ -82,7 +82,7 @@ test("records 0 words, but refuses an entry that says no count", async () => {
   expect(violatedFields(error)).toEqual(["word_count"]);
 });
 
-test("takes a user_id of 128 characters of any script, exactly as it is", async () => {
+test("a user_id of up to 128 characters of any script is stored unchanged", async () => {
   for (const userId of ["😀".repeat(128), " a b\t", "é", "e\u0301", "'; DROP TABLE learning_log; --"]) {
     const { entry } = await client().createEntry({ requestId: randomUUID(), userId, wordCount: 1 });
     expect(entry).toMatchObject({ userId });
@@ -90,22 +90,22 @@ test("takes a user_id of 128 characters of any script, exactly as it is", async 
   }
 });
 
-describe("refuses what is invalid, names the field, and records nothing:", () => {
+describe("CreateEntry rejects an invalid entry, names the field, and records nothing:", () => {
   const secondsNow = BigInt(Math.floor(Date.now() / 1000));
   const hour = 3600n;
 
   test.for([
-    ["a request_id that is no UUID", "request_id", { requestId: "42" }],
-    ["a UUID without hyphens", "request_id", { requestId: randomUUID().replaceAll("-", "") }],
+    ["a request_id that is not a UUID", "request_id", { requestId: "42" }],
+    ["a request_id without hyphens", "request_id", { requestId: randomUUID().replaceAll("-", "") }],
     ["an empty user_id", "user_id", { userId: "" }],
     ["a user_id of 129 characters", "user_id", { userId: "a".repeat(129) }],
-    ["a user_id with NUL", "user_id", { userId: "a\0b" }],
-    ["a negative count", "word_count", { wordCount: -1 }],
-    ["a time before 1970", "timestamp", { timestamp: { seconds: -1n, nanos: 0 } }],
-    ["a time 25 hours ahead", "timestamp", { timestamp: { seconds: secondsNow + 25n * hour } }],
-    ["the latest time there is", "timestamp", { timestamp: { seconds: 2n ** 63n - 1n } }],
+    ["a user_id that contains NUL", "user_id", { userId: "a\0b" }],
+    ["a negative word_count", "word_count", { wordCount: -1 }],
+    ["a timestamp before 1970", "timestamp", { timestamp: { seconds: -1n, nanos: 0 } }],
+    ["a timestamp 25 hours ahead", "timestamp", { timestamp: { seconds: secondsNow + 25n * hour } }],
+    ["a timestamp of 2^63 - 1 seconds", "timestamp", { timestamp: { seconds: 2n ** 63n - 1n } }],
     ["negative nanos", "timestamp", { timestamp: { seconds: secondsNow, nanos: -1 } }],
-    ["a whole second of nanos", "timestamp", { timestamp: { seconds: secondsNow, nanos: 1_000_000_000 } }],
+    ["nanos of a whole second", "timestamp", { timestamp: { seconds: secondsNow, nanos: 1_000_000_000 } }],
     ["an unknown conflict policy", "on_conflict", { onConflict: 3 as ConflictPolicy }],
   ] as const)("%s", async ([, field, invalid]) => {
     const requestId = randomUUID();
@@ -121,7 +121,7 @@ describe("refuses what is invalid, names the field, and records nothing:", () =>
   });
 });
 
-test("takes a time from 1970 on, and up to a day ahead", async () => {
+test("CreateEntry accepts the first timestamp of 1970, and one 23 hours ahead", async () => {
   const seconds = BigInt(Math.floor(Date.now() / 1000)) + 23n * 3600n;
   for (const timestamp of [
     { seconds: 0n, nanos: 0 },
@@ -137,28 +137,28 @@ test("takes a time from 1970 on, and up to a day ahead", async () => {
   }
 });
 
-describe("a caller that gives up", () => {
-  test("while its entry waits gets DEADLINE_EXCEEDED, and nothing is recorded", async () => {
+describe("a caller that stops waiting", () => {
+  test("gets DEADLINE_EXCEEDED while its entry is queued, and nothing is recorded", async () => {
     await using lock = await lockWrites(service.database);
     const [first, second, third] = [1, 2, 3].map((wordCount) => ({
       requestId: randomUUID(),
       userId: randomUUID(),
       wordCount,
     }));
-    // These two take up the statements that may be under way at once.
+    // These two entries occupy both statements that may be in flight.
     const sent = [client().createEntry({ ...first }), client().createEntry({ ...second })];
     await lock.waitForBlocked(2);
     const connection = client();
     const error = await failureOf(connection.createEntry({ ...third }, { timeoutMs: 200 }));
     expect(error).toMatchObject({ code: Code.DeadlineExceeded });
-    // Once this is answered, the server has heard that the caller gave up.
+    // Follows the cancellation on the same connection, so its response shows that the cancellation has arrived.
     await connection.listEntries({ userId: third?.userId ?? "" });
     await lock.release();
     await Promise.all(sent);
     expect(await client().createEntry({ ...third })).toMatchObject({ alreadyExisted: false });
   });
 
-  test("after its entry was sent gets CANCELED, and a retry tells that it is recorded", async () => {
+  test("gets CANCELED after its entry was sent to the database, and a retry finds the entry recorded", async () => {
     const userId = randomUUID();
     const entry = { requestId: randomUUID(), userId, wordCount: 1, onConflict: ConflictPolicy.IGNORE };
     const caller = new AbortController();
@@ -168,7 +168,7 @@ describe("a caller that gives up", () => {
     caller.abort();
     expect(await call).toMatchObject({ code: Code.Canceled });
     await lock.release();
-    // A retry at once could pass the statement that the lock has just let go, and be the first.
+    // An immediate retry could overtake the statement that was waiting for the lock, and create the entry.
     const aggregates = () => aggregatesOf(service.database.pool, userId);
     await expect.poll(aggregates, { timeout: 10_000 }).toMatchObject({ entries: 1 });
     expect(await client().createEntry(entry)).toMatchObject({ alreadyExisted: true });

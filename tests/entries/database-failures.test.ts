@@ -7,7 +7,7 @@ import { grpcClient, transports } from "../support/clients.ts";
 import { failureOf } from "../support/failures.ts";
 import { useTestService } from "../support/test-service.ts";
 
-// What callers see when the database refuses a row for reasons of its own.
+// What callers see when the database rejects a row that the service considers valid.
 
 const service = useTestService();
 checkAggregatesAfterAll(service.database);
@@ -18,7 +18,7 @@ beforeAll(async () => {
   );
 });
 
-test("one of many calls at once fails with INTERNAL, and its neighbours are recorded", async () => {
+test("if the database rejects one of many entries, its call gets INTERNAL, and the others are recorded", async () => {
   const client = grpcClient(service.url);
   const userId = randomUUID();
   const good = Array.from({ length: 40 }, () =>
@@ -33,14 +33,14 @@ test("one of many calls at once fails with INTERNAL, and its neighbours are reco
   expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 80 });
 });
 
-test.for(Object.keys(transports))("INTERNAL tells nothing of the database over %s", async (name) => {
+test.for(Object.keys(transports))("INTERNAL over %s reveals nothing about the database", async (name) => {
   const client = createClient(LearningLogService, transports[name]?.(service.url) ?? fail(name));
   const poisoned = { requestId: randomUUID(), userId: "poison", wordCount: 1 };
   expectInternal(await failureOf(client.createEntry(poisoned)));
   expectInternal(await failureOf(client.batchCreateEntries({ entries: [poisoned] })));
 });
 
-test("a batch that fails in the database writes nothing", async () => {
+test("a batch with a row that the database rejects records nothing", async () => {
   const client = grpcClient(service.url);
   const userId = randomUUID();
   const entry = () => ({ requestId: randomUUID(), userId, wordCount: 1 });
@@ -53,7 +53,7 @@ test("a batch that fails in the database writes nothing", async () => {
   expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ rows: 0 });
 });
 
-test("a batch of an import that fails in the database ends the stream, and what was acknowledged stands", async () => {
+test("an import fails if the database rejects a batch, and acknowledged batches remain recorded", async () => {
   const client = grpcClient(service.url);
   const userId = randomUUID();
   const entry = () => ({ requestId: randomUUID(), userId, wordCount: 1 });
@@ -72,7 +72,7 @@ test("a batch of an import that fails in the database ends the stream, and what 
   expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 2 });
 });
 
-/** INTERNAL, with nothing but an id to look for in the log. */
+/** Expects INTERNAL, with only an id that can be looked up in the log. */
 function expectInternal(error: ConnectError): void {
   expect(error).toMatchObject({ code: Code.Internal, details: [] });
   expect(error.rawMessage).toMatch(/^internal error [0-9a-f-]{36}$/);

@@ -12,7 +12,7 @@ import { failureOf } from "../support/failures.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startLoggedService } from "../support/test-service.ts";
 
-// The database refuses for reasons that pass by themselves, whatever the entries are.
+// The database returns transient errors, which do not depend on the entries.
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);
@@ -20,7 +20,7 @@ checkAggregatesAfterAll(database);
 const { pool } = database;
 const role = `role_${randomUUID().replaceAll("-", "_")}`;
 
-describe("an error that passes by itself has RetryInfo, and costs one statement for a group", () => {
+describe("a transient error is returned with RetryInfo, and the group is not split:", () => {
   beforeAll(() =>
     pool.query(`
       CREATE TABLE trouble (code text, attempts integer);
@@ -64,7 +64,7 @@ describe("an error that passes by itself has RetryInfo, and costs one statement 
       expect(error).toMatchObject({ code, rawMessage });
       expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
     }
-    // A lost race is tried ten times; a hundred entries go in a few groups.
+    // A serialization failure is attempted ten times. A hundred entries form a few groups.
     expect((await attempts()) - before).toBeLessThan(sqlstate === "40001" ? 100 : 10);
     expect(logged().filter(({ code }) => code === sqlstate).length).toBeLessThanOrEqual(1);
     expect(JSON.stringify(logged())).not.toMatch(/host\.example|learning_log|127\.0\.0\.1/);
@@ -77,15 +77,15 @@ describe("an error that passes by itself has RetryInfo, and costs one statement 
 });
 
 test.for([
-  ["a user who may no longer log in", `ALTER ROLE ${role} NOLOGIN`, `ALTER ROLE ${role} LOGIN`, "28000"],
+  ["a role that may no longer log in", `ALTER ROLE ${role} NOLOGIN`, `ALTER ROLE ${role} LOGIN`, "28000"],
   [
-    "a database that takes no connections",
+    "a database that accepts no connections",
     `ALTER DATABASE ${new URL(database.url).pathname.slice(1)} WITH ALLOW_CONNECTIONS false`,
     `ALTER DATABASE ${new URL(database.url).pathname.slice(1)} WITH ALLOW_CONNECTIONS true`,
     "55000",
   ],
 ] as const)(
-  "%s is UNAVAILABLE for every call, one line in the log, and passes",
+  "%s makes calls UNAVAILABLE, is logged once, and requires no restart",
   async ([, refuse, admit, code]) => {
     const server = await connect(withPath(database.url, "/postgres"));
     await server.query(`CREATE ROLE ${role} LOGIN SUPERUSER PASSWORD 'secret'`);
@@ -120,7 +120,7 @@ test.for([
   },
 );
 
-test("a row that the database refuses is logged without anything of the row", async () => {
+test("a row that the database rejects is logged without any value of the row", async () => {
   await pool.query("ALTER TABLE learning_log ADD CONSTRAINT no_poison CHECK (user_id NOT LIKE 'poison%')");
   await pool.query(`
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -150,10 +150,10 @@ test("a row that the database refuses is logged without anything of the row", as
   expect(JSON.stringify(logged())).not.toContain(secret);
 });
 
-describe("with a small queue of notifications", () => {
+describe("with a small notification queue,", () => {
   const template = useDataTemplate();
 
-  test("late entries get RESOURCE_EXHAUSTED while it is full, and others are recorded", async () => {
+  test("late entries get RESOURCE_EXHAUSTED while the queue is full, and are recorded afterwards", async () => {
     const server = await startEmbeddedServer({
       dataDir: await makeDataDir(template.path),
       settings: { max_notify_queue_pages: "64" },
@@ -167,7 +167,7 @@ describe("with a small queue of notifications", () => {
     await listener.query("LISTEN anything");
     await listener.query("BEGIN");
     const fill = async () => {
-      // Each of them takes a page, or nearly so.
+      // Each notification takes up nearly a page of the queue.
       for (;;) await sender.query("SELECT pg_notify('anything', repeat('x', 7000))");
     };
     await expect(fill()).rejects.toMatchObject({ code: "54000" });
@@ -179,14 +179,14 @@ describe("with a small queue of notifications", () => {
     const messages = () => logged().map(({ msg }) => msg);
     await expect.poll(messages).toContain("lost the connection for notifications");
     await listener.query("COMMIT");
-    // Though nobody writes meanwhile.
+    // The service recovers even though nothing is written meanwhile.
     await expect.poll(messages).toContain("notifications from the database arrive again");
     await expect
       .poll(
         () =>
           client.createEntry(late).then(
             () => "recorded",
-            () => "refused",
+            () => "rejected",
           ),
         { timeout: 20_000 },
       )

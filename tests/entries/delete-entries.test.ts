@@ -19,7 +19,7 @@ const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
 const oneWord = (userId: string) => ({ requestId: randomUUID() as string, userId, wordCount: 1, timestamp });
 
 describe.concurrent("DeleteEntry", () => {
-  test("answers with the entry as it was, and takes it out of the list and the aggregates", async () => {
+  test("returns the deleted entry, and removes it from the list and the aggregates", async () => {
     const userId = randomUUID();
     const { entry } = await client().createEntry({ ...oneWord(userId), wordCount: 5 });
     const { entry: other } = await client().createEntry({ ...oneWord(userId), wordCount: 3 });
@@ -29,7 +29,7 @@ describe.concurrent("DeleteEntry", () => {
     expect(await aggregatesOf(pool, userId)).toEqual({ words: 3, entries: 1, rows: 1 });
   });
 
-  test("of the last entry of a quarter of an hour leaves no aggregate, even if the entry had no words", async () => {
+  test("deletes the aggregate together with the last entry of its bucket, even an entry of 0 words", async () => {
     const userId = randomUUID();
     const entry = { ...oneWord(userId), wordCount: 0 };
     await client().createEntry(entry);
@@ -37,7 +37,7 @@ describe.concurrent("DeleteEntry", () => {
     expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
   });
 
-  test("of an entry that is not there: NOT_FOUND, the second time, too", async () => {
+  test("returns NOT_FOUND for an unknown entry, and for one that is already deleted", async () => {
     const entry = oneWord(randomUUID());
     expect(await failureOf(client().deleteEntry(entry))).toMatchObject({ code: Code.NotFound });
     await client().createEntry(entry);
@@ -45,13 +45,13 @@ describe.concurrent("DeleteEntry", () => {
     expect(await failureOf(client().deleteEntry(entry))).toMatchObject({ code: Code.NotFound });
   });
 
-  test("refuses what is no UUID", async () => {
+  test("rejects a request_id that is not a UUID", async () => {
     const error = await failureOf(client().deleteEntry({ requestId: "42" }));
     expect(error).toMatchObject({ code: Code.InvalidArgument });
     expect(violatedFields(error)).toEqual(["request_id"]);
   });
 
-  test("frees the request_id, for another learner, too", async () => {
+  test("frees the request_id, even for another learner", async () => {
     const entry = oneWord(randomUUID());
     await client().createEntry(entry);
     await client().deleteEntry({ requestId: entry.requestId });
@@ -60,7 +60,7 @@ describe.concurrent("DeleteEntry", () => {
     expect(await aggregatesOf(pool, userId)).toMatchObject({ entries: 1 });
   });
 
-  test("of many entries at once never shows the aggregates different from the log", async () => {
+  test("keeps the aggregates correct while many entries are deleted concurrently", async () => {
     const userId = randomUUID();
     const entries = Array.from({ length: 40 }, () => oneWord(userId));
     await client().batchCreateEntries({ entries });
@@ -69,7 +69,7 @@ describe.concurrent("DeleteEntry", () => {
     expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
   });
 
-  test("of one entry by many callers at once succeeds for one of them", async () => {
+  test("succeeds for exactly one of many concurrent callers that delete the same entry", async () => {
     const entry = oneWord(randomUUID());
     await client().createEntry(entry);
     const outcomes = await Promise.allSettled(
@@ -84,7 +84,7 @@ describe.concurrent("DeleteEntry", () => {
 });
 
 describe("DeleteUserEntries", () => {
-  test("deletes that learner's entries only, and says how many there were", async () => {
+  test("deletes only that learner's entries, and returns their number", async () => {
     const userId = await recordLearner(connections, minutelyEntries(100));
     const other = await recordLearner(connections, minutelyEntries(100));
     expect(await client().deleteUserEntries({ userId })).toMatchObject({ deletedCount: 100n });
@@ -93,7 +93,7 @@ describe("DeleteUserEntries", () => {
     expect(await aggregatesOf(pool, other)).toMatchObject({ entries: 100 });
   });
 
-  test("deletes more than one transaction takes, and shows the aggregates right all the while", async () => {
+  test("deletes more entries than fit into one transaction, and keeps the aggregates correct meanwhile", async () => {
     const userId = await recordLearner(connections, minutelyEntries(20_001));
     const deleting = client().deleteUserEntries({ userId });
     await watchAggregatesUntil(deleting);
@@ -102,13 +102,13 @@ describe("DeleteUserEntries", () => {
     expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
   });
 
-  test("deletes exactly what one transaction takes", async () => {
+  test("deletes exactly as many entries as fit into one transaction", async () => {
     const userId = await recordLearner(connections, minutelyEntries(10_000));
     expect(await client().deleteUserEntries({ userId })).toMatchObject({ deletedCount: 10_000n });
     expect(await countEntries(userId)).toBe(0);
   });
 
-  test("deletes everything also when another deletes one of the entries at the same time", async () => {
+  test("deletes everything even if a concurrent transaction deletes one of the entries", async () => {
     const userId = await recordLearner(connections, minutelyEntries(10_050));
     const { entries } = await client().listEntries({ userId, to: { seconds: 1_704_067_320n } });
     const [oldest] = entries;
@@ -130,7 +130,7 @@ describe("DeleteUserEntries", () => {
     expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
   });
 
-  test("leaves an entry that is recorded after the call came", async () => {
+  test("keeps an entry that is recorded after the call began", async () => {
     const userId = await recordLearner(connections, minutelyEntries(10));
     const later = oneWord(userId);
     await client().createEntry(later);
@@ -141,7 +141,7 @@ describe("DeleteUserEntries", () => {
     expect((await client().listEntries({ userId })).entries).toMatchObject([later]);
   });
 
-  test("by two callers at once deletes each entry once", async () => {
+  test("deletes each entry once if two callers delete the same learner concurrently", async () => {
     const userId = await recordLearner(connections, minutelyEntries(500));
     const outcomes = await Promise.allSettled([1, 2].map(() => client().deleteUserEntries({ userId })));
     const deleted = outcomes.map((outcome) =>
@@ -151,7 +151,7 @@ describe("DeleteUserEntries", () => {
     expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
   });
 
-  test("of a learner who has none: NOT_FOUND", async () => {
+  test("returns NOT_FOUND for a learner without entries, and rejects an empty user_id", async () => {
     expect(await failureOf(client().deleteUserEntries({ userId: randomUUID() }))).toMatchObject({
       code: Code.NotFound,
     });
@@ -160,7 +160,7 @@ describe("DeleteUserEntries", () => {
     expect(violatedFields(error)).toEqual(["user_id"]);
   });
 
-  test("leaves the entries that come later, and the aggregates right whatever comes meanwhile", async () => {
+  test("counts every deletion, and keeps the aggregates correct, while entries are recorded", async () => {
     const userId = await recordLearner(connections, minutelyEntries(3000));
     const recorded: string[] = [];
     const deleting = client().deleteUserEntries({ userId });
@@ -169,7 +169,7 @@ describe("DeleteUserEntries", () => {
     const creating = Promise.all(
       [0, 1, 2, 3].map(async () => {
         while (!done) {
-          // In the quarters of an hour that are being deleted.
+          // In the buckets from which entries are being deleted.
           const minute = BigInt(random.integer(0, 2999));
           const entry = { ...oneWord(userId), timestamp: { seconds: 1_704_067_200n + minute * 60n } };
           await client().createEntry(entry);
@@ -187,7 +187,7 @@ describe("DeleteUserEntries", () => {
   });
 });
 
-describe("the entry and its aggregate go in one transaction, however long that takes:", () => {
+describe("an entry and its aggregate are deleted in one transaction, even if it takes long:", () => {
   beforeAll(() =>
     pool.query(`
       CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -213,7 +213,7 @@ describe("the entry and its aggregate go in one transaction, however long that t
   );
 });
 
-/** Recounts the log again and again, until the change is done. */
+/** Compares the aggregates with the log repeatedly, until the change is complete. */
 async function watchAggregatesUntil(change: Promise<unknown>): Promise<void> {
   let done = false;
   const finished = change.finally(() => {
@@ -225,7 +225,7 @@ async function watchAggregatesUntil(change: Promise<unknown>): Promise<void> {
   await finished;
 }
 
-/** How many entries the log has of a learner. */
+/** The number of the learner's entries in the log. */
 async function countEntries(userId: string): Promise<number | null> {
   const { rowCount } = await pool.query("SELECT FROM learning_log WHERE user_id = $1", [userId]);
   return rowCount;

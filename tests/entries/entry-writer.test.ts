@@ -19,7 +19,7 @@ const log = createLog("silent");
 const forever = new AbortController();
 
 describe("group commit", () => {
-  test("500 entries at once take a handful of statements, and every one is recorded", async () => {
+  test("records 500 concurrent entries with fewer than ten statements", async () => {
     const { writer, statements } = openWriter();
     const entries = Array.from({ length: 500 }, () => entryOf({}));
     const results = await Promise.all(entries.map((entry) => writer.record(entry, forever)));
@@ -29,7 +29,7 @@ describe("group commit", () => {
     expect(statements()).toBeLessThan(10);
   });
 
-  test("an entry is sent at once while the line is idle, and also while a statement is free", async () => {
+  test("sends an entry at once if fewer statements are in flight than allowed", async () => {
     const { writer } = openWriter({ maxStatements: 2 });
     await using lock = await lockWrites(database);
     const first = writer.record(entryOf({}), forever);
@@ -40,7 +40,7 @@ describe("group commit", () => {
     expect(await Promise.all([first, second])).toMatchObject([{ isNew: true }, { isNew: true }]);
   });
 
-  test("no more statements than allowed are under way, and none takes more rows than allowed", async () => {
+  test("observes the limits for concurrent statements and for rows of a statement", async () => {
     const { writer, statements } = openWriter({ maxStatements: 2, maxStatementRows: 10 });
     await using lock = await lockWrites(database);
     const entries = Array.from({ length: 36 }, () => entryOf({}));
@@ -49,23 +49,23 @@ describe("group commit", () => {
     expect(statements()).toBe(2);
     await lock.release();
     await Promise.all(results);
-    // Two of one row that found the line idle; the other 34 in tens, or less.
+    // Two statements with one row each, and the others with at most ten each of the remaining 34 rows.
     expect(statements()).toBeGreaterThanOrEqual(2 + 4);
     expect(await count(entries)).toBe(36);
   });
 
-  test("no statement takes all that waits while another one may come free", async () => {
+  test("divides the waiting entries among the allowed statements", async () => {
     const { writer, statements } = openWriter({ maxStatements: 2 });
     await using lock = await lockWrites(database);
     const results = Array.from({ length: 202 }, () => writer.record(entryOf({}), forever));
     await lock.waitForBlocked(2);
     await lock.release();
     await Promise.all(results);
-    // Two of one row that found the line idle, and at least two for the other 200.
+    // Two statements with one row each, and at least two for the remaining 200 rows.
     expect(statements()).toBeGreaterThanOrEqual(2 + 2);
   });
 
-  test("beyond the bound of pending entries: RESOURCE_EXHAUSTED, with the time to wait, until some are written", async () => {
+  test("rejects entries with RESOURCE_EXHAUSTED and RetryInfo while too many are pending", async () => {
     const { writer } = openWriter({ maxPendingRows: 5 });
     await using lock = await lockWrites(database);
     const pending = [
@@ -88,7 +88,7 @@ describe("group commit", () => {
     expect(await writer.record(entryOf({}), forever)).toMatchObject({ isNew: true });
   });
 
-  test("a request_id that comes several times for one statement is recorded once: the one that came first", async () => {
+  test("records only the first of several concurrent entries with the same request_id", async () => {
     const { writer } = openWriter({ maxStatements: 1 });
     const requestId = randomUUID();
     const userId = randomUUID();
@@ -109,12 +109,12 @@ describe("group commit", () => {
   });
 });
 
-describe("a row that the database refuses", () => {
+describe("a row that the database rejects", () => {
   beforeAll(() =>
     database.pool.query("ALTER TABLE learning_log ADD CONSTRAINT poison CHECK (user_id NOT LIKE 'poison%')"),
   );
 
-  test("fails alone: its neighbours in the statement are recorded", async () => {
+  test("fails alone, and the other rows of its statement are recorded", async () => {
     const { writer } = openWriter({ maxStatements: 1 });
     const userId = randomUUID();
     const entries = Array.from({ length: 100 }, (_, index) =>
@@ -131,14 +131,14 @@ describe("a row that the database refuses", () => {
     expect(await aggregatesOf(database.pool, `poison ${userId}`)).toMatchObject({ entries: 0 });
   });
 
-  test("fails the whole of its batch, of which nothing is recorded", async () => {
+  test("makes its whole batch fail, and nothing of the batch is recorded", async () => {
     const { writer } = openWriter();
     const entries = [entryOf({}), entryOf({ userId: "poison" }), entryOf({})];
     await expect(writer.recordBatch(entries)).rejects.toMatchObject({ constraint: "poison" });
     expect(await count(entries)).toBe(0);
   });
 
-  test("leaves no trace: the same request_id with a good row is new", async () => {
+  test("leaves its request_id free for a valid row", async () => {
     const { writer } = openWriter();
     const bad = entryOf({ userId: "poison" });
     await expect(writer.record(bad, forever)).rejects.toMatchObject({ constraint: "poison" });
@@ -146,13 +146,13 @@ describe("a row that the database refuses", () => {
   });
 });
 
-describe("a statement that loses a race in the database", () => {
+describe("a statement that conflicts with another transaction", () => {
   test.for([
     ["a deadlock", "40P01"],
     ["a serialization failure", "40001"],
-  ])("is run again after %s, and nobody notices", async ([, code]) => {
+  ])("is retried after %s, and the caller gets no error", async ([, code]) => {
     const userId = randomUUID();
-    // A sequence goes on counting when the statement is rolled back.
+    // A rollback does not reset a sequence, so it counts the attempts.
     await database.pool.query(`
       CREATE SEQUENCE attempts_${code};
       CREATE FUNCTION lose_${code}() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -170,8 +170,8 @@ describe("a statement that loses a race in the database", () => {
   });
 });
 
-describe("a caller that gives up", () => {
-  test("before its entry was sent gets its reason at once, and nothing is written", async () => {
+describe("a caller that cancels", () => {
+  test("before its entry is sent gets its abort reason at once, and nothing is written", async () => {
     const { writer, statements } = openWriter({ maxStatements: 1 });
     await using lock = await lockWrites(database);
     const sent = writer.record(entryOf({}), forever);
@@ -189,15 +189,15 @@ describe("a caller that gives up", () => {
     expect(statements()).toBe(2);
   });
 
-  test("before the call even came is not sent", async () => {
+  test("before the call begins gets its abort reason, and no statement is sent", async () => {
     const { writer, statements } = openWriter();
-    const gone = new AbortController();
-    gone.abort(new ConnectError("gone", Code.Canceled));
-    expect(await failureOf(writer.record(entryOf({}), gone))).toMatchObject({ code: Code.Canceled });
+    const cancelled = new AbortController();
+    cancelled.abort(new ConnectError("gone", Code.Canceled));
+    expect(await failureOf(writer.record(entryOf({}), cancelled))).toMatchObject({ code: Code.Canceled });
     expect(statements()).toBe(0);
   });
 
-  test("after its entry was sent gets its reason at once; a retry tells that the entry stands", async () => {
+  test("after its entry is sent gets its abort reason at once, and a retry finds the entry recorded", async () => {
     const { writer } = openWriter();
     await using lock = await lockWrites(database);
     const entry = entryOf({});
@@ -207,12 +207,12 @@ describe("a caller that gives up", () => {
     caller.abort(new ConnectError("gone", Code.Canceled));
     expect(await failureOf(sent)).toMatchObject({ code: Code.Canceled });
     await lock.release();
-    // A retry at once could pass the statement that the lock has just let go, and be the first.
+    // An immediate retry could overtake the statement that was waiting for the lock, and create the entry.
     await expect.poll(() => count([entry]), { timeout: 10_000 }).toBe(1);
     expect(await writer.record(entry, forever)).toMatchObject({ isNew: false });
   });
 
-  test("makes room for others", async () => {
+  test("frees its place among the pending entries", async () => {
     const { writer } = openWriter({ maxStatements: 1, maxPendingRows: 2 });
     await using lock = await lockWrites(database);
     const sent = writer.record(entryOf({}), forever);
@@ -227,7 +227,7 @@ describe("a caller that gives up", () => {
 });
 
 describe("draining", () => {
-  test("writes what waits, refuses what comes with UNAVAILABLE, and ends when all is answered", async () => {
+  test("writes pending entries, rejects new ones with UNAVAILABLE, and ends when all are written", async () => {
     const { writer } = openWriter({ maxStatements: 1, maxStatementRows: 3 });
     const entries = Array.from({ length: 20 }, () => entryOf({}));
     await using lock = await lockWrites(database);
@@ -246,7 +246,7 @@ describe("draining", () => {
     await Promise.all([...results, batchRecordings]);
   });
 
-  test("ends at once when nothing is pending, also the second time", async () => {
+  test("ends at once if nothing is pending, even the second time", async () => {
     const { writer } = openWriter();
     await writer.record(entryOf({}), forever);
     await writer.drain();
@@ -255,7 +255,7 @@ describe("draining", () => {
   });
 });
 
-test("an entry that was written to a database that is gone by then: UNAVAILABLE, and a retry tells", async () => {
+test("an entry whose connection breaks gets UNAVAILABLE with RetryInfo, and a retry can record it", async () => {
   const { writer } = openWriter();
   await using lock = await lockWrites(database);
   const entry = entryOf({});
@@ -273,7 +273,7 @@ test("an entry that was written to a database that is gone by then: UNAVAILABLE,
   expect(await writer.record(entry, forever)).toMatchObject({ isNew: true });
 });
 
-/** A writer with a pool of its own, and how many statements it has sent so far. It remembers nothing. */
+/** A writer with a separate pool and no remembered entries, and the number of statements that it has sent so far. */
 function openWriter(limits: Partial<EntryWriterLimits> = {}) {
   const pool = createTestPool(database.url);
   onTestFinished(() => pool.end());
@@ -303,7 +303,7 @@ function entryOf(fields: { requestId?: string; userId?: string; wordCount?: numb
   } satisfies NewEntry;
 }
 
-/** How many of these entries the log has. */
+/** The number of these entries that are in the log. */
 async function count(entries: readonly { requestId: string }[]): Promise<number | null> {
   const ids = entries.map(({ requestId }) => requestId);
   const { rowCount } = await database.pool.query("SELECT FROM learning_log WHERE request_id = ANY ($1)", [

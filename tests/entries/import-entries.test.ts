@@ -15,7 +15,7 @@ checkAggregatesAfterAll(service.database);
 
 const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
 
-// A stream that goes both ways at once needs HTTP/2; gRPC-Web has none.
+// A bidirectional stream needs HTTP/2. gRPC-Web does not support it.
 describe.for(["gRPC over HTTP/2", "Connect over HTTP/2"])("an import over %s", (name) => {
   const client = () => createClient(LearningLogService, transports[name]?.(service.url) ?? fail(name));
 
@@ -33,7 +33,7 @@ describe.for(["gRPC over HTTP/2", "Connect over HTTP/2"])("an import over %s", (
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: sum(sizes) });
   });
 
-  test("acknowledges a batch before the next one comes", async () => {
+  test("gets the acknowledgement of a batch before it sends the next one", async () => {
     const userId = randomUUID();
     let acknowledged = Promise.withResolvers<void>();
     async function* oneByOne() {
@@ -52,7 +52,7 @@ describe.for(["gRPC over HTTP/2", "Connect over HTTP/2"])("an import over %s", (
     expect(count).toBe(5);
   });
 
-  test("that is sent again reports every entry as a duplicate", async () => {
+  test("reports entries that are sent again as duplicates", async () => {
     const userId = randomUUID();
     const batch = { entries: entriesOf(userId, 2) };
     async function* twice() {
@@ -74,9 +74,9 @@ describe.for(["gRPC over HTTP/2", "Connect over HTTP/2"])("an import over %s", (
   });
 
   test.for([
-    ["a negative count", "entries[1].word_count", { wordCount: -1 }],
-    ["a time 25 hours ahead", "entries[1].timestamp", { timestamp: hoursAhead(25) }],
-  ] as const)("is ended by a batch with %s; what was acknowledged stands", async ([, path, invalid]) => {
+    ["a negative word_count", "entries[1].word_count", { wordCount: -1 }],
+    ["a timestamp 25 hours ahead", "entries[1].timestamp", { timestamp: hoursAhead(25) }],
+  ] as const)("fails at a batch with %s, and keeps the acknowledged batches", async ([, path, invalid]) => {
     const userId = randomUUID();
     async function* batches() {
       yield* batchesOf(userId, [2, 3]);
@@ -96,7 +96,7 @@ describe.for(["gRPC over HTTP/2", "Connect over HTTP/2"])("an import over %s", (
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 5 });
   });
 
-  test("is ended by a batch of none and by one of 1001", async () => {
+  test("fails at an empty batch, and at a batch of 1001 entries", async () => {
     for (const size of [0, 1001]) {
       const importing = Array.fromAsync(client().importEntries(batchesOf(randomUUID(), [size])));
       const error = await failureOf(importing);
@@ -105,11 +105,11 @@ describe.for(["gRPC over HTTP/2", "Connect over HTTP/2"])("an import over %s", (
     }
   });
 
-  test("without a batch ends well", async () => {
+  test("succeeds without any batch", async () => {
     expect(await Array.fromAsync(client().importEntries(batchesOf(randomUUID(), [])))).toEqual([]);
   });
 
-  test("whose client vanishes leaves what was acknowledged, and the service goes on", async () => {
+  test("keeps the acknowledged batches if its client cancels, and the service accepts further imports", async () => {
     const userId = randomUUID();
     const caller = new AbortController();
     async function* endless() {
@@ -132,7 +132,7 @@ describe.for(["gRPC over HTTP/2", "Connect over HTTP/2"])("an import over %s", (
     expect(await aggregatesOf(service.database.pool, other)).toMatchObject({ entries: 1 });
   });
 
-  test("whose client sends faster than the database writes is held back, and loses nothing", async () => {
+  test("slows down a client that sends faster than the database writes, and loses no entry", async () => {
     const userId = "x".repeat(128 - 36) + randomUUID();
     const sizes: number[] = Array(150).fill(50);
     let asked = 0;
@@ -145,7 +145,7 @@ describe.for(["gRPC over HTTP/2", "Connect over HTTP/2"])("an import over %s", (
     await using lock = await lockWrites(service.database);
     const importing = Array.fromAsync(client().importEntries(counted()));
     await lock.waitForBlocked(1);
-    // Time for a client that nobody holds back to send everything.
+    // Without backpressure, the client would send everything in this time.
     await sleep(500);
     expect(asked).toBeLessThan(75);
     await lock.release();

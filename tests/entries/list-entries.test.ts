@@ -21,13 +21,13 @@ checkAggregatesAfterAll(service.database);
 const { pool, connections } = service.database;
 const client = () => grpcClient(service.url);
 
-/** So many seconds after a certain noon. */
+/** A time this many seconds after noon of 29 February 2024 in UTC. */
 const at = (seconds: number, nanos = 0) => ({
   ...timestampFromDate(new Date(Date.UTC(2024, 1, 29, 12, 0, seconds))),
   nanos,
 });
 
-/** Records an entry of one word at each of these times; returns them in the same order. */
+/** Records an entry of one word at each of these times. @returns the stored entries, in the same order */
 async function record(userId: string, times: readonly ReturnType<typeof at>[]): Promise<Entry[]> {
   const entries = times.map((timestamp) => ({ requestId: randomUUID(), userId, wordCount: 1, timestamp }));
   await client().batchCreateEntries({ entries });
@@ -36,7 +36,7 @@ async function record(userId: string, times: readonly ReturnType<typeof at>[]): 
   return entries.flatMap(({ requestId }) => byId.get(requestId) ?? []);
 }
 
-/** Every page of the list. */
+/** Yields every page of the list. */
 async function* pagesOf(request: MessageInitShape<typeof ListEntriesRequestSchema>) {
   let pageToken = "";
   do {
@@ -50,7 +50,7 @@ async function walk(request: MessageInitShape<typeof ListEntriesRequestSchema>):
   return (await Array.fromAsync(pagesOf(request))).flatMap(({ entries }) => entries);
 }
 
-test("lists one learner's entries, the newest first, and those of the same time by request_id downwards", async () => {
+test("ListEntries returns one learner's entries by descending time, then by descending request_id", async () => {
   const userId = randomUUID();
   await record(randomUUID(), [at(1)]);
   const [a, b, c, d, e] = await record(userId, [at(3), at(1), at(2), at(2), at(2, 1000)]);
@@ -65,7 +65,7 @@ test("a learner without entries has an empty list", async () => {
   expect(answer).toMatchObject({ entries: [], nextPageToken: "" });
 });
 
-test("lists from a time on, that included, and to a time, that not included", async () => {
+test("the range of a list includes `from` and excludes `to`", async () => {
   const userId = randomUUID();
   const [a, b, c, d] = await record(userId, [at(1), at(2), at(2, 1000), at(3)]);
   const list = async (range: object) => (await client().listEntries({ userId, ...range })).entries;
@@ -77,15 +77,15 @@ test("lists from a time on, that included, and to a time, that not included", as
   expect(await list({ from: { seconds: 0n }, to: { seconds: 253_370_764_799n } })).toEqual([d, c, b, a]);
 });
 
-describe("refuses, and names the field:", () => {
+describe("ListEntries rejects an invalid request, and names the field:", () => {
   test.for([
-    ["from after to", "from", { from: at(2), to: at(1) }],
-    ["from before 1970", "from", { from: { seconds: -1n } }],
-    ["to in the year 9999", "to", { to: { seconds: 253_370_764_800n } }],
-    ["nanos out of range", "to", { to: { seconds: 1n, nanos: 2_000_000_000 } }],
+    ["`from` after `to`", "from", { from: at(2), to: at(1) }],
+    ["`from` before 1970", "from", { from: { seconds: -1n } }],
+    ["`to` in the year 9999", "to", { to: { seconds: 253_370_764_800n } }],
+    ["`to` with nanos out of range", "to", { to: { seconds: 1n, nanos: 2_000_000_000 } }],
     ["a negative page_size", "page_size", { pageSize: -1 }],
     ["an empty user_id", "user_id", { userId: "" }],
-    ["a page_token that is none", "page_token", { pageToken: "next" }],
+    ["an invalid page_token", "page_token", { pageToken: "next" }],
   ] as const)("%s", async ([, field, invalid]) => {
     const error = await failureOf(client().listEntries({ userId: "u", ...invalid }));
     expect(error).toMatchObject({ code: Code.InvalidArgument });
@@ -93,7 +93,7 @@ describe("refuses, and names the field:", () => {
   });
 });
 
-test("a page has 100 entries, or as many as asked for, but 1000 at most", async () => {
+test("a page has 100 entries by default, or page_size entries, up to 1000", async () => {
   const userId = await recordLearner(connections, minutelyEntries(1001));
   for (const [pageSize, count] of [
     [0, 100],
@@ -108,13 +108,13 @@ test("a page has 100 entries, or as many as asked for, but 1000 at most", async 
   }
 });
 
-test("a last page that is full says that it is the last one", async () => {
+test("a full last page has no next_page_token", async () => {
   const userId = await recordLearner(connections, minutelyEntries(6));
   const pages = await Array.fromAsync(pagesOf({ userId, pageSize: 3 }));
   expect(pages.map(({ entries }) => entries.length)).toEqual([3, 3]);
 });
 
-test("page by page, in a range, too, gives what one page gives", async () => {
+test("small pages contain the same entries as one large page, with and without a range", async () => {
   const userId = await recordLearner(connections, minutelyEntries(50));
   const midnight = 1_704_067_200n;
   for (const range of [
@@ -128,7 +128,7 @@ test("page by page, in a range, too, gives what one page gives", async () => {
   }
 });
 
-test("page by page gives entries of the same time once each", async () => {
+test("entries of the same time are listed exactly once across pages", async () => {
   const userId = randomUUID();
   const entries = await record(userId, Array(20).fill(at(1)));
   const walked = await walk({ userId, pageSize: 3 });
@@ -138,7 +138,7 @@ test("page by page gives entries of the same time once each", async () => {
   );
 });
 
-test("entries that come in between two pages neither hide one that was there nor show one twice", async () => {
+test("entries that are recorded between two pages neither hide nor repeat existing entries", async () => {
   const userId = randomUUID();
   const seconds = Array.from({ length: 40 }, (_, index) => index);
   const before = await record(
@@ -148,7 +148,7 @@ test("entries that come in between two pages neither hide one that was there nor
   const walked: Entry[] = [];
   for await (const { entries } of pagesOf({ userId, pageSize: 7 })) {
     walked.push(...entries);
-    // Above this place, at the very place, and below it.
+    // Above the position where the page ended, at this position, and below it.
     const last = Number(entries.at(-1)?.timestamp?.seconds) - Number(at(0).seconds);
     await record(userId, [at(100), at(last), at(last), at(last - 1, 1000), at(-100)]);
   }
@@ -159,7 +159,7 @@ test("entries that come in between two pages neither hide one that was there nor
   expect(times).toEqual(times.toSorted((x, y) => Number(y - x)));
 });
 
-test("a page begins where the last one ended, even if that entry is gone", async () => {
+test("a page begins where the previous page ended, even if that entry was deleted", async () => {
   const userId = await recordLearner(connections, minutelyEntries(4));
   const { entries } = await client().listEntries({ userId });
   const first = await client().listEntries({ userId, pageSize: 2 });
@@ -168,14 +168,14 @@ test("a page begins where the last one ended, even if that entry is gone", async
   expect(second.entries).toEqual(entries.slice(2));
 });
 
-describe("refuses a page_token, and names it,", () => {
+describe("ListEntries rejects a page_token", () => {
   const refuse = async (request: MessageInitShape<typeof ListEntriesRequestSchema>) => {
     const error = await failureOf(client().listEntries(request));
     expect(error).toMatchObject({ code: Code.InvalidArgument });
     expect(violatedFields(error)).toEqual(["page_token"]);
   };
 
-  test("that belongs to another learner, or another range", async () => {
+  test("that belongs to another learner or another range", async () => {
     const userId = await recordLearner(connections, minutelyEntries(3));
     const other = await recordLearner(connections, minutelyEntries(3));
     const { nextPageToken: pageToken } = await client().listEntries({ userId, pageSize: 1 });
@@ -187,7 +187,7 @@ describe("refuses a page_token, and names it,", () => {
     });
   });
 
-  test("that is damaged, wherever it is", async () => {
+  test("that is damaged at any position", async () => {
     const userId = await recordLearner(connections, minutelyEntries(3));
     const { nextPageToken } = await client().listEntries({ userId, pageSize: 1 });
     const characters = Array.from(nextPageToken);
@@ -201,19 +201,19 @@ describe("refuses a page_token, and names it,", () => {
   });
 
   test.for([
-    ["what is no time", ["yesterday", randomUUID()]],
-    ["a time that no database holds", ["9".repeat(30), randomUUID()]],
-    ["what is no request_id", ["1704067200000000", "42"]],
-    ["too little", ["1704067200000000"]],
-    ["nothing", []],
-  ] as const)("that somebody made up of %s", async ([, position]) => {
+    ["an invalid time", ["yesterday", randomUUID()]],
+    ["a time that PostgreSQL cannot store", ["9".repeat(30), randomUUID()]],
+    ["an invalid request_id", ["1704067200000000", "42"]],
+    ["an incomplete position", ["1704067200000000"]],
+    ["an empty position", []],
+  ] as const)("that is forged with %s", async ([, position]) => {
     await refuse({
       userId: "u",
       pageToken: encodePageToken(["ListEntries", "u", undefined, undefined], position),
     });
   });
 
-  test("that somebody made up to see what comes after `to`", async () => {
+  test("that is forged to read entries after `to`", async () => {
     const userId = await recordLearner(connections, minutelyEntries(3));
     const to = 1_704_067_200n;
     const binding = ["ListEntries", userId, undefined, to * 1_000_000n];
@@ -221,7 +221,7 @@ describe("refuses a page_token, and names it,", () => {
     await refuse({ userId, to: { seconds: to }, pageToken });
   });
 
-  test("that somebody made up to see what comes before `from`", async () => {
+  test("that is forged to read entries before `from`", async () => {
     const userId = await recordLearner(connections, minutelyEntries(3));
     const from = 1_704_067_200n;
     const binding = ["ListEntries", userId, from * 1_000_000n, undefined];
@@ -230,7 +230,7 @@ describe("refuses a page_token, and names it,", () => {
   });
 });
 
-test("answers a plain HTTP GET, as caches and browsers send it", async () => {
+test("ListEntries responds to a plain HTTP GET, as browsers and caches send it", async () => {
   const userId = await recordLearner(connections, minutelyEntries(3));
   const message = encodeURIComponent(JSON.stringify({ userId, pageSize: 2 }));
   const response = await fetch(
@@ -246,13 +246,13 @@ test("answers a plain HTTP GET, as caches and browsers send it", async () => {
   expect(next.entries).toHaveLength(1);
 });
 
-describe("a page is a range of the index, without a sort, however deep in the list:", () => {
+describe("PostgreSQL reads a page as a range of the index, without a sort:", () => {
   const deep = { timestamp: micros("2024-01-01T12:00:00Z"), requestId: randomUUID() };
 
   test.for([
     ["the first page", {}],
     ["a page far down", { after: deep }],
-    ["a page far down from a time on", { from: micros("2024-01-01T06:00:00Z"), after: deep }],
+    ["a page far down, with `from`", { from: micros("2024-01-01T06:00:00Z"), after: deep }],
   ] as const)("%s", async ([, selection]) => {
     const userId = randomUUID();
     const days = { from: "2024-01-01T00:00Z", to: "2024-01-14T21:20Z" };
@@ -270,12 +270,12 @@ describe("a page is a range of the index, without a sort, however deep in the li
           "Actual Rows": 101,
         },
       });
-      // 101 rows side by side; all those above them would be ten times as many.
+      // The 101 rows are adjacent. All the rows above them would take at least ten times as many blocks.
       expect(scan["Shared Hit Blocks"] + scan["Shared Read Blocks"]).toBeLessThan(30);
     }
   });
 
-  /** What PostgreSQL does for a page of 100. */
+  /** The plan by which PostgreSQL reads a page of 100 entries. */
   async function explain(mode: string, selection: ListSelection) {
     const connection = await pool.connect();
     const captured: pg.QueryConfig[] = [];

@@ -13,9 +13,9 @@ import { failureOf } from "../support/failures.ts";
 import { lockWrites } from "../support/table-locks.ts";
 import { startOwnService, useTestService } from "../support/test-service.ts";
 
-// Another transaction holds a lock. Whoever needs what it locks waits, with an end; all others are served.
+// Another transaction holds a lock. Calls that need the lock wait for a limited time. All other calls are served.
 
-// It remembers nothing, so that each write meets the locks in the database.
+// The service remembers no entries, so that each write reaches the locks in the database.
 const service = useTestService({ recentEntries: 0 });
 checkAggregatesAfterAll(service.database);
 
@@ -26,7 +26,7 @@ beforeAll(() => {
   client = grpcClient(service.url);
 });
 
-/** A lock must not hold up anybody else for longer than 2 seconds; the rest is for a machine that is busy. */
+/** A lock must not delay other calls for longer than 2 seconds. The rest allows for a busy machine. */
 const boundMs = 8_000;
 
 const quarter = 1_709_208_000n;
@@ -37,7 +37,7 @@ afterEach(() => withConnection(service.database.url, expectAggregatesMatchLog));
 
 test.for([
   [
-    "an aggregate that is being changed",
+    "an uncommitted update of an aggregate",
     async ({ userId }: Entry, rival: pg.Client) => {
       await client.createEntry(entryOf(userId));
       await rival.query("BEGIN");
@@ -47,7 +47,7 @@ test.for([
     },
   ],
   [
-    "an aggregate that is being inserted",
+    "an uncommitted insert of an aggregate",
     async ({ userId }: Entry, rival: pg.Client) => {
       await rival.query("BEGIN");
       await rival.query(
@@ -58,21 +58,21 @@ test.for([
     },
   ],
   [
-    "an entry with the same request_id that is being inserted",
+    "an uncommitted insert of the same request_id",
     async ({ userId, requestId }: Entry, rival: pg.Client) => {
       await rival.query("BEGIN");
       await rival.query("INSERT INTO learning_log VALUES ($1, $2, 1, now())", [requestId, userId]);
     },
   ],
   [
-    "an entry with the same request_id that is being deleted",
+    "an uncommitted deletion of the same request_id",
     async (entry: Entry, rival: pg.Client) => {
       await client.createEntry(entry);
       await rival.query("BEGIN");
       await rival.query("DELETE FROM learning_log WHERE request_id = $1", [entry.requestId]);
     },
   ],
-] as const)("%s holds up nobody but whoever writes it", async ([, lock]) => {
+] as const)("%s delays only calls of the same learner", async ([, lock]) => {
   await using rival = await connect(service.database.url);
   const stuck = entryOf();
   await lock(stuck, rival);
@@ -84,20 +84,20 @@ test.for([
   });
   for (let round = 0; round < 5; round += 1) {
     const more = client.createEntry(entryOf(stuck.userId));
-    // Its fate depends on the kind of lock.
+    // Whether this call succeeds depends on the kind of lock.
     more.catch(() => {});
     await expectServed(30);
   }
   expect(answered).toBe(false);
   await rival.query("ROLLBACK");
   const [outcome] = await settled;
-  // The entry that was not deleted after all is known.
+  // After the rollback, the entry that was to be deleted still exists.
   if (outcome?.status === "rejected") {
     expect([Code.AlreadyExists, Code.ResourceExhausted]).toContain(outcome.reason.code);
   }
 });
 
-test("many learners whose aggregates are locked hold up nobody else, and pass when the lock is released", async () => {
+test("writes to many locked aggregates delay no other calls, and succeed once the lock is released", async () => {
   await using rival = await connect(service.database.url);
   const userIds = Array.from({ length: 300 }, () => randomUUID());
   await client.batchCreateEntries({ entries: userIds.map((userId) => entryOf(userId)) });
@@ -110,7 +110,7 @@ test("many learners whose aggregates are locked hold up nobody else, and pass wh
   await expectServed(30);
 });
 
-test("many learners whose aggregates are being inserted hold up nobody else", async () => {
+test("writes to many aggregates with uncommitted inserts delay no other calls", async () => {
   await using rival = await connect(service.database.url);
   const userIds = Array.from({ length: 50 }, () => randomUUID());
   await rival.query("BEGIN");
@@ -126,7 +126,7 @@ test("many learners whose aggregates are being inserted hold up nobody else", as
   expectPassedOrLate(await stuck);
 });
 
-test("ten batches and ten deletions that meet a lock hold up neither writes, batches nor deletions of others", async () => {
+test("batches and deletions that wait for a lock delay no writes, batches or deletions of other learners", async () => {
   await using rival = await connect(service.database.url);
   const [stuck, shared] = [randomUUID(), randomUUID()];
   await client.batchCreateEntries({ entries: [entryOf(stuck), entryOf(shared)] });
@@ -143,7 +143,7 @@ test("ten batches and ten deletions that meet a lock hold up neither writes, bat
     const deleted = entryOf();
     await Promise.all([
       expectServed(30),
-      // Of a learner whose aggregates the batches lock for as long as they wait.
+      // The batches lock this learner's aggregates while they wait.
       timed(client.createEntry(entryOf(shared))),
       timed(client.batchCreateEntries({ entries: [entryOf(), entryOf()] })),
       client.createEntry(deleted).then(() => timed(client.deleteEntry({ requestId: deleted.requestId }))),
@@ -151,14 +151,14 @@ test("ten batches and ten deletions that meet a lock hold up neither writes, bat
   }
   await rival.query("COMMIT");
   for (const outcome of await settled) {
-    // The first deletion may leave the others nothing to delete; and the rounds may take longer than anybody waits.
+    // The first deletion may leave nothing for the others. The rounds may take longer than calls wait for a lock.
     if (outcome.status === "rejected") {
       expect([Code.NotFound, Code.ResourceExhausted]).toContain(outcome.reason.code);
     }
   }
 });
 
-test("entries that wait for a lock take at most half of the room for those that wait", async () => {
+test("entries that wait for a lock take up at most half of the limit for pending entries", async () => {
   const writing = { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 40 };
   const own = grpcClient((await startOwnService(service.database.url, { writing })).url);
   await using rival = await connect(service.database.url);
@@ -180,7 +180,7 @@ test("entries that wait for a lock take at most half of the room for those that 
   expect(await aggregatesOf(pool, userId)).toMatchObject({ entries: 21 });
 });
 
-test("writes pass as soon as a table that was locked against all of them is free", async () => {
+test("writes succeed as soon as a lock on the whole table is released", async () => {
   const before = await countRollbacks();
   await using lock = await lockWrites(service.database);
   const calls = [
@@ -188,14 +188,14 @@ test("writes pass as soon as a table that was locked against all of them is free
     client.batchCreateEntries({ entries: [entryOf()] }),
   ];
   await lock.waitForBlocked(3);
-  // Two groups and a batch have met the lock, and wait again.
+  // Two groups and a batch have timed out on the lock, and are waiting again.
   await expect.poll(countRollbacks, { timeout: 20_000 }).toBeGreaterThanOrEqual(before + 6);
   await lock.release();
   await Promise.all(calls.map(timed));
 });
 
-describe.concurrent("a lock that is held for long", () => {
-  test("an entry, a batch and a deletion that meet a lock for too long are refused with the time to wait", async () => {
+describe.concurrent("while a lock is held for long,", () => {
+  test("an entry, a batch and deletions that need it fail with RESOURCE_EXHAUSTED and RetryInfo", async () => {
     await using rival = await connect(service.database.url);
     const userId = randomUUID();
     const known = entryOf(userId);
@@ -221,7 +221,7 @@ describe.concurrent("a lock that is held for long", () => {
     expect(await client.batchCreateEntries({ entries: batch })).toMatchObject({ createdCount: 1 });
   });
 
-  test("a caller who waits for a lock and gives up leaves nothing behind", async () => {
+  test("calls that reach their deadline leave no statement behind, and record nothing", async () => {
     await using rival = await connect(service.database.url);
     const userId = randomUUID();
     await client.createEntry(entryOf(userId));
@@ -242,7 +242,7 @@ describe.concurrent("a lock that is held for long", () => {
     expect(await aggregatesOf(pool, userId)).toMatchObject({ entries: 1 });
   });
 
-  test("the locks of a transaction whose instance stands still are released, and nobody else waits for them", async () => {
+  test("a stalled instance loses the lock, so the waiting call succeeds, and other calls are not delayed", async () => {
     const pools = createPools(service.database.url, { reads: 1, writes: 1 }, 1, createLog("silent"));
     const userId = randomUUID();
     await client.createEntry(entryOf(userId));
@@ -270,7 +270,7 @@ const waitingStatements = `
   FROM pg_stat_activity
   WHERE $1 = ANY (pg_blocking_pids(pid))`;
 
-/** By now, or a second ago: the database counts with a delay. */
+/** The number of rolled-back transactions. The database updates it with a delay of up to a second. */
 async function countRollbacks(): Promise<number> {
   const { rows } = await pool.query(
     "SELECT xact_rollback::integer AS count FROM pg_stat_database WHERE datname = current_database()",
@@ -278,12 +278,12 @@ async function countRollbacks(): Promise<number> {
   return rows[0].count;
 }
 
-/** So many entries of other learners, at once. */
+/** Records this many entries of other learners concurrently, each within {@link boundMs}. */
 async function expectServed(count: number): Promise<void> {
   await Promise.all(Array.from({ length: count }, () => timed(client.createEntry(entryOf()))));
 }
 
-/** On a machine that is busy, the rounds may take longer than anybody waits for a lock. */
+/** On a busy machine, the rounds may take longer than calls wait for a lock. */
 function expectPassedOrLate(outcomes: readonly PromiseSettledResult<unknown>[]): void {
   for (const outcome of outcomes) {
     if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: Code.ResourceExhausted });
@@ -293,7 +293,7 @@ function expectPassedOrLate(outcomes: readonly PromiseSettledResult<unknown>[]):
 async function timed(call: Promise<unknown>): Promise<void> {
   const start = performance.now();
   await call;
-  expect(performance.now() - start, "milliseconds until the answer").toBeLessThan(boundMs);
+  expect(performance.now() - start, "milliseconds until the response").toBeLessThan(boundMs);
 }
 
 function entryOf(userId = randomUUID() as string) {

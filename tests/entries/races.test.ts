@@ -13,7 +13,7 @@ checkAggregatesAfterAll(services.database);
 
 const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
 
-test("of 200 callers on two instances with one request_id, one wins, and the entry counts once", async () => {
+test("of 200 concurrent calls with one request_id on two instances, one succeeds, and it counts once", async () => {
   const { a, b, database } = services;
   const sent = { requestId: randomUUID(), userId: randomUUID(), wordCount: 5, timestamp };
   const outcomes = await Promise.all(
@@ -30,7 +30,7 @@ test("of 200 callers on two instances with one request_id, one wins, and the ent
   expect(await aggregatesOf(database.pool, sent.userId)).toEqual({ words: 5, entries: 1, rows: 1 });
 });
 
-test("of callers with one request_id and different entries, all who lose see the one that won", async () => {
+test("concurrent calls with one request_id and different entries all get the entry that was created", async () => {
   const { a, b } = services;
   const userId = randomUUID();
   for (let round = 0; round < 20; round += 1) {
@@ -48,7 +48,7 @@ test("of callers with one request_id and different entries, all who lose see the
   }
 });
 
-test("two instances that write the same keys in opposite order get no error, and record each once", async () => {
+test("two instances that write the same keys in opposite order record each entry once, without an error", async () => {
   const { a, b, database } = services;
   const users = Array.from({ length: 50 }, () => randomUUID());
   const rounds = 25;
@@ -80,7 +80,7 @@ test("two instances that write the same keys in opposite order get no error, and
   }
 });
 
-test("statements that write the same keys in opposite order wait for each other, and none fails for a deadlock", async () => {
+test("statements that write the same keys in opposite order wait for each other without a deadlock", async () => {
   const users = Array.from({ length: 40 }, () => randomUUID());
   for (let round = 0; round < 25; round += 1) {
     const entries = users.map((userId) => ({
@@ -90,7 +90,7 @@ test("statements that write the same keys in opposite order wait for each other,
       timestamp: 1_709_208_000_000_000n,
     }));
     const others = entries.map((entry) => ({ ...entry, requestId: randomUUID() }));
-    // As the service runs them, but without its way of trying again.
+    // The service's statements, without its retries after a deadlock.
     const insertions = await Promise.all(
       [entries, entries.toReversed(), others, others.toReversed()].map((batch) =>
         insertEntries(services.database.connections, batch, unknownWatches),
@@ -100,7 +100,7 @@ test("statements that write the same keys in opposite order wait for each other,
   }
 });
 
-test("entries that are created and deleted at the same time leave the aggregates right, and nobody gets an error", async () => {
+test("concurrent creates and deletes keep the aggregates correct, and cause no unexpected error", async () => {
   const { a, b, database } = services;
   const userId = randomUUID();
   const requestIds = Array.from({ length: 5 }, () => randomUUID());

@@ -14,7 +14,7 @@ import { Random, seed } from "../support/random.ts";
 import { lockWrites } from "../support/table-locks.ts";
 import { useTwoServices } from "../support/test-service.ts";
 
-// An instance remembers what it recorded; whatever another instance deletes must not be answered from that.
+// An instance remembers the entries that it recorded. It must not return them after another instance deleted them.
 
 const services = useTwoServices();
 const { database } = services;
@@ -30,7 +30,7 @@ const oneWord = (userId = randomUUID() as string) => ({
 
 type Entry = ReturnType<typeof oneWord>;
 
-test("a request_id that one instance deletes is free at once in the other that remembered it", async () => {
+test("when one instance deletes an entry, the other, which remembered it, can record it again at once", async () => {
   const { a, b } = services;
   await Promise.all(
     Array.from({ length: 20 }, async () => {
@@ -46,7 +46,7 @@ test("a request_id that one instance deletes is free at once in the other that r
   );
 });
 
-test("the request_ids of a learner whom one instance deletes are free at once in both, and no others are", async () => {
+test("when one instance deletes a learner's entries, both instances forget these entries, and no others", async () => {
   const { a, b } = services;
   await waitForNotifications(database, 2);
   const userId = randomUUID();
@@ -60,14 +60,14 @@ test("the request_ids of a learner whom one instance deletes are free at once in
   for (const [index, entry] of entries.entries()) {
     expect(await (index % 2 === 0 ? a : b).createEntry(entry)).toMatchObject({ alreadyExisted: false });
   }
-  // Both still remember it, and need no database to say so.
+  // Both instances still remember the other entry: with writes blocked, they can answer only from memory.
   await using _ = await lockWrites(database);
   for (const client of [a, b]) {
     await vi.waitFor(() => expectKnown(client, other, 1000), { timeout: 20_000 });
   }
 });
 
-test("an instance whose connection for the news is cut never takes what was deleted for known", async () => {
+test("an instance whose notification connection breaks never reports a deleted entry as a duplicate", async () => {
   const { a, b } = services;
   let done = false;
   const random = new Random(seed);
@@ -92,7 +92,7 @@ test("an instance whose connection for the news is cut never takes what was dele
   await Promise.all([working, cutting]);
 });
 
-test("an instance that gets the news again has forgotten what was deleted meanwhile", async () => {
+test("an instance that receives notifications again has forgotten entries deleted in the meantime", async () => {
   const { a, b } = services;
   await waitForNotifications(database, 2);
   const entry = oneWord();
@@ -103,7 +103,7 @@ test("an instance that gets the news again has forgotten what was deleted meanwh
   expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
 });
 
-test("what was read before a deletion is not remembered after it", async () => {
+test("an entry that was read before its deletion is not remembered afterwards", async () => {
   const recent = await openRecentEntries();
   const stored = storedEntry();
   const { requestId, userId } = stored;
@@ -119,7 +119,7 @@ test("what was read before a deletion is not remembered after it", async () => {
   }
 });
 
-test("the deletion of one learner neither forgets the entries of others nor keeps them from being remembered", async () => {
+test("deleting one learner's entries does not affect whether other learners' entries are remembered", async () => {
   const recent = await openRecentEntries();
   const [before, meanwhile] = [storedEntry(), storedEntry()];
   recent.add([before], recent.epoch);
@@ -131,7 +131,7 @@ test("the deletion of one learner neither forgets the entries of others nor keep
   expect(recent.get(meanwhile.requestId)).toEqual(meanwhile);
 });
 
-test("more deletions than are noted still forget whatever was deleted, and let later entries be remembered", async () => {
+test("a deleted entry stays forgotten after 10,000 more deletions, and later entries are remembered", async () => {
   const recent = await openRecentEntries();
   const deleted = storedEntry();
   recent.add([deleted], recent.epoch);
@@ -146,16 +146,16 @@ test("more deletions than are noted still forget whatever was deleted, and let l
   expect(recent.get(later.requestId)).toEqual(later);
 });
 
-test("deletions of learners without entries do not go through all that is remembered", async () => {
+test("deleting learners without entries does not scan all remembered entries", async () => {
   const recent = await openRecentEntries(100_000);
   recent.add(Array.from({ length: 100_000 }, storedEntry), recent.epoch);
   const start = performance.now();
   for (let count = 0; count < 500; count += 1) recent.forget({ userId: `nobody ${count}` });
-  // To go through them takes several hundredths of a second each time.
+  // A scan of all entries would take several hundredths of a second for each deletion.
   expect(performance.now() - start).toBeLessThan(5_000);
 });
 
-test("who is told that there is nothing to delete can record it in any instance, even while its deletion goes on", async () => {
+test("once either of two concurrent deletions responds, even with NOT_FOUND, the entry can be recreated", async () => {
   const { a, b } = services;
   const removals = [
     ({ requestId }: Entry) => a.deleteEntry({ requestId }),
@@ -169,7 +169,7 @@ test("who is told that there is nothing to delete can record it in any instance,
     await Promise.all(
       removals.map(async (remove, index) => {
         const entry = entries[index] ?? oneWord();
-        // One of these deletes the entry, the other one finds nothing to delete.
+        // One call deletes the entry, and the other gets NOT_FOUND.
         const deletions = [1, 2].map(() => remove(entry).catch(ConnectError.from));
         await Promise.race(deletions);
         expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
@@ -179,7 +179,7 @@ test("who is told that there is nothing to delete can record it in any instance,
   }
 });
 
-test("whatever creates and deletes race, both instances agree with the database afterwards", async () => {
+test("after concurrent creates and deletes of an entry, both instances agree with the database", async () => {
   const { a, b } = services;
   await Promise.all(
     Array.from({ length: 15 }, async () => {
@@ -200,7 +200,7 @@ test("whatever creates and deletes race, both instances agree with the database 
   );
 });
 
-test("a message that makes no sense on the channel for deletions does no harm", async () => {
+test("an invalid message on the channel for deletions causes no wrong response", async () => {
   const { a, b } = services;
   const entry = oneWord();
   await b.createEntry(entry);
@@ -213,7 +213,7 @@ test("a message that makes no sense on the channel for deletions does no harm", 
   expect(await b.createEntry(entry)).toMatchObject({ alreadyExisted: false });
 });
 
-/** Remembers on its own, and hears of the deletions of both services. */
+/** Creates a separate cache, which is notified of the deletions of both services. */
 async function openRecentEntries(max = 10): Promise<RecentEntries> {
   const notifications = new Notifications(database.url, createLog("silent"));
   onTestFinished(() => notifications.close());

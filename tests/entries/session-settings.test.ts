@@ -5,7 +5,7 @@ import { grpcClient } from "../support/clients.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 
-// Settings of the database, and the zone of this process, change how times are written and read as text.
+// The database's settings and this process's time zone change how times are formatted and parsed as text.
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);
@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 
 test.for(["1971-06-01T00:10:00Z", "2024-02-03T04:05:06Z", "1970-01-01T00:00:00Z"])(
-  "an entry of %s is deleted with its aggregate, whatever the settings of time",
+  "an entry of %s is deleted with its aggregate, even with unusual date and time settings",
   async (time) => {
     const { url } = await startOwnService(database.url);
     const client = grpcClient(url);

@@ -9,7 +9,7 @@ import { startOwnService } from "../support/test-service.ts";
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);
 
-test("an instance that is stopped answers the calls that wait for the database, after their commit", async () => {
+test("an instance that is stopping commits and answers the calls that are waiting for the database", async () => {
   const service = await startOwnService(database.url);
   const client = grpcClient(service.url);
   const userId = randomUUID();
@@ -17,7 +17,7 @@ test("an instance that is stopped answers the calls that wait for the database, 
   await using lock = await lockWrites(database);
   const calls = Array.from({ length: 100 }, () => client.createEntry(entry()));
   const batch = client.batchCreateEntries({ entries: [entry(), entry()] });
-  // Two statements of single entries, and the batch: by then, the other calls have come, too.
+  // Two statements of single entries, and one of the batch. By then, the other calls have arrived, too.
   await lock.waitForBlocked(3);
   const stopped = service.stop();
   await lock.release();

@@ -9,17 +9,17 @@ import { proxyTo } from "../support/proxied-server.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 
-// It takes the service's own time limits.
+// The test waits for the service's own time limits.
 vi.setConfig({ testTimeout: 90_000 });
 
 const database = useTestDatabase();
 
-test("behind a database that answers nothing, no write waits longer than one time limit, and then writes pass again", async () => {
+test("while the database does not respond, no write waits longer than one timeout; later writes succeed", async () => {
   const { proxy, url: proxiedUrl } = await proxyTo(database.url);
   const { url } = await startOwnService(proxiedUrl);
   const client = grpcClient(url);
   const write = () => client.createEntry({ requestId: randomUUID(), userId: randomUUID(), wordCount: 1 });
-  // Both connections of the writer are open then.
+  // Opens both connections of the writer.
   await Promise.all(Array.from({ length: 100 }, write));
 
   proxy.silence();
@@ -37,10 +37,10 @@ test("behind a database that answers nothing, no write waits longer than one tim
     await sleep(50);
   }
   const waits = await Promise.all(calls);
-  expect(Math.max(...waits), "milliseconds until the last answer").toBeLessThan(20_000);
+  expect(Math.max(...waits), "milliseconds until the last response").toBeLessThan(20_000);
 
   proxy.heal();
   const start = performance.now();
   await Promise.all(Array.from({ length: 20 }, write));
-  expect(performance.now() - start, "milliseconds until writes pass").toBeLessThan(8_000);
+  expect(performance.now() - start, "milliseconds until writes succeed").toBeLessThan(8_000);
 });

@@ -12,35 +12,35 @@ import { isLongForm, report } from "./fault-run.ts";
 import { leave, visibleWaysToLeave } from "./leave.ts";
 import { envelopeHead, RawHttp2 } from "./raw-http2.ts";
 
-// Peers that misuse HTTP/2 find a bound to the memory that they can take, and others are served meanwhile.
+// Clients misuse HTTP/2. The memory that this costs the service stays bounded, and others are served meanwhile.
 
 const database = useTestDatabase();
 
-/** The short form makes do with a part of it. */
+/** The short form runs a quarter of each attack. */
 const scale = isLongForm ? 1 : 0.25;
 
-/** As many as one connection may have. */
+/** The most concurrent streams that the service allows on a connection. */
 const maxStreams = 1024;
 
-/** What the whole service may grow by, in MB, whatever a single connection or a few of them do. */
+/** The most memory that an attack may add to the service, in MB. */
 const maxGrowthMb = 400;
 
 interface Attack {
   readonly name: string;
-  /** @returns the connections that it was made over */
+  /** @returns the connections that it used */
   attack(url: string): Promise<RawHttp2[]>;
-  /** Whether the service is expected to hang up. */
-  readonly endsIt: boolean;
-  /** What it costs a bystander; nothing if left out. */
+  /** Whether the service is expected to close these connections. */
+  readonly expectsClose: boolean;
+  /** The errors and waits that the attack may cause for a bystander. Default: none. */
   readonly excuse?: Excuse;
 }
 
 const attacks: readonly Attack[] = [
   {
-    name: "calls that are cancelled at once",
-    endsIt: true,
-    // Each connection may cancel ten thousand calls at once, which take the service a second or, on a busy machine,
-    // several. Whoever needs a new connection to the database meanwhile may be told to come again.
+    name: "calls that it cancels at once",
+    expectsClose: true,
+    // A connection may cancel ten thousand calls at once. They keep the service busy for a second, or for several
+    // seconds on a busy machine. Calls that need a new database connection meanwhile may be rejected.
     excuse: { waitMs: 15_000, errors: isBusy },
     async attack(url) {
       const connections = await openMany(url, 4 * scale);
@@ -56,8 +56,8 @@ const attacks: readonly Attack[] = [
     },
   },
   {
-    name: "thousands of calls that never go on",
-    endsIt: false,
+    name: "thousands of calls without their messages",
+    expectsClose: false,
     async attack(url) {
       const connections = await openMany(url, 20 * scale);
       for (const connection of connections) {
@@ -67,8 +67,8 @@ const attacks: readonly Attack[] = [
     },
   },
   {
-    name: "more calls than a connection may have",
-    endsIt: true,
+    name: "more concurrent calls than a connection may have",
+    expectsClose: true,
     async attack(url) {
       const connection = await RawHttp2.open(url);
       for (let call = 0; call < 50 * maxStreams * scale && !connection.closed; call += 1) {
@@ -79,7 +79,7 @@ const attacks: readonly Attack[] = [
   },
   {
     name: "large messages that never end",
-    endsIt: false,
+    expectsClose: false,
     async attack(url) {
       const connection = await RawHttp2.open(url);
       const calls = 512 * scale;
@@ -98,7 +98,7 @@ const attacks: readonly Attack[] = [
   },
   {
     name: "a body that never ends",
-    endsIt: false,
+    expectsClose: false,
     async attack(url) {
       const connection = await RawHttp2.open(url);
       const id = await connection.call("CreateEntry");
@@ -109,8 +109,8 @@ const attacks: readonly Attack[] = [
     },
   },
   {
-    name: "a body of nothing but empty frames",
-    endsIt: true,
+    name: "a body of empty frames",
+    expectsClose: true,
     async attack(url) {
       const connection = await RawHttp2.open(url);
       const id = await connection.call("CreateEntry");
@@ -120,8 +120,8 @@ const attacks: readonly Attack[] = [
     },
   },
   {
-    name: "a window that lets no answer through",
-    endsIt: false,
+    name: "calls whose answers have a flow-control window of 0 bytes",
+    expectsClose: false,
     async attack(url) {
       const connection = await RawHttp2.open(url, { [initialWindowSize]: 0 });
       await askForLargeAnswers(connection);
@@ -129,8 +129,8 @@ const attacks: readonly Attack[] = [
     },
   },
   {
-    name: "a peer that does not read",
-    endsIt: false,
+    name: "calls whose answers it does not read",
+    expectsClose: false,
     async attack(url) {
       const connection = await RawHttp2.open(url, { [initialWindowSize]: 2 ** 31 - 1 });
       connection.stopReading();
@@ -139,12 +139,13 @@ const attacks: readonly Attack[] = [
     },
   },
   {
-    name: "many headers, with every call",
-    endsIt: true,
+    name: "large headers with every call",
+    expectsClose: true,
     async attack(url) {
       const connection = await RawHttp2.open(url);
       for (let call = 0; call < maxStreams; call += 1) await connection.call("CreateEntry", undefined, large);
-      // By then headers as large find no room. Small ones fill up what is left; after a hundred refusals Node hangs up.
+      // By now, Node has no memory left for large headers. Small ones use up the rest. After a hundred refused
+      // streams, Node closes the connection.
       for (let call = maxStreams; call < maxStreams + 400 && !connection.closed; call += 1)
         await connection.call("CreateEntry");
       return [connection];
@@ -152,7 +153,7 @@ const attacks: readonly Attack[] = [
   },
   {
     name: "headers that never end",
-    endsIt: true,
+    expectsClose: true,
     async attack(url) {
       const connection = await RawHttp2.open(url);
       await connection.send(frame(frameType.headers, 0, 1, headerBlock({ ":method": "POST" })));
@@ -162,8 +163,8 @@ const attacks: readonly Attack[] = [
     },
   },
   {
-    name: "settings and pings whose acknowledgements are not read",
-    endsIt: true,
+    name: "settings and pings whose acknowledgements it does not read",
+    expectsClose: true,
     async attack(url) {
       const connection = await RawHttp2.open(url);
       connection.stopReading();
@@ -175,13 +176,13 @@ const attacks: readonly Attack[] = [
 ];
 
 test.for(attacks.map((attack, index) => ({ ...attack, index })))(
-  "$name",
+  "others are served, and memory stays bounded, while a client sends $name",
   { timeout: 120_000 },
-  async ({ name, attack, endsIt, index, excuse = {} }) => {
+  async ({ name, attack, expectsClose, index, excuse = {} }) => {
     await using service = await startServiceProcess({ DATABASE_URL: database.url });
-    // What a heap grows to is not at once what it comes back from.
-    const company = { services: [service], databaseUrl: database.url, maxGrowthMb };
-    await besideBystander(company, async (bystander) => {
+    // V8 does not shrink a heap at once after it has grown.
+    const scenario = { services: [service], databaseUrl: database.url, maxGrowthMb };
+    await besideBystander(scenario, async (bystander) => {
       using _ = bystander.excuse(excuse);
       const beforeMb = await residentMb(service.pid);
       const memory = watchMemory(service.pid, 20);
@@ -192,16 +193,16 @@ test.for(attacks.map((attack, index) => ({ ...attack, index })))(
       for (const [number, connection] of connections.entries()) {
         const way = visibleWaysToLeave[(index + number) % visibleWaysToLeave.length] ?? "by FIN";
         await leave(connection, way);
-        // Whoever only takes back their calls goes later.
+        // RST_STREAM cancels only the calls.
         if (way === "by RST_STREAM") connection.close();
       }
 
       report(
         `  ${name}: ${Math.round(beforeMb)} MB before, at most ${Math.round(peakMb)} MB; ` +
-          `hung up on ${closed} of ${connections.length} connections`,
+          `the service closed ${closed} of ${connections.length} connections`,
       );
       expect(peakMb - beforeMb).toBeLessThan(maxGrowthMb);
-      expect(closed).toBe(endsIt ? connections.length : 0);
+      expect(closed).toBe(expectsClose ? connections.length : 0);
     });
   },
 );
@@ -210,7 +211,7 @@ function openMany(url: string, count: number): Promise<RawHttp2[]> {
   return Promise.all(Array.from({ length: count }, () => RawHttp2.open(url)));
 }
 
-/** The summaries of more than a year by hours, which the service remembers after the first one: about 200 kB each. */
+/** Requests the same summary of more than a year by hour in every call. It is memoized, and takes about 200 kB. */
 async function askForLargeAnswers(connection: RawHttp2): Promise<void> {
   const request = create(GetSummaryRequestSchema, {
     userId: "somebody",
@@ -222,5 +223,5 @@ async function askForLargeAnswers(connection: RawHttp2): Promise<void> {
   for (let call = 0; call < maxStreams; call += 1) await connection.call("GetSummary", message);
 }
 
-/** Close to as many as are taken. */
+/** Headers of nearly the largest size that Node accepts. */
 const large = Object.fromEntries(Array.from({ length: 15 }, (_, index) => [`x-${index}`, "v".repeat(1_000)]));

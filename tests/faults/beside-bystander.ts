@@ -8,23 +8,23 @@ import {
   type WhatIsCounted,
 } from "./left-behind.ts";
 
-interface Company extends WhatIsCounted {
-  /** How long the bystander may wait for anything; by default a time that only starvation explains. */
+interface Scenario extends WhatIsCounted {
+  /** The longest that the bystander may wait, in milliseconds. By default, only starvation explains a longer wait. */
   readonly waitMs?: number;
 }
 
 /**
- * Lets a fault happen beside a bystander at every instance, who must get everything in time and no error that is not
- * excused; and then counts what those left behind who took part and are gone.
+ * Runs a fault while a bystander uses every instance. The bystander must get its answers in time, and no error that is
+ * not excused. Then checks that the clients of the fault have left nothing behind.
  *
- * @param fault resolves when it is over and its clients are gone
+ * @param fault resolves when the fault is over and its clients have disconnected
  */
 export async function besideBystander(
-  company: Company,
+  scenario: Scenario,
   fault: (bystander: Bystander) => Promise<void>,
 ): Promise<void> {
-  const { services, waitMs } = company;
-  const before = await countServices(company);
+  const { services, waitMs } = scenario;
+  const before = await countServices(scenario);
   await using bystander = await Bystander.start(
     services.map(({ url }) => url),
     waitMs,
@@ -32,9 +32,9 @@ export async function besideBystander(
   try {
     await fault(bystander);
   } finally {
-    // Whoever ends tells why; everything else that goes wrong follows from it.
+    // If an instance has ended, its last lines have the cause of every other failure.
     for (const service of services) expect(service.isRunning, service.lastLines()).toBe(true);
   }
-  await withConnection(await connectionString(company), (client) => bystander.expectUnharmed(client));
-  await expectNothingLeftBehind(company, before);
+  await withConnection(await connectionString(scenario), (client) => bystander.expectUnharmed(client));
+  await expectNothingLeftBehind(scenario, before);
 }

@@ -15,36 +15,36 @@ import type { LearningLogClient } from "../support/clients.ts";
 import { report } from "./fault-run.ts";
 import { type OwnClient, openOwnClient } from "./own-client.ts";
 
-/** What a fault explains, while it lasts. */
+/** The errors and waits that a fault may cause for a bystander while it lasts. */
 export interface Excuse {
-  /** Errors that a bystander may get; none if left out. */
+  /** Whether the fault explains an error that an activity of the bystander got. Default: it explains none. */
   readonly errors?: (error: ConnectError, activity: string) => boolean;
-  /** How long a bystander may wait; as ever if left out. */
+  /** The longest that a bystander may wait, in milliseconds. Default: as long as without the fault. */
   readonly waitMs?: number;
 }
 
-/** UNAVAILABLE, which is explained while the database or the instance is away. */
+/** Whether the error is UNAVAILABLE, as it is while the database or the instance is down. */
 export function isUnavailable({ code }: ConnectError): boolean {
   return code === Code.Unavailable;
 }
 
-/** RESOURCE_EXHAUSTED, and when to come again, which is explained while others take all there is. */
+/** Whether the error is RESOURCE_EXHAUSTED with RetryInfo, as it is while others use all resources. */
 export function isBusy(error: ConnectError): boolean {
   return error.code === Code.ResourceExhausted && error.findDetails(RetryInfoSchema).length === 1;
 }
 
-/** An answer or an error later than this means that the bystander starves; much later than any busy machine explains. */
+/** If the bystander waits for longer than this, it starves: no busy machine explains such a wait. */
 const usualWaitMs = 5_000;
 
-/** What the slowest of its calls takes before the fault, on a machine that is not overloaded itself. */
+/** The longest time of a call before the fault. If a call takes longer, the machine itself is overloaded. */
 const calmWaitMs = 250;
 
-/** Long enough for starvation to show as a wait. */
+/** Long, so that starvation shows as a long wait and not as an error. */
 const callTimeoutMs = 40_000;
 
 const pauseMs = 40;
 
-/** The most connections that a bystander has at one instance. */
+/** The most connections that a bystander has to one instance. */
 export const bystanderSockets = 5;
 const daySeconds = 86_400;
 
@@ -60,42 +60,42 @@ interface Wait {
 }
 
 /**
- * Somebody else: another learner, on connections of their own, who writes, reads, watches and asks for health all the
- * while, at every instance. A fault must cost them nothing that it does not explain.
+ * A client that takes no part in a fault. For its own learner and over its own connections, it writes, reads, watches
+ * and checks the health at every instance. It must get no error and no wait that the fault does not explain.
  */
 export class Bystander implements AsyncDisposable {
   readonly userId = `bystander ${randomUUID()}`;
-  /** How much slower the machine is than it should be, even before the fault; at least 1. */
+  /** The factor by which the machine is too slow, measured before the fault; at least 1. */
   #slowness = 1;
   readonly #usualWaitMs: number;
-  readonly #seats: readonly Seat[];
+  readonly #instances: readonly InstanceClients[];
   #acting = true;
   readonly #watching = new AbortController();
   readonly #excuses: ActiveExcuse[] = [];
-  readonly #surprises: string[] = [];
+  readonly #problems: string[] = [];
   readonly #slowest = new Map<string, Wait>();
   readonly #counts = new Map<string, number>();
-  #explained = 0;
+  #excused = 0;
   #activities: Promise<unknown> = Promise.resolve();
   #watches: Promise<unknown> = Promise.resolve();
   /** The request_ids that were sent, and whether each was acknowledged. */
   readonly #entries = new Map<string, boolean>();
   #acknowledged = 0;
-  /** How many entries each watch has shown. */
+  /** The number of entries that each watch has shown, by the index of its instance. */
   readonly #shown = new Map<number, number>();
-  /** The acknowledged entries whose numbers a watch has yet to show. */
+  /** Numbers of acknowledged entries that a watch has not shown yet. */
   readonly #unseen: { readonly watch: number; readonly entries: number; readonly began: number }[] = [];
 
   private constructor(urls: readonly string[], waitMs: number) {
     this.#usualWaitMs = waitMs;
-    this.#seats = urls.map((url) => new Seat(url));
+    this.#instances = urls.map((url) => new InstanceClients(url));
   }
 
   /**
-   * Resolves once each instance has answered everything that the bystander does.
+   * Resolves when each instance has answered every kind of call.
    *
-   * @param urls of the instances
-   * @param waitMs how long it may wait for anything; in proportion longer on a machine that is slow before the fault
+   * @param urls the URLs of the instances
+   * @param waitMs the longest permitted wait; it is longer in proportion if the machine is slow before the fault
    */
   static async start(urls: readonly string[], waitMs = usualWaitMs): Promise<Bystander> {
     const bystander = new Bystander(urls, waitMs);
@@ -105,7 +105,9 @@ export class Bystander implements AsyncDisposable {
     });
     bystander.#watches = Promise.all(started.map(({ watching }) => watching));
     await Promise.all(started.map(({ promise }) => promise));
-    const activities = bystander.#seats.flatMap((seat) => Object.entries(bystander.#activitiesAt(seat)));
+    const activities = bystander.#instances.flatMap((instance) =>
+      Object.entries(bystander.#activitiesAt(instance)),
+    );
     for (const [, act] of activities) await act();
     for (const [, act] of activities) {
       const began = performance.now();
@@ -116,12 +118,12 @@ export class Bystander implements AsyncDisposable {
     return bystander;
   }
 
-  /** A time for a machine as it should be, as long as this one needs. */
+  /** Extends a time in proportion to how slow this machine is. */
   scaled(ms: number): number {
     return ms * this.#slowness;
   }
 
-  /** From now on until it is disposed of, a fault explains what calls meet that are under way meanwhile. */
+  /** Excuses errors and waits of all calls that are in flight between now and the disposal of the result. */
   excuse(excuse: Excuse): Disposable {
     const active: ActiveExcuse = { ...excuse, since: performance.now(), until: Number.POSITIVE_INFINITY };
     this.#excuses.push(active);
@@ -133,9 +135,9 @@ export class Bystander implements AsyncDisposable {
   }
 
   /**
-   * Ends what it does, and holds what it met against the bounds.
+   * Stops the bystander. Checks its errors and waits, and that its acknowledged entries are stored.
    *
-   * @param client finds what it wrote
+   * @param client a connection to the database of the instances
    */
   async expectUnharmed(client: pg.ClientBase | pg.Pool): Promise<void> {
     this.#acting = false;
@@ -146,7 +148,7 @@ export class Bystander implements AsyncDisposable {
       await sleep(20);
     await this[Symbol.asyncDispose]();
     for (const { watch, entries, began } of this.#unseen.slice(0, 1)) {
-      this.#surprises.push(
+      this.#problems.push(
         `watch ${watch} did not show ${entries} entries within ${Math.round(performance.now() - began)} ms`,
       );
     }
@@ -155,25 +157,25 @@ export class Bystander implements AsyncDisposable {
     );
     const counts = [...this.#counts].map((pair) => pair.join(" "));
     report(
-      `  a bystander: ${counts.join(", ")}; waits of at most, in ms: ${waits.join(", ")}; ` +
+      `  a bystander: ${counts.join(", ")}; longest waits in ms: ${waits.join(", ")}; ` +
         `${this.#slowness === 1 ? "" : `the machine is ${this.#slowness.toFixed(1)} times too slow; `}` +
-        `${this.#explained} errors that the fault explains`,
+        `${this.#excused} excused errors`,
     );
-    expect(this.#surprises.slice(0, 10), `${this.#surprises.length} surprises of a bystander`).toEqual([]);
+    expect(this.#problems.slice(0, 10), `${this.#problems.length} problems of a bystander`).toEqual([]);
     const { rows } = await client.query<{ id: string }>(
       "SELECT request_id::text AS id FROM learning_log WHERE user_id = $1",
       [this.userId],
     );
     const stored = new Set(rows.map(({ id }) => id));
     const lost = [...this.#entries].filter(([id, acknowledged]) => acknowledged && !stored.has(id));
-    expect(lost, "entries of a bystander that were acknowledged and are lost").toEqual([]);
+    expect(lost, "acknowledged entries of a bystander that are lost").toEqual([]);
     expect(
       [...stored].filter((id) => !this.#entries.has(id)),
       "entries that a bystander did not send",
     ).toEqual([]);
   }
 
-  /** The service is gone for good, and nobody waits for what its watches have yet to show. */
+  /** Stops the bystander after its service has ended. The watches need not show the remaining entries. */
   async giveUp(): Promise<void> {
     await this[Symbol.asyncDispose]();
     this.#unseen.length = 0;
@@ -184,32 +186,32 @@ export class Bystander implements AsyncDisposable {
     await this.#activities;
     this.#watching.abort();
     await this.#watches;
-    for (const seat of this.#seats) seat.close();
+    for (const instance of this.#instances) instance.close();
   }
 
-  #activitiesAt(seat: Seat): Record<string, () => Promise<void>> {
+  #activitiesAt(instance: InstanceClients): Record<string, () => Promise<void>> {
     return {
-      "writes over gRPC": () => this.#write(seat.grpc.learningLog),
-      "writes over HTTP/1.1": () => this.#write(seat.connect),
-      "reads over gRPC": () => this.#read(seat.grpc.learningLog),
-      "reads over HTTP/1.1": () => this.#read(seat.connect),
+      "writes over gRPC": () => this.#write(instance.grpc.learningLog),
+      "writes over HTTP/1.1": () => this.#write(instance.connect),
+      "reads over gRPC": () => this.#read(instance.grpc.learningLog),
+      "reads over HTTP/1.1": () => this.#read(instance.connect),
       "health checks": async () => {
-        const { status } = await seat.grpc.health.check({}, { timeoutMs: callTimeoutMs });
+        const { status } = await instance.grpc.health.check({}, { timeoutMs: callTimeoutMs });
         if (status !== ServingStatus.SERVING) throw new ConnectError("not serving", Code.Unavailable);
       },
-      readyz: () => seat.expectReady(),
+      readyz: () => instance.expectReady(),
     };
   }
 
   async #repeat(name: string, act: () => Promise<void>): Promise<void> {
     while (this.#acting) {
-      await this.#meet(name, act);
+      await this.#perform(name, act);
       await sleep(pauseMs);
     }
   }
 
-  /** Does it, and remembers how long it took and what it met. */
-  async #meet(activity: string, act: () => Promise<void>): Promise<void> {
+  /** Performs an activity, and checks how long it took and whether it failed. */
+  async #perform(activity: string, act: () => Promise<void>): Promise<void> {
     const began = performance.now();
     let failure: ConnectError | undefined;
     try {
@@ -218,21 +220,21 @@ export class Bystander implements AsyncDisposable {
       failure = ConnectError.from(error);
     }
     this.#counts.set(activity, (this.#counts.get(activity) ?? 0) + 1);
-    this.#judge({ activity, began, ended: performance.now() }, failure);
+    this.#check({ activity, began, ended: performance.now() }, failure);
   }
 
-  #judge(wait: Wait, failure?: ConnectError): void {
+  #check(wait: Wait, failure?: ConnectError): void {
     const { activity, began, ended } = wait;
     const excuses = this.#excuses.filter(({ since, until }) => began <= until && since <= ended);
     if (failure !== undefined) {
-      if (excuses.some(({ errors }) => errors?.(failure, activity))) this.#explained += 1;
-      else this.#surprises.push(`${activity}: ${failure}`);
+      if (excuses.some(({ errors }) => errors?.(failure, activity))) this.#excused += 1;
+      else this.#problems.push(`${activity}: ${failure}`);
     }
     const ms = ended - began;
     const slowest = this.#slowest.get(activity);
     if (slowest === undefined || slowest.ended - slowest.began < ms) this.#slowest.set(activity, wait);
     const boundMs = this.scaled(Math.max(this.#usualWaitMs, ...excuses.map(({ waitMs = 0 }) => waitMs)));
-    if (ms > boundMs) this.#surprises.push(`${activity}: waited for ${Math.round(ms)} ms`);
+    if (ms > boundMs) this.#problems.push(`${activity}: waited for ${Math.round(ms)} ms`);
   }
 
   async #write(client: LearningLogClient): Promise<void> {
@@ -243,13 +245,13 @@ export class Bystander implements AsyncDisposable {
     this.#acknowledged += 1;
     const began = performance.now();
     const entries = this.#acknowledged;
-    for (const watch of this.#seats.keys()) {
+    for (const watch of this.#instances.keys()) {
       // A watch may show an entry before the call that wrote it is answered.
       if ((this.#shown.get(watch) ?? 0) < entries) this.#unseen.push({ watch, entries, began });
     }
   }
 
-  /** A summary has everything that was acknowledged before it was asked for. */
+  /** Checks that a summary has every entry that was acknowledged before the request. */
   async #read(client: LearningLogClient): Promise<void> {
     const acknowledged = this.#acknowledged;
     const { periods } = await client.getSummary(this.#request(), { timeoutMs: callTimeoutMs });
@@ -259,17 +261,19 @@ export class Bystander implements AsyncDisposable {
     }
   }
 
-  /** Watches until the bystander stops; a watch that ends is begun again. */
+  /** Watches until the bystander stops. Restarts a watch that ends. */
   async #watch(watch: number, onAnswer: () => void): Promise<void> {
-    const seat = this.#seats[watch];
-    if (seat === undefined) throw new Error("there is no such instance");
+    const instance = this.#instances[watch];
+    if (instance === undefined) throw new Error("there is no such instance");
     const { signal } = this.#watching;
     while (!signal.aborted) {
       const began = performance.now();
       let failure: ConnectError;
       try {
         const counts = new Map<bigint, number>();
-        for await (const { periods } of seat.watch.learningLog.watchSummary(this.#request(), { signal })) {
+        for await (const { periods } of instance.watch.learningLog.watchSummary(this.#request(), {
+          signal,
+        })) {
           for (const { period, entryCount } of periods) counts.set(period?.seconds ?? 0n, Number(entryCount));
           this.#see(
             watch,
@@ -282,7 +286,7 @@ export class Bystander implements AsyncDisposable {
         failure = ConnectError.from(error);
       }
       if (signal.aborted) return;
-      this.#judge({ activity: "watch", began: performance.now(), ended: performance.now() }, failure);
+      this.#check({ activity: "watch", began: performance.now(), ended: performance.now() }, failure);
       await sleep(began + 200 > performance.now() ? 200 : 0);
     }
   }
@@ -294,7 +298,7 @@ export class Bystander implements AsyncDisposable {
       const waiting = this.#unseen[index];
       if (waiting?.watch !== watch || waiting.entries > entries) continue;
       this.#unseen.splice(index, 1);
-      this.#judge({ activity: "watch", began: waiting.began, ended });
+      this.#check({ activity: "watch", began: waiting.began, ended });
     }
   }
 
@@ -310,13 +314,13 @@ export class Bystander implements AsyncDisposable {
 }
 
 /** The bystander's connections to one instance. */
-class Seat {
+class InstanceClients {
   readonly url: string;
   readonly grpc: OwnClient;
-  /** Waits for others only where HTTP/2 makes it: a watch has a connection of its own. */
+  /** A separate connection, so that the other calls do not delay the watch. */
   readonly watch: OwnClient;
   readonly connect: LearningLogClient;
-  /** With two connections of HTTP/2 beside it, as many as a bystander has. */
+  /** Leaves two of the bystander's connections for HTTP/2. */
   readonly #agent = new http.Agent({ keepAlive: true, maxSockets: bystanderSockets - 2 });
 
   constructor(url: string) {
@@ -333,10 +337,10 @@ class Seat {
     this.connect = createClient(LearningLogService, transport);
   }
 
-  /** Asks as an orchestrator does. */
+  /** Requests `/readyz`, as an orchestrator does. */
   async expectReady(): Promise<void> {
-    const asked = http.get(`${this.url}/readyz`, { agent: this.#agent, timeout: callTimeoutMs });
-    const [answer] = await once(asked, "response");
+    const request = http.get(`${this.url}/readyz`, { agent: this.#agent, timeout: callTimeoutMs });
+    const [answer] = await once(request, "response");
     const reason = await text(answer);
     if (answer.statusCode !== 200) throw new ConnectError(reason.trim(), Code.Unavailable);
   }

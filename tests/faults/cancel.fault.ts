@@ -18,8 +18,8 @@ import { createRequest, Ledger } from "./ledger.ts";
 import { openOwnClient } from "./own-client.ts";
 import { RawHttp2 } from "./raw-http2.ts";
 
-// Callers give up at any stage, by a deadline or without a word, among others that do not: those get their answer,
-// and nothing of the ones that went is left behind.
+// Some callers cancel, time out or disconnect at any stage of a call. The others get their answers, and the service
+// keeps nothing of the callers that left.
 
 const random = seededRandom("cancel");
 const database = useTestDatabase();
@@ -28,27 +28,31 @@ const config = testConfig(database.url);
 const ledger = new Ledger(random);
 const callsPerRound = 300;
 const leaversPerRound = 40;
-const patient = { timeoutMs: 20_000 };
+const longTimeout = { timeoutMs: 20_000 };
 
-test("callers of the service that give up", { timeout: 120_000 }, async () => {
+test("callers that cancel, time out or disconnect leave nothing behind, and others are answered", {
+  timeout: 120_000,
+}, async () => {
   await using service = await startServiceProcess({ DATABASE_URL: database.url });
   const codes = new Map<string, number>();
   await besideBystander({ services: [service], databaseUrl: database.url }, async () => {
     using connection = openOwnClient(service.url);
-    await letCallersGiveUp(connection.learningLog);
+    await runCallers(connection.learningLog);
   });
   const ended = await service.end("SIGTERM");
   expect(ended.code, service.lastLines()).toBe(0);
-  expect(ended.ms, "a stop of an idle service").toBeLessThan(5_000);
+  expect(ended.ms, "ms to stop an idle service").toBeLessThan(5_000);
 
-  async function letCallersGiveUp(client: LearningLogClient): Promise<void> {
+  async function runCallers(client: LearningLogClient): Promise<void> {
     for (let round = 0; round < rounds; round += 1) {
       await Promise.all([
         ...Array.from({ length: callsPerRound }, (_, index) => callAfterPause(client, index)),
         ...Array.from({ length: leaversPerRound }, (_, index) => callAndLeave(index)),
       ]);
     }
-    report(`  those who gave up got: ${[...codes].map((pair) => pair.join(" ")).join(", ")}`);
+    report(
+      `  callers that cancelled or timed out got: ${[...codes].map((pair) => pair.join(" ")).join(", ")}`,
+    );
     const usual = ["Canceled", "DeadlineExceeded", "OK"];
     expect([...codes.keys()].filter((code) => !usual.includes(code))).toEqual([]);
     expect(codes.get("Canceled")).toBeGreaterThan(0);
@@ -62,7 +66,7 @@ test("callers of the service that give up", { timeout: 120_000 }, async () => {
     });
   }
 
-  /** The connection goes with whoever gives up. */
+  /** Starts a call over a new connection, and leaves at most 20 ms later. */
   async function callAndLeave(index: number): Promise<void> {
     await sleep(random.integer(0, 30));
     const connection = await RawHttp2.open(service.url);
@@ -76,14 +80,14 @@ test("callers of the service that give up", { timeout: 120_000 }, async () => {
     if (way === "by RST_STREAM") connection.close();
   }
 
-  /** Two of three give up. */
+  /** Of three callers, one has a short deadline, and one cancels. */
   async function callAfterPause(client: LearningLogClient, index: number): Promise<void> {
     await sleep(random.integer(0, 30));
-    if (index % 3 === 0) return send(client, patient);
+    if (index % 3 === 0) return send(client, longTimeout);
     const options =
       index % 3 === 1
         ? { timeoutMs: random.integer(1, 20) }
-        : { ...patient, signal: AbortSignal.timeout(random.integer(0, 20)) };
+        : { ...longTimeout, signal: AbortSignal.timeout(random.integer(0, 20)) };
     const outcome = await send(client, options).then(
       () => "OK",
       (error) => Code[ConnectError.from(error).code] ?? "unknown",
@@ -96,19 +100,21 @@ test("callers of the service that give up", { timeout: 120_000 }, async () => {
     options: { timeoutMs: number; signal?: AbortSignal },
   ): Promise<void> {
     const kind = random.pick(["single", "single", "single", "batch", "stream"]);
-    const sending = ledger.begin(
+    const submission = ledger.begin(
       kind === "single" ? "single" : "batch",
       kind === "single" ? 1 : random.integer(2, 20),
     );
-    const entries = sending.entries.map(createRequest);
+    const entries = submission.entries.map(createRequest);
     if (kind === "single") await client.createEntry(entries[0] ?? {}, options);
     else if (kind === "batch") await client.batchCreateEntries({ entries }, options);
     else for await (const _ of client.importEntries(oneBatch({ entries }), options));
-    sending.acknowledged = true;
+    submission.acknowledged = true;
   }
 });
 
-test("callers of the writer that give up", { timeout: 120_000 }, async () => {
+test("the writer answers callers that do not cancel, and drains after the others have cancelled", {
+  timeout: 120_000,
+}, async () => {
   const { writer } = createWritePath({
     pool: database.connections,
     databaseUrl: database.url,
@@ -116,13 +122,13 @@ test("callers of the writer that give up", { timeout: 120_000 }, async () => {
     recentEntries: 1000,
     log,
   });
-  const outcomes = { answered: 0, gaveUp: 0 };
+  const outcomes = { answered: 0, cancelled: 0 };
 
   for (let round = 0; round < rounds; round += 1) {
     await Promise.all(Array.from({ length: callsPerRound }, (_, index) => record(index % 3 !== 0)));
   }
-  report(`  the writer: ${outcomes.answered} answered, ${outcomes.gaveUp} gave up`);
-  expect(outcomes.gaveUp).toBeGreaterThan(0);
+  report(`  the writer: ${outcomes.answered} answered, ${outcomes.cancelled} cancelled`);
+  expect(outcomes.cancelled).toBeGreaterThan(0);
 
   await expect(inTime(writer.drain())).resolves.toBe("done");
   await withConnection(database.url, async (connection) => {
@@ -138,23 +144,23 @@ test("callers of the writer that give up", { timeout: 120_000 }, async () => {
     expect(rows).toEqual([]);
   });
 
-  async function record(givesUp: boolean): Promise<void> {
+  async function record(cancels: boolean): Promise<void> {
     await sleep(random.integer(0, 30));
-    const reason = new Error("the caller gave up");
+    const reason = new Error("the caller cancelled");
     const caller = new AbortController();
-    if (givesUp) setTimeout(() => caller.abort(reason), random.integer(0, 20));
-    const sending = ledger.begin("single", 1);
-    const [sent] = sending.entries;
+    if (cancels) setTimeout(() => caller.abort(reason), random.integer(0, 20));
+    const submission = ledger.begin("single", 1);
+    const [sent] = submission.entries;
     if (sent === undefined) throw new Error("there is no entry");
     try {
       const { isNew } = await writer.record({ ...sent, hasTimestamp: true }, caller);
       expect(isNew).toBe(true);
-      sending.acknowledged = true;
+      submission.acknowledged = true;
       outcomes.answered += 1;
     } catch (error) {
-      if (!givesUp) throw error;
+      if (!cancels) throw error;
       expect(error).toBe(reason);
-      outcomes.gaveUp += 1;
+      outcomes.cancelled += 1;
     }
   }
 });

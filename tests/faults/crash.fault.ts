@@ -22,17 +22,17 @@ import { Ledger } from "./ledger.ts";
 import { type Load, type LoadOutcome, startLoad } from "./load.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
-// The service and its PostgreSQL, both as in production, die under load in one of these ways, round by round, over
-// the same data. What was acknowledged must be there once, and a retry must settle whatever was not.
+// In each round, the service, its PostgreSQL or both crash under load. Both run as in production, and all rounds use
+// the same data. Each acknowledged entry must be stored exactly once, and retries must record all other entries.
 
 const faults = [
   "the service is killed",
-  "PostgreSQL stops at once",
-  "both are killed",
+  "PostgreSQL shuts down at once",
+  "the service and PostgreSQL are killed",
   "a process of PostgreSQL is killed",
 ] as const;
 const random = seededRandom("crash");
-// Every kind has its turn, in a random order.
+// The faults take turns, beginning with a random one.
 const offset = random.integer(0, faults.length - 1);
 const plan = Array.from({ length: rounds }, (_, round) => ({
   round: round + 1,
@@ -58,45 +58,48 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     expect(pid, "PostgreSQL is stopped with the service").toBeUndefined();
   });
 
-  test.each(plan)("round $round: $fault after $afterMs ms", async ({ round, fault, afterMs }) => {
-    const client = grpcClient(service.url);
-    await using bystander = await Bystander.start([service.url]);
-    const before = ledger.acknowledgedEntries;
-    const load = startLoad(client, { ledger, random, goesOn: false });
-    await vi.waitFor(() => expect(ledger.acknowledgedEntries).toBeGreaterThan(before), 20_000);
-    await sleep(afterMs);
-    // The calls under way run into the fault.
-    const isKilled = fault === "the service is killed" || fault === "both are killed";
-    using _ = bystander.excuse({ errors: isKilled ? isServiceGone : isUnavailable });
-    const outcome = await strike(fault, load, bystander);
+  test.each(plan)(
+    "round $round: no acknowledged entry is lost when $fault after $afterMs ms",
+    async ({ round, fault, afterMs }) => {
+      const client = grpcClient(service.url);
+      await using bystander = await Bystander.start([service.url]);
+      const before = ledger.acknowledgedEntries;
+      const load = startLoad(client, { ledger, random, continuesAfterFailure: false });
+      await vi.waitFor(() => expect(ledger.acknowledgedEntries).toBeGreaterThan(before), 20_000);
+      await sleep(afterMs);
+      // Calls that are in flight during the fault may fail.
+      const isKilled = fault === "the service is killed" || fault === "the service and PostgreSQL are killed";
+      using _ = bystander.excuse({ errors: isKilled ? isDisconnected : isUnavailable });
+      const outcome = await injectFault(fault, load, bystander);
 
-    service = await startServiceProcess({ DATA_DIR: dataDir });
-    const url = await embeddedDatabaseUrl(dataDir);
-    const unacknowledged = ledger.unacknowledgedEntries;
-    const acknowledged = ledger.acknowledgedEntries - before;
-    report(
-      `  round ${round}: ${fault} after ${afterMs} ms: ${acknowledged} entries acknowledged, ` +
-        `${unacknowledged} not, slowest call ${Math.round(outcome.slowestMs)} ms`,
-    );
-    await withConnection(url, async (connection) => {
-      await bystander.expectUnharmed(connection);
-      await ledger.expectAcknowledgedThere(connection);
-      await ledger.retryUnacknowledged(grpcClient(service.url));
-      await ledger.expectAllThere(connection);
-      await expectAggregatesMatchLog(connection);
-    });
-  });
+      service = await startServiceProcess({ DATA_DIR: dataDir });
+      const url = await embeddedDatabaseUrl(dataDir);
+      const unacknowledged = ledger.unacknowledgedEntries;
+      const acknowledged = ledger.acknowledgedEntries - before;
+      report(
+        `  round ${round}: ${fault} after ${afterMs} ms: ${acknowledged} entries acknowledged, ` +
+          `${unacknowledged} not, slowest call ${Math.round(outcome.slowestMs)} ms`,
+      );
+      await withConnection(url, async (connection) => {
+        await bystander.expectUnharmed(connection);
+        await ledger.expectAcknowledgedThere(connection);
+        await ledger.retryUnacknowledged(grpcClient(service.url));
+        await ledger.expectAllThere(connection);
+        await expectAggregatesMatchLog(connection);
+      });
+    },
+  );
 
-  /** Ends with a service that has ended; one that lives through the fault must be of use again before. */
-  async function strike(
+  /** Resolves when the service has ended. If the service survives the fault, it must first become ready again. */
+  async function injectFault(
     fault: (typeof faults)[number],
     load: Load,
     bystander: Bystander,
   ): Promise<LoadOutcome> {
     const pid = await postmasterPid(dataDir);
-    if (fault === "the service is killed" || fault === "both are killed") {
-      if (fault === "both are killed") {
-        // With its children, which would finish what they have begun.
+    if (fault === "the service is killed" || fault === "the service and PostgreSQL are killed") {
+      if (fault === "the service and PostgreSQL are killed") {
+        // The children, too, because they would finish their statements.
         const children = await childrenOf(pid);
         for (const each of [pid, ...children]) kill(each, "SIGKILL");
       }
@@ -105,7 +108,7 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
       await bystander.giveUp();
       return stopped;
     }
-    if (fault === "PostgreSQL stops at once") kill(pid, "SIGQUIT");
+    if (fault === "PostgreSQL shuts down at once") kill(pid, "SIGQUIT");
     else {
       const children = await childrenOf(pid);
       kill(children[random.integer(0, children.length - 1)] ?? pid, "SIGKILL");
@@ -113,20 +116,20 @@ describe("crashes under load", { concurrent: false, shuffle: false }, () => {
     await sleep(500);
     const outcome = await load.stop();
     expectUnavailable(outcome.failures);
-    // The data stay this service's, and it brings its PostgreSQL back.
+    // The service keeps its claim on the data folder, and restarts PostgreSQL.
     await expect(startServiceProcess({ DATA_DIR: dataDir })).rejects.toThrow("src/main.ts ended with 1:");
     await waitUntilReady(service.url, 30_000);
     expect(service.isRunning, service.lastLines()).toBe(true);
     await bystander.giveUp();
     const ended = await service.end("SIGTERM");
-    report(`  a stop after that took ${Math.round(ended.ms)} ms`);
+    report(`  the stop afterwards took ${Math.round(ended.ms)} ms`);
     expect(ended).toMatchObject({ code: 0 });
     return outcome;
   }
 });
 
-/** A process that was killed says nothing; its connections break. */
-function isServiceGone({ code, rawMessage }: ConnectError): boolean {
+/** Whether the error is that of a broken connection: a killed process sends no error. */
+function isDisconnected({ code, rawMessage }: ConnectError): boolean {
   return (
     code === Code.Unavailable ||
     code === Code.Aborted ||
@@ -134,7 +137,7 @@ function isServiceGone({ code, rawMessage }: ConnectError): boolean {
   );
 }
 
-/** They name the code, and when to try again. */
+/** Checks that each failure is UNAVAILABLE with RetryInfo. */
 function expectUnavailable(failures: readonly ConnectError[]): void {
   const wrong = failures.filter(
     (failure) => failure.code !== Code.Unavailable || failure.findDetails(RetryInfoSchema).length !== 1,
@@ -155,7 +158,7 @@ function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch (error) {
-    // It may have ended meanwhile.
+    // The process may have ended meanwhile.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }

@@ -18,8 +18,8 @@ import { startLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { waitUntilReady } from "./wait-until-ready.ts";
 
-// Somebody kills a process of the embedded PostgreSQL, as a machine does that is out of memory. The service has its
-// database again soon, for itself alone: a second service on the same folder is turned away, and does no harm.
+// A process of the embedded PostgreSQL is killed, as a kernel does when memory runs out. The service soon has its
+// database again, and keeps its claim on it: a second service on the same folder is rejected, and does no harm.
 
 const random = seededRandom("embedded");
 const recoveryMs = 30_000;
@@ -27,7 +27,7 @@ let dataDir: string;
 
 const victims = [
   {
-    victim: "a backend that works for the service",
+    victim: "a backend of the service",
     find: () => backendPid("application_name LIKE 'daily-aggregator%'"),
   },
   {
@@ -35,50 +35,54 @@ const victims = [
     find: () => backendPid("pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"),
   },
   {
-    victim: "the first process of PostgreSQL",
+    victim: "the postmaster",
     find: () => postmasterPid(dataDir),
   },
 ];
 
-test.for(victims)("$victim is killed", { timeout: 240_000 }, async ({ find }) => {
-  dataDir = await makeDataDir();
-  await using service = await startServiceProcess({ DATA_DIR: dataDir });
-  const company = { services: [service], databaseUrl: () => embeddedDatabaseUrl(dataDir) };
-  await besideBystander(company, async (bystander) => {
-    const ledger = new Ledger(random);
-    using client = openOwnClient(service.url);
-    const load = startLoad(client.learningLog, { ledger, random, goesOn: true, restMs: 50 });
-    for (let round = 0; round < Math.ceil(rounds / 10); round += 1) {
-      await sleep(500);
-      const fault = bystander.excuse({ errors: isUnavailable, waitMs: 20_000 });
-      const killed = performance.now();
-      process.kill(await find(), "SIGKILL");
-      // What was answered at that moment does not count.
-      await sleep(1_000);
-      await vi.waitFor(() => expectServed(ledger), { timeout: recoveryMs, interval: 100 });
-      report(`  entries were recorded again after ${Math.round(performance.now() - killed)} ms`);
-      await waitUntilReady(service.url);
-      fault[Symbol.dispose]();
+test.for(victims)(
+  "the service soon records entries again, and keeps its folder, after $victim is killed",
+  { timeout: 240_000 },
+  async ({ find }) => {
+    dataDir = await makeDataDir();
+    await using service = await startServiceProcess({ DATA_DIR: dataDir });
+    const scenario = { services: [service], databaseUrl: () => embeddedDatabaseUrl(dataDir) };
+    await besideBystander(scenario, async (bystander) => {
+      const ledger = new Ledger(random);
+      using client = openOwnClient(service.url);
+      const load = startLoad(client.learningLog, { ledger, random, continuesAfterFailure: true, restMs: 50 });
+      for (let round = 0; round < Math.ceil(rounds / 10); round += 1) {
+        await sleep(500);
+        const excuse = bystander.excuse({ errors: isUnavailable, waitMs: 20_000 });
+        const killed = performance.now();
+        process.kill(await find(), "SIGKILL");
+        // Answers in this second may belong to entries that were written before the kill.
+        await sleep(1_000);
+        await vi.waitFor(() => expectServed(ledger), { timeout: recoveryMs, interval: 100 });
+        report(`  entries were recorded again after ${Math.round(performance.now() - killed)} ms`);
+        await waitUntilReady(service.url);
+        excuse[Symbol.dispose]();
 
-      const second = await startSecond();
-      expect(second.stderr).toContain("is in use by another daily-aggregator");
-      expect(second.code).toBe(1);
-      await expectServed(ledger);
-    }
-    const { failures } = await load.stop();
-    expect(failures.filter((error) => !isUnavailable(error)).map(String)).toEqual([]);
-    await withConnection(await embeddedDatabaseUrl(dataDir), async (connection) => {
-      await ledger.expectAcknowledgedThere(connection);
-      await ledger.retryUnacknowledged(client.learningLog);
-      await ledger.expectAllThere(connection);
-      await expectAggregatesMatchLog(connection);
+        const second = await startSecond();
+        expect(second.stderr).toContain("is in use by another daily-aggregator");
+        expect(second.code).toBe(1);
+        await expectServed(ledger);
+      }
+      const { failures } = await load.stop();
+      expect(failures.filter((error) => !isUnavailable(error)).map(String)).toEqual([]);
+      await withConnection(await embeddedDatabaseUrl(dataDir), async (connection) => {
+        await ledger.expectAcknowledgedThere(connection);
+        await ledger.retryUnacknowledged(client.learningLog);
+        await ledger.expectAllThere(connection);
+        await expectAggregatesMatchLog(connection);
+      });
     });
-  });
-  expect(await service.end("SIGTERM")).toMatchObject({ code: 0 });
-  expect(await findPostmasterPid(dataDir), "PostgreSQL is stopped with the service").toBeUndefined();
-});
+    expect(await service.end("SIGTERM")).toMatchObject({ code: 0 });
+    expect(await findPostmasterPid(dataDir), "PostgreSQL is stopped with the service").toBeUndefined();
+  },
+);
 
-/** Entries are acknowledged. */
+/** Checks that more entries are acknowledged. */
 async function expectServed(ledger: Ledger): Promise<void> {
   const before = ledger.acknowledgedEntries;
   await vi.waitFor(() => expect(ledger.acknowledgedEntries).toBeGreaterThan(before + 50), 2_000);
@@ -93,7 +97,7 @@ async function startSecond(): Promise<Ended> {
   return ended;
 }
 
-/** The process of the longest connection of which that is true. */
+/** The process id of the oldest connection that meets a condition in SQL. */
 async function backendPid(condition: string): Promise<number> {
   const [row] = await execute<{ pid: number }>(
     await embeddedDatabaseUrl(dataDir),

@@ -1,21 +1,21 @@
 import { Random } from "../support/random.ts";
 
-/** How many rounds each suite makes: many by default; a few, with FAULT_ROUNDS=2, as a short form. */
+/** The number of rounds of each suite: FAULT_ROUNDS, or 10 by default. With fewer, such as 2, suites are shorter. */
 export const rounds = Number(process.env.FAULT_ROUNDS || 10);
 
-/** Whether this is the long form, which takes the service's own time limits as they are. */
+/** Whether the suites run in their long form, which also waits for the service's default time limits. */
 export const isLongForm = rounds >= 10;
 
-/** Determines a run's random choices, as far as the machine's timing lets it; printed by each suite. */
+/** Determines the random choices of a run, as far as they do not depend on timing. Each suite prints it. */
 const seed = Number(process.env.FAULT_SEED || 1);
 
-/** @param suite whose choices they are; its name and the seed are printed */
+/** Returns the random choices of a suite, which the seed determines. Prints the suite's name and the seed. */
 export function seededRandom(suite: string): Random {
   report(`${suite}: ${rounds} rounds, FAULT_SEED=${seed}`);
   return new Random(seed);
 }
 
-/** Prints a line of what is going on. */
+/** Prints a line about the run. */
 export function report(line: string): void {
   process.stdout.write(`${line}\n`);
 }

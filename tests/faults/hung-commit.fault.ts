@@ -16,15 +16,15 @@ import { grpcClient, type LearningLogClient } from "../support/clients.ts";
 import { connect } from "../support/connection.ts";
 import { startOwnService } from "../support/test-service.ts";
 
-// A standby that commits must wait for is away: transactions hang in their commit, some of them with the lock that
-// orders notifications.
+// The synchronous standby is unreachable, so transactions hang in their commit. Some of them hold the lock that orders
+// notifications.
 
 const log = createLog("silent");
 
-/** How long the standby is away. Heartbeats give up after four seconds and try again, several times in this time. */
-const awayMs = 15_000;
+/** How long the standby is unreachable. Meanwhile, heartbeats time out after four seconds, and are retried. */
+const unreachableMs = 15_000;
 
-test("reads go on while commits hang, and have what was committed in the end", async () => {
+test("reads are answered while commits hang, and have the entries when these are committed", async () => {
   const dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-hung-"));
   onTestFinished(() => rm(dataDir, { recursive: true }));
   const server = await startEmbeddedServer({ dataDir, settings: { max_connections: "60" }, log });
@@ -59,17 +59,17 @@ test("reads go on while commits hang, and have what was committed in the end", a
     record(client, { requestId: randomUUID(), userId: late, wordCount: 1, timestamp: longAgo }),
     record(client, { requestId: randomUUID(), userId: present, wordCount: 1, timestamp: now }),
   ]);
-  // Whether they fail is looked at in the end.
+  // A failure is reported below, where this is awaited.
   written.catch(() => {});
   const followed = follow().catch(() => {});
-  const back = performance.now() + awayMs;
-  while (performance.now() < back) {
+  const until = performance.now() + unreachableMs;
+  while (performance.now() < until) {
     expect(await count(late, longAgo)).toBe(0n);
     await sleep(100);
     const { rows } = await admin.query(
       "SELECT count(*)::integer AS links FROM pg_stat_activity WHERE application_name = 'daily-aggregator heartbeats'",
     );
-    // One that waits for the lock of a commit ends after its time limit.
+    // A connection whose heartbeat waits for the lock of a commit is closed after the timeout.
     expect(rows[0].links).toBeLessThanOrEqual(2);
   }
   await requireStandby(admin, "");
@@ -82,7 +82,7 @@ test("reads go on while commits hang, and have what was committed in the end", a
   await followed;
 });
 
-/** A commit that hangs is answered with UNAVAILABLE before it ends, and then the caller comes again. */
+/** Records an entry. While its commit hangs, calls fail with UNAVAILABLE, and are retried. */
 async function record(
   client: LearningLogClient,
   entry: MessageInitShape<typeof CreateEntryRequestSchema>,
@@ -99,7 +99,7 @@ async function record(
   }
 }
 
-/** @param name of the standby, or "" for none */
+/** Makes commits wait for a synchronous standby. @param name the name of the standby, or "" for none */
 async function requireStandby(admin: pg.Client, name: string): Promise<void> {
   await admin.query(`ALTER SYSTEM SET synchronous_standby_names = '${name}'`);
   await admin.query("SELECT pg_reload_conf()");

@@ -12,20 +12,20 @@ import { openEverything, recentDays } from "./open-everything.ts";
 import { RawHttp2 } from "./raw-http2.ts";
 import { countSleepers, makeSummariesSlow, waitForSleeper } from "./slow-summaries.ts";
 
-// Clients of HTTP/2 go away in each way there is, with everything open that one can have open. The service lets go of
-// their connections, calls, watches and statements.
+// HTTP/2 clients disconnect in every way that exists, with everything open that a client can have open. The service
+// closes their connections, and ends their calls, watches and statements.
 
 const database = useTestDatabase();
 
-/** Much shorter than what they leave open lasts by itself. */
+/** Much shorter than the calls that the clients leave open. */
 const noticeTimeoutMs = 5_000;
 
 beforeAll(() => makeSummariesSlow(database.pool, 60));
 
-test("300 clients, one after another, that close their connections after a call", async () => {
+test("the service closes the connections of 300 clients that disconnect after a call", async () => {
   await using service = await startServiceProcess({ DATABASE_URL: database.url });
-  const company = { services: [service], databaseUrl: database.url };
-  await besideBystander(company, async () => {
+  const scenario = { services: [service], databaseUrl: database.url };
+  await besideBystander(scenario, async () => {
     for (let client = 0; client < 300; client += 1) {
       const connection = await RawHttp2.open(service.url);
       await connection.call("GetSummary", recentDays("somebody"));
@@ -37,11 +37,11 @@ test("300 clients, one after another, that close their connections after a call"
 });
 
 test.for(visibleWaysToLeave)(
-  "clients that leave %s, with calls, watches and statements open",
+  "the service ends the calls, watches and statements of clients that leave %s",
   async (way) => {
     await using service = await startServiceProcess({ DATABASE_URL: database.url });
-    const company = { services: [service], databaseUrl: database.url };
-    await besideBystander(company, async () => {
+    const scenario = { services: [service], databaseUrl: database.url };
+    await besideBystander(scenario, async () => {
       const clients = await Promise.all(Array.from({ length: 20 }, () => RawHttp2.open(service.url)));
       for (const [index, client] of clients.entries()) await openEverything(client, index);
       await waitForSleeper(database.pool);
@@ -54,11 +54,11 @@ test.for(visibleWaysToLeave)(
 );
 
 test.for(["exit", "SIGKILL", "SIGTERM"] as const)(
-  "a client process of gRPC for Node.js that ends by %s, with a watch open",
+  "the service closes the connections of grpc-js processes that end by %s with a watch open",
   async (ending) => {
     await using service = await startServiceProcess({ DATABASE_URL: database.url });
-    const company = { services: [service], databaseUrl: database.url };
-    await besideBystander(company, async () => {
+    const scenario = { services: [service], databaseUrl: database.url };
+    await besideBystander(scenario, async () => {
       const script = path.join(import.meta.dirname, "watching-client.ts");
       const clients = Array.from({ length: isLongForm ? 10 : 2 }, () =>
         spawn(process.execPath, [script, service.url], { stdio: ["pipe", "pipe", "inherit"] }),

@@ -2,32 +2,32 @@ import { flag, frame, frameType, uint32 } from "../support/http2-frames.ts";
 import type { TcpProxy } from "../support/tcp-proxy.ts";
 import type { RawHttp2 } from "./raw-http2.ts";
 
-/** Each way in which a client ends, as the server sees it. */
-export const waysToLeave = ["politely", "by RST_STREAM", "by FIN", "by RST", "in silence"] as const;
+/** The ways in which a client can leave, as a server sees them. */
+export const waysToLeave = ["by GOAWAY", "by RST_STREAM", "by FIN", "by RST", "in silence"] as const;
 
 export type WayToLeave = (typeof waysToLeave)[number];
 
-/** The ways that the server can see at once; silence takes it some time to believe. */
+/** The ways that a server detects at once. It detects silence only after a timeout. */
 export const visibleWaysToLeave = waysToLeave.filter((way) => way !== "in silence");
 
-/** As in the error code CANCEL of RFC 9113, section 7. */
+/** The error code CANCEL (RFC 9113, section 7). */
 const cancel = uint32(8);
 
 /**
- * Ends a client of HTTP/2.
+ * Makes an HTTP/2 client leave.
  *
- *     politely: cancels its calls, says GOAWAY and closes
+ *     by GOAWAY: cancels its calls, sends GOAWAY and closes the connection
  *     by RST_STREAM: cancels its calls, and keeps the connection
- *     by FIN: says nothing and closes, as a process that ends with its calls open
- *     by RST: says nothing and breaks the connection, as a process that ends with answers unread
- *     in silence: says nothing and never closes, as a machine that loses its network
+ *     by FIN: closes the connection without cancelling, as a process that ends with calls open
+ *     by RST: resets the connection without cancelling, as a process that ends with unread answers
+ *     in silence: neither cancels nor closes, as a machine that loses its network
  *
- * @param network what lies between the client and the server, and falls silent if that is the way
+ * @param network the proxy between the client and the server, which "in silence" needs
  */
 export async function leave(client: RawHttp2, way: WayToLeave, network?: TcpProxy): Promise<void> {
   const resets = client.streams.map((id) => frame(frameType.reset, 0, id, cancel));
   switch (way) {
-    case "politely":
+    case "by GOAWAY":
       await client.send(...resets, frame(frameType.goAway, 0, 0, Buffer.alloc(8)));
       client.socket.end();
       return;
@@ -40,13 +40,13 @@ export async function leave(client: RawHttp2, way: WayToLeave, network?: TcpProx
       client.socket.resetAndDestroy();
       return;
     case "in silence":
-      if (network === undefined) throw new Error("only a network can fall silent");
+      if (network === undefined) throw new Error("leaving in silence needs a network");
       network.silence();
       return;
   }
 }
 
-/** Answers the PING frames of a server, as every client does that is there; without it a client seems to be gone. */
+/** Answers the PING frames of a server, as every live client does. Otherwise, the server closes the connection. */
 export function answerPings(client: RawHttp2): void {
   let unread = Buffer.alloc(0);
   client.socket.on("data", (bytes: Buffer) => {

@@ -19,21 +19,21 @@ export interface SentEntry {
   readonly timestamp: bigint;
 }
 
-/** One call, or one batch of a stream: acknowledged or not as a whole. */
-interface Sending {
+/** The entries of a call, or of a batch in a stream. They are acknowledged together. */
+interface Submission {
   readonly entries: readonly SentEntry[];
   readonly kind: "single" | "batch";
   acknowledged: boolean;
 }
 
-/** An hour's worth of every day of some weeks: with several hundred users, thousands of aggregates. */
+/** The entries of 300 learners are spread over ten hours, so that there are thousands of aggregates. */
 const earliest = 1_760_000_000_000_000n;
 const buckets = 40;
 
-/** What callers sent, and what of it they were told is there. */
+/** Records which entries callers sent, and which of them were acknowledged. */
 export class Ledger {
   readonly #random: Random;
-  readonly #sendings: Sending[] = [];
+  readonly #submissions: Submission[] = [];
 
   constructor(random: Random) {
     this.#random = random;
@@ -47,18 +47,18 @@ export class Ledger {
     return this.#countEntries(({ acknowledged }) => !acknowledged);
   }
 
-  /** To be called before the entries are sent. */
-  begin(kind: Sending["kind"], size: number): Sending {
-    const sending = {
+  /** Creates random entries. Call it before you send them. */
+  begin(kind: Submission["kind"], size: number): Submission {
+    const submission = {
       kind,
       entries: Array.from({ length: size }, () => this.#newEntry()),
       acknowledged: false,
     };
-    this.#sendings.push(sending);
-    return sending;
+    this.#submissions.push(submission);
+    return submission;
   }
 
-  /** Every entry that was acknowledged is in the log, with its payload. */
+  /** Checks that every acknowledged entry is in the log, with its payload. */
   async expectAcknowledgedThere(client: pg.ClientBase): Promise<void> {
     const stored = await readLog(client);
     const wrong = this.#entries(({ acknowledged }) => acknowledged).filter(
@@ -67,7 +67,7 @@ export class Ledger {
     expect(wrong, `${wrong.length} acknowledged entries are lost or differ`).toEqual([]);
   }
 
-  /** The log has what was sent, and nothing else. */
+  /** Checks that the log has exactly the entries that were sent. */
   async expectAllThere(client: pg.ClientBase): Promise<void> {
     const stored = await readLog(client);
     const sent = this.#entries(() => true);
@@ -76,18 +76,21 @@ export class Ledger {
     expect(stored.size).toBe(sent.length);
   }
 
-  /** Sends again what was not acknowledged. Each entry is new or a match; a batch is there as a whole or not at all. */
+  /**
+   * Sends all unacknowledged entries again. Checks that each is new or matches the stored one, and that a batch was
+   * stored as a whole or not at all.
+   */
   async retryUnacknowledged(client: LearningLogClient): Promise<void> {
-    const open = this.#sendings.filter(({ acknowledged }) => !acknowledged);
-    // A few at a time: what is waited for is the answer, not the load.
+    const open = this.#submissions.filter(({ acknowledged }) => !acknowledged);
+    // A few at a time, because this is not a load test.
     while (open.length > 0)
-      await Promise.all(open.splice(0, 64).map((sending) => this.#retry(client, sending)));
+      await Promise.all(open.splice(0, 64).map((submission) => this.#retry(client, submission)));
   }
 
-  async #retry(client: LearningLogClient, sending: Sending): Promise<void> {
-    const entries = sending.entries.map(createRequest);
+  async #retry(client: LearningLogClient, submission: Submission): Promise<void> {
+    const entries = submission.entries.map(createRequest);
     const [first] = entries;
-    if (sending.kind === "single" && first) {
+    if (submission.kind === "single" && first) {
       try {
         await client.createEntry(first, { timeoutMs: 20_000 });
       } catch (error) {
@@ -100,11 +103,11 @@ export class Ledger {
         { entries },
         { timeoutMs: 20_000 },
       );
-      expect([0, entries.length], "a part of a batch was there").toContain(createdCount);
+      expect([0, entries.length], "only a part of a batch was stored").toContain(createdCount);
       expect(createdCount + duplicates.length).toBe(entries.length);
       expect(duplicates.filter(({ conflict }) => !conflict?.payloadMatches)).toEqual([]);
     }
-    sending.acknowledged = true;
+    submission.acknowledged = true;
   }
 
   #newEntry(): SentEntry {
@@ -117,21 +120,21 @@ export class Ledger {
     };
   }
 
-  #entries(matches: (sending: Sending) => boolean): SentEntry[] {
-    return this.#sendings.filter(matches).flatMap(({ entries }) => entries);
+  #entries(matches: (submission: Submission) => boolean): SentEntry[] {
+    return this.#submissions.filter(matches).flatMap(({ entries }) => entries);
   }
 
-  #countEntries(matches: (sending: Sending) => boolean): number {
-    return this.#sendings.filter(matches).reduce((sum, { entries }) => sum + entries.length, 0);
+  #countEntries(matches: (submission: Submission) => boolean): number {
+    return this.#submissions.filter(matches).reduce((sum, { entries }) => sum + entries.length, 0);
   }
 }
 
-/** The entry as it is sent. */
+/** The request that records the entry. */
 export function createRequest(entry: SentEntry): MessageInitShape<typeof CreateEntryRequestSchema> {
   return { ...entry, timestamp: timestampFromMicros(entry.timestamp) };
 }
 
-/** The payloads of the ledger's learners, by request_id; others record entries, too. */
+/** The payloads of the ledger's learners, by request_id. The log also has entries of other learners. */
 async function readLog(client: pg.ClientBase): Promise<Map<string, string>> {
   const { rows } = await client.query<[string, string]>({
     text: `

@@ -7,31 +7,31 @@ import { residentMb } from "../support/memory.ts";
 import type { ServerProcess } from "../support/server-process.ts";
 import { bystanderSockets } from "./bystander.ts";
 
-// What callers can leave behind in the service and its database, counted from outside.
+// Counts, from outside, the resources that clients can leave behind in the service and its database.
 
-/** Of a service and its database at one moment. */
+/** The resources that an instance uses at one time. */
 interface Count {
-  /** Connections to the port that the process holds, those whose client is gone included. */
+  /** The connections to its port that it has not closed, including those whose client has disconnected. */
   readonly sockets: number;
-  /** Files and sockets that the process holds. */
+  /** The open files and sockets of the process. */
   readonly descriptors: number;
   readonly residentMb: number;
 }
 
 export interface WhatIsCounted {
   readonly services: readonly ServerProcess[];
-  /** Of a server that may start anew, as it is in the end. */
+  /** A function if the server may restart with a different URL. */
   readonly databaseUrl: string | (() => Promise<string>);
-  /** How much more memory an instance may hold in the end. */
+  /** How much more memory an instance may use in the end, in MB. */
   readonly maxGrowthMb?: number;
-  /** They hear no notification, and so cannot say whom they watch. */
-  readonly isDeaf?: boolean;
+  /** The instances receive no notifications, so they do not answer which learners they watch. */
+  readonly receivesNoNotifications?: boolean;
 }
 
-/** The service's own connections to the database, at most, for each instance: the pools, what listens, what cancels. */
+/** The most database connections of an instance: pools, notifications, and those that cancel statements. */
 const maxBackends = 40;
 
-/** What a heap may keep from a rush; what leaks in one shows above that. */
+/** How much a heap may stay larger after a load, in MB. A leak exceeds this. */
 const usualGrowthMb = 200;
 
 const settleTimeoutMs = 20_000;
@@ -51,10 +51,10 @@ export async function countServices({ services }: WhatIsCounted): Promise<Count[
 }
 
 /**
- * Waits until what was there before is there again: no socket, statement, transaction or watched learner is left of those
- * who are gone, and the memory that they took is free.
+ * Waits until the instances use as little as before. Disconnected clients must leave no socket, statement, transaction
+ * or watched learner behind, and their memory must be released.
  *
- * @param before who called then calls no more
+ * @param before the counts before the clients connected
  */
 export async function expectNothingLeftBehind(
   counted: WhatIsCounted,
@@ -71,7 +71,7 @@ export async function expectNothingLeftBehind(
         for (const [index, { sockets, descriptors, residentMb }] of now.entries()) {
           const then = before[index];
           if (then === undefined) throw new Error("the services were not counted before");
-          expect(sockets, "sockets of clients that are gone").toBeLessThanOrEqual(then.sockets);
+          expect(sockets, "sockets of disconnected clients").toBeLessThanOrEqual(then.sockets);
           expect(descriptors, "descriptors").toBeLessThanOrEqual(then.descriptors + maxBackends);
           expect(residentMb, "MB of memory").toBeLessThan(then.residentMb + maxGrowthMb);
         }
@@ -79,7 +79,7 @@ export async function expectNothingLeftBehind(
         expect(await countBackends(client), "connections to the database").toBeLessThanOrEqual(
           counted.services.length * maxBackends,
         );
-        if (counted.isDeaf) return;
+        if (counted.receivesNoNotifications) return;
         expect(await watchedLearners(client, answers), "learners that are still watched").toEqual([]);
       },
       { timeout: settleTimeoutMs, interval: 250 },
@@ -87,7 +87,7 @@ export async function expectNothingLeftBehind(
   });
 }
 
-/** Waits until every other client's connection is gone. */
+/** Waits until only the bystander's connections to an instance are open. */
 export async function expectOnlyBystander(url: string, timeoutMs: number): Promise<void> {
   const port = Number(new URL(url).port);
   await vi.waitFor(
@@ -96,7 +96,10 @@ export async function expectOnlyBystander(url: string, timeoutMs: number): Promi
   );
 }
 
-/** Sockets with this local port that belong to a process: https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html */
+/**
+ * Counts the sockets with this local port that belong to a process.
+ * https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html describes the tables.
+ */
 async function countSockets(port: number): Promise<number> {
   const tables = await Promise.all(
     ["/proc/net/tcp", "/proc/net/tcp6"].map((table) => readFile(table, "utf8").catch(() => "")),
@@ -112,7 +115,7 @@ async function countSockets(port: number): Promise<number> {
     ).length;
 }
 
-/** The statements and transactions of the service that are under way; none while nobody calls. */
+/** The statements and transactions of the service that are in progress. Without calls, there are none. */
 async function statementsOf(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query<{ statement: string }>(`
     SELECT state || ' since ' || date_trunc('second', clock_timestamp() - state_change) || ': ' || left(query, 100) AS statement
@@ -120,7 +123,7 @@ async function statementsOf(client: pg.Client): Promise<string[]> {
     WHERE datname = current_database()
       AND application_name LIKE 'daily-aggregator%'
       AND state <> 'idle'
-      -- What the service asks for itself is over at once.
+      -- The service's own statements take less than a second.
       AND state_change < clock_timestamp() - interval '1 second'`);
   return rows.map(({ statement }) => statement);
 }
@@ -133,12 +136,12 @@ async function countBackends(client: pg.Client): Promise<number> {
   return rows[0]?.backends ?? 0;
 }
 
-/** Asks every instance whom it watches, as an instance does that has just begun to listen. */
+/** Asks every instance which learners it watches, as a new instance does. */
 async function watchedLearners(client: pg.Client, answers: string[]): Promise<string[]> {
   answers.length = 0;
   await client.query("SELECT pg_notify('daily_aggregator_watches', '?')");
   await sleep(500);
-  // What comes over a connection that waits is read with the next answer at the latest.
+  // Pending notifications are received before the next result at the latest.
   await client.query("SELECT");
   return answers.filter((answer) => answer !== "?" && answer !== "");
 }

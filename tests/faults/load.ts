@@ -10,23 +10,23 @@ import { createRequest, Ledger } from "./ledger.ts";
 interface LoadOptions {
   readonly ledger: Ledger;
   readonly random: Random;
-  /** Whether a caller whose call failed makes the next one all the same, after a pause. */
-  readonly goesOn: boolean;
-  /** How many callers send single entries. */
+  /** Whether a caller continues after a failed call, after a pause. Otherwise, it stops. */
+  readonly continuesAfterFailure: boolean;
+  /** The number of callers that send single entries. */
   readonly singleCallers?: number;
-  /** How long each caller rests between two calls, in milliseconds. */
+  /** The pause of a caller between two calls, in milliseconds. */
   readonly restMs?: number;
 }
 
-/** What callers met, beside answers. */
+/** How the calls of a load ended. */
 export interface LoadOutcome {
   readonly failures: readonly ConnectError[];
-  /** The longest that a caller waited for an answer or an error, in milliseconds. */
+  /** The longest time until an answer or an error, in milliseconds. */
   readonly slowestMs: number;
 }
 
-/** More than this many are not begun, however fast they are answered. */
-const maxSendings = 10_000;
+/** The most calls and batches of a load, however fast they are answered. */
+const maxSubmissions = 10_000;
 
 const usualSingleCallers = 64;
 const batchCallers = 2;
@@ -35,11 +35,11 @@ const pauseMs = 50;
 
 /** Callers that write until they are stopped. */
 export interface Load {
-  /** Callers begin nothing new. Resolves when the last call has its answer or its error. */
+  /** Stops new calls. Resolves when all calls in flight have ended. */
   stop(): Promise<LoadOutcome>;
 }
 
-/** Starts calls of all three kinds that write, side by side. */
+/** Starts concurrent callers of CreateEntry, BatchCreateEntries and ImportEntries. */
 export function startLoad(client: LearningLogClient, options: LoadOptions): Load {
   const stopped = new AbortController();
   const outcome = runLoad(client, options, stopped.signal);
@@ -56,7 +56,7 @@ async function runLoad(
   options: LoadOptions,
   signal: AbortSignal,
 ): Promise<LoadOutcome> {
-  const { ledger, random, goesOn, singleCallers = usualSingleCallers, restMs = 0 } = options;
+  const { ledger, random, continuesAfterFailure, singleCallers = usualSingleCallers, restMs = 0 } = options;
   const failures: ConnectError[] = [];
   let slowestMs = 0;
   let begun = 0;
@@ -68,18 +68,18 @@ async function runLoad(
   ]);
   return { failures, slowestMs };
 
-  function goesOnNow() {
-    return !signal.aborted && begun < maxSendings;
+  function mayBegin() {
+    return !signal.aborted && begun < maxSubmissions;
   }
 
   async function repeat(call: () => Promise<void>) {
-    while (goesOnNow()) {
+    while (mayBegin()) {
       try {
         await call();
         if (restMs > 0) await sleep(restMs);
       } catch (error) {
         failures.push(ConnectError.from(error));
-        if (!goesOn) return;
+        if (!continuesAfterFailure) return;
         await sleep(pauseMs);
       }
     }
@@ -100,31 +100,31 @@ async function runLoad(
   }
 
   async function callOnce() {
-    const sending = begin("single", 1);
-    const [request = {}] = sending.entries.map(createRequest);
+    const submission = begin("single", 1);
+    const [request = {}] = submission.entries.map(createRequest);
     await timed(client.createEntry(request, { timeoutMs: callTimeoutMs }));
-    sending.acknowledged = true;
+    submission.acknowledged = true;
   }
 
   async function callBatch() {
-    const sending = begin("batch", random.integer(2, 200));
-    const entries = sending.entries.map(createRequest);
+    const submission = begin("batch", random.integer(2, 200));
+    const entries = submission.entries.map(createRequest);
     await timed(client.batchCreateEntries({ entries }, { timeoutMs: callTimeoutMs }));
-    sending.acknowledged = true;
+    submission.acknowledged = true;
     await sleep(random.integer(0, 20));
   }
 
-  /** A batch follows when the last one is acknowledged, or a little before. */
+  /** Sends batches over a stream. At most two of them are unacknowledged at a time. */
   async function callStream() {
     const sent: ReturnType<typeof begin>[] = [];
     const caller = new AbortController();
     const until = performance.now() + callTimeoutMs / 2;
     let proceed = Promise.withResolvers<void>();
     async function* batches() {
-      while (goesOnNow() && !caller.signal.aborted && performance.now() < until && sent.length < 500) {
-        const sending = begin("batch", random.integer(2, 200));
-        sent.push(sending);
-        yield { entries: sending.entries.map(createRequest) };
+      while (mayBegin() && !caller.signal.aborted && performance.now() < until && sent.length < 500) {
+        const submission = begin("batch", random.integer(2, 200));
+        sent.push(submission);
+        yield { entries: submission.entries.map(createRequest) };
         if (sent.filter(({ acknowledged }) => !acknowledged).length > 1) await proceed.promise;
       }
     }
@@ -135,30 +135,36 @@ async function runLoad(
       for (;;) {
         const { done } = await timed(answers.next());
         if (done) break;
-        const sending = sent[acknowledgements];
-        if (sending === undefined) throw new Error("a batch was acknowledged that was not sent");
-        sending.acknowledged = true;
+        const submission = sent[acknowledgements];
+        if (submission === undefined) throw new Error("a batch was acknowledged that was not sent");
+        submission.acknowledged = true;
         acknowledgements += 1;
         if (restMs > 0) await sleep(restMs);
         proceed.resolve();
         proceed = Promise.withResolvers<void>();
       }
     } finally {
-      // After a failure, the batches that were still to come would keep the stream open.
+      // After a failure, a generator that waits for acknowledgements would keep the stream open.
       caller.abort();
       proceed.resolve();
     }
   }
 }
 
-/** Other learners write meanwhile; all of it must be there in the end. */
+/** Runs `body` while other learners write. All of their writes must succeed. */
 export async function underLoad(
   client: LearningLogClient,
   random: Random,
   body: () => Promise<void>,
 ): Promise<void> {
   const ledger = new Ledger(random);
-  const load = startLoad(client, { ledger, random, goesOn: true, singleCallers: 8, restMs: 200 });
+  const load = startLoad(client, {
+    ledger,
+    random,
+    continuesAfterFailure: true,
+    singleCallers: 8,
+    restMs: 200,
+  });
   try {
     await body();
   } finally {
@@ -170,7 +176,7 @@ export async function underLoad(
   expect(ledger.unacknowledgedEntries).toBe(0);
 }
 
-/** Records an entry of now. */
+/** Records an entry with the current time. */
 export async function write(client: LearningLogClient, userId: string): Promise<void> {
   await client.createEntry({ requestId: randomUUID(), userId, wordCount: 1 }, { timeoutMs: 60_000 });
 }

@@ -17,26 +17,26 @@ import { startLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { waitForBlocked } from "./wait-for-blocked.ts";
 
-// Somebody begins a transaction that the entries of a learner have to wait for, and falls silent. Only who meets the
-// lock waits: a bystander, and other learners under load, are answered all the while.
+// Another client begins a transaction that blocks the entries of a learner, and does not end it. Only calls that need
+// the lock wait. The bystander, and other learners under load, are answered meanwhile.
 
 const database = useTestDatabase();
 const random = seededRandom("locks");
 
-/** From the first moment of the lock on. */
+/** The longest wait of calls that do not need the lock. It applies as soon as the lock is taken. */
 const neighbourWaitMs = 2_000;
 
 const lockedMs = isLongForm ? 10_000 : 4_000;
 
-/** The locks and statements of a call that meets the lock have time limits; so has the call. */
+/** The timeout of a call that needs the lock. The timeouts of its statements are shorter. */
 const stuckTimeoutMs = 60_000;
 
 interface Lock {
   readonly name: string;
-  /** In a transaction. */
+  /** Takes the lock in the client's transaction. */
   lock(client: pg.Client, first: SentEntry): Promise<unknown>;
-  /** @returns what has to wait for the lock */
-  meet(first: SentEntry): SentEntry;
+  /** @returns an entry that has to wait for the lock */
+  blockedEntry(first: SentEntry): SentEntry;
 }
 
 const locks: readonly Lock[] = [
@@ -46,12 +46,12 @@ const locks: readonly Lock[] = [
       client.query("UPDATE learning_log_aggregates SET entry_count = entry_count WHERE user_id = $1", [
         userId,
       ]),
-    meet: (first) => ({ ...first, requestId: randomUUID() }),
+    blockedEntry: (first) => ({ ...first, requestId: randomUUID() }),
   },
   {
     name: "the entries of a learner are being deleted",
     lock: (client, { userId }) => client.query("DELETE FROM learning_log WHERE user_id = $1", [userId]),
-    meet: (first) => first,
+    blockedEntry: (first) => first,
   },
   {
     name: "an entry with the same request_id is being recorded",
@@ -60,7 +60,7 @@ const locks: readonly Lock[] = [
         "INSERT INTO learning_log (request_id, user_id, word_count, timestamp) VALUES ($1, 'somebody', 1, now())",
         [opposite(requestId)],
       ),
-    meet: (first) => ({ ...first, requestId: opposite(first.requestId) }),
+    blockedEntry: (first) => ({ ...first, requestId: opposite(first.requestId) }),
   },
   {
     name: "the first entry of a learner in a quarter of an hour is being recorded",
@@ -70,71 +70,83 @@ const locks: readonly Lock[] = [
         VALUES ($1, date_bin('15 minutes', timestamptz 'epoch' + $2 * interval '1 microsecond', 'epoch'), 1, 1)`,
         [userId, String(timestamp + bucketMicros)],
       ),
-    meet: (first) => ({ ...first, requestId: randomUUID(), timestamp: first.timestamp + bucketMicros }),
+    blockedEntry: (first) => ({
+      ...first,
+      requestId: randomUUID(),
+      timestamp: first.timestamp + bucketMicros,
+    }),
   },
 ];
 
-test.for(locks)("$name", { timeout: 240_000 }, async ({ lock, meet }) => {
-  // Nothing is answered without the database.
-  await using service = await startServiceProcess({ DATABASE_URL: database.url, RECENT_ENTRIES: "0" });
-  await database.pool.query("TRUNCATE learning_log, learning_log_aggregates");
-  const company = { services: [service], databaseUrl: database.url, waitMs: neighbourWaitMs };
-  await besideBystander(company, async (bystander) => {
-    using stuck = openOwnClient(service.url);
-    using others = openOwnClient(service.url);
-    const first = newEntry();
-    await stuck.learningLog.createEntry(createRequest(first));
-    const ledger = new Ledger(random);
-    const load = startLoad(others.learningLog, {
-      ledger,
-      random,
-      goesOn: true,
-      singleCallers: 8,
-      restMs: 100,
-    });
+test.for(locks)(
+  "only calls that need the lock wait while $name",
+  { timeout: 240_000 },
+  async ({ lock, blockedEntry }) => {
+    // Without recent entries in memory, every call needs the database.
+    await using service = await startServiceProcess({ DATABASE_URL: database.url, RECENT_ENTRIES: "0" });
+    await database.pool.query("TRUNCATE learning_log, learning_log_aggregates");
+    const scenario = { services: [service], databaseUrl: database.url, waitMs: neighbourWaitMs };
+    await besideBystander(scenario, async (bystander) => {
+      using stuck = openOwnClient(service.url);
+      using others = openOwnClient(service.url);
+      const first = newEntry();
+      await stuck.learningLog.createEntry(createRequest(first));
+      const ledger = new Ledger(random);
+      const load = startLoad(others.learningLog, {
+        ledger,
+        random,
+        continuesAfterFailure: true,
+        singleCallers: 8,
+        restMs: 100,
+      });
 
-    const outcomes = new Map<string, number>();
-    let slowestMs = 0;
-    const calls: Promise<void>[] = [];
-    const meetLock = async () => {
-      const began = performance.now();
-      const request = createRequest(meet(first));
-      const outcome = await outcomeOf(stuck.learningLog.createEntry(request, { timeoutMs: stuckTimeoutMs }));
-      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-      slowestMs = Math.max(slowestMs, performance.now() - began);
-    };
-    await withConnection(database.url, async (connection) => {
-      await connection.query("BEGIN");
-      await lock(connection, first);
-      for (let ms = 0; ms < lockedMs; ms += 250) {
-        calls.push(meetLock());
-        await sleep(250);
-      }
-      await connection.query("ROLLBACK");
+      const outcomes = new Map<string, number>();
+      let slowestMs = 0;
+      const calls: Promise<void>[] = [];
+      const callBlocked = async () => {
+        const began = performance.now();
+        const request = createRequest(blockedEntry(first));
+        const outcome = await outcomeOf(
+          stuck.learningLog.createEntry(request, { timeoutMs: stuckTimeoutMs }),
+        );
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+        slowestMs = Math.max(slowestMs, performance.now() - began);
+      };
+      await withConnection(database.url, async (connection) => {
+        await connection.query("BEGIN");
+        await lock(connection, first);
+        for (let ms = 0; ms < lockedMs; ms += 250) {
+          calls.push(callBlocked());
+          await sleep(250);
+        }
+        await connection.query("ROLLBACK");
+      });
+      await Promise.all(calls);
+      const { failures, slowestMs: neighboursMs } = await load.stop();
+      report(
+        `  blocked calls: ${[...outcomes].map((pair) => pair.join(" ")).join(", ")}; ${Math.round(slowestMs)} ms ` +
+          `at most; other learners: ${ledger.acknowledgedEntries} entries, ${Math.round(neighboursMs)} ms at most`,
+      );
+      expect(failures.map(String)).toEqual([]);
+      expect([...outcomes.keys()].filter((outcome) => outcome.startsWith("!"))).toEqual([]);
+      expect(neighboursMs).toBeLessThan(bystander.scaled(neighbourWaitMs));
+      // After the lock is released, a retry is answered.
+      await callBlocked();
+      await withConnection(database.url, async (connection) => {
+        await ledger.expectAllThere(connection);
+        await expectAggregatesMatchLog(connection);
+      });
     });
-    await Promise.all(calls);
-    const { failures, slowestMs: neighboursMs } = await load.stop();
-    report(
-      `  who met the lock: ${[...outcomes].map((pair) => pair.join(" ")).join(", ")}; ${Math.round(slowestMs)} ms ` +
-        `at most; other learners: ${ledger.acknowledgedEntries} entries, ${Math.round(neighboursMs)} ms at most`,
-    );
-    expect(failures.map(String)).toEqual([]);
-    expect([...outcomes.keys()].filter((outcome) => outcome.startsWith("!"))).toEqual([]);
-    expect(neighboursMs).toBeLessThan(bystander.scaled(neighbourWaitMs));
-    // Whoever tries again now is served.
-    await meetLock();
-    await withConnection(database.url, async (connection) => {
-      await ledger.expectAllThere(connection);
-      await expectAggregatesMatchLog(connection);
-    });
-  });
-});
+  },
+);
 
-test("an instance freezes while it deletes the entries of a learner", { timeout: 240_000 }, async () => {
+test("an instance soon records a learner's entries after another one freezes while it deletes them", {
+  timeout: 240_000,
+}, async () => {
   await using frozen = await startServiceProcess({ DATABASE_URL: database.url });
   await using service = await startServiceProcess({ DATABASE_URL: database.url });
-  const company = { services: [service], databaseUrl: database.url, waitMs: neighbourWaitMs };
-  await besideBystander(company, async () => {
+  const scenario = { services: [service], databaseUrl: database.url, waitMs: neighbourWaitMs };
+  await besideBystander(scenario, async () => {
     using deleting = openOwnClient(frozen.url);
     using others = openOwnClient(service.url);
     const first = newEntry();
@@ -148,7 +160,7 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
       deletion = deleteAll(deleting.learningLog, first.userId);
       await waitForBlocked(connection);
       frozen.signal("SIGSTOP");
-      // Its first statement gets through, and the next one never comes.
+      // The first statement of the deletion succeeds, and the frozen instance sends no other one.
       await connection.query("ROLLBACK");
     });
     const began = performance.now();
@@ -167,7 +179,7 @@ test("an instance freezes while it deletes the entries of a learner", { timeout:
   });
 });
 
-/** Goes on until they are deleted. */
+/** Retries until the learner's entries are deleted. */
 async function deleteAll(client: LearningLogClient, userId: string): Promise<void> {
   for (;;) {
     const deletion = client.deleteUserEntries({ userId }, { timeoutMs: stuckTimeoutMs });
@@ -176,15 +188,15 @@ async function deleteAll(client: LearningLogClient, userId: string): Promise<voi
   }
 }
 
-/** An entry of a new learner, at this time. */
+/** An entry of a new learner, with the current time. */
 function newEntry(): SentEntry {
   const timestamp = BigInt(Date.now()) * 1000n;
   return { requestId: randomUUID(), userId: `stuck ${randomUUID()}`, wordCount: 1, timestamp };
 }
 
 /**
- * How a call ended: with OK, also if the entry is recorded already or there is none to delete, or with an error, which
- * has an exclamation mark unless it is transient and says when to try again.
+ * How a call ended. ALREADY_EXISTS and NOT_FOUND count as OK. Accepted errors are transient, have RetryInfo, and do not
+ * report that the database is away. Every other error gets an exclamation mark.
  */
 async function outcomeOf(call: Promise<unknown>): Promise<string> {
   const error = await call.then(
@@ -194,13 +206,13 @@ async function outcomeOf(call: Promise<unknown>): Promise<string> {
   if (error === undefined) return "OK";
   const { code } = error;
   if (code === Code.AlreadyExists || code === Code.NotFound) return "OK";
-  const passes = code === Code.Unavailable || code === Code.ResourceExhausted || code === Code.Aborted;
-  const tellsWhen = error.findDetails(RetryInfoSchema).length === 1;
-  const isSaidAway = error.message.includes("away");
-  return `${passes && tellsWhen && !isSaidAway ? "" : "! "}${Code[code]}: ${error.rawMessage}`;
+  const isTransient = code === Code.Unavailable || code === Code.ResourceExhausted || code === Code.Aborted;
+  const hasRetryInfo = error.findDetails(RetryInfoSchema).length === 1;
+  const reportsAway = error.message.includes("away");
+  return `${isTransient && hasRetryInfo && !reportsAway ? "" : "! "}${Code[code]}: ${error.rawMessage}`;
 }
 
-/** Another request_id, always the same one. */
+/** Another request_id, which the given one determines. */
 function opposite(requestId: string): string {
   return requestId.replace(/[0-9a-f]/g, (digit) => (15 - Number.parseInt(digit, 16)).toString(16));
 }

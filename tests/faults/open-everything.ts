@@ -3,14 +3,14 @@ import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/su
 import type { RawHttp2 } from "./raw-http2.ts";
 import { slowSummaryRequest } from "./slow-summaries.ts";
 
-/** So many clients keep statements busy; the others leave room. */
+/** The number of clients that open a slow summary. Others do not, so that some database connections stay free. */
 const slowClients = 3;
 
 /**
- * Opens whatever a client can have open: a watch, a call without its message, a stream without a batch, and a summary
- * that takes long.
+ * Opens everything that a client can have open: a watch, a call without its message, a stream without a batch, and, for
+ * the first clients, a slow summary.
  *
- * @param index tells the clients apart, each of which has learners of its own
+ * @param index the number of the client, which decides its learners
  */
 export async function openEverything(client: RawHttp2, index: number): Promise<void> {
   await client.call("WatchSummary", recentDays(`watched ${index}`));
@@ -21,7 +21,7 @@ export async function openEverything(client: RawHttp2, index: number): Promise<v
   await client.call("GetSummary", toBinary(GetSummaryRequestSchema, slow));
 }
 
-/** A request for a summary that is answered at once. */
+/** An encoded request for a summary that is answered at once. */
 export function recentDays(userId: string): Uint8Array {
   const now = BigInt(Math.floor(Date.now() / 1000));
   const request = create(GetSummaryRequestSchema, {

@@ -4,7 +4,7 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { Health } from "#gen/health/v1/health_pb.js";
 import type { LearningLogClient } from "../support/clients.ts";
 
-/** Clients over one connection of HTTP/2, which is closed when they are disposed of. */
+/** Clients that share a separate HTTP/2 connection. Disposing of them closes it. */
 export interface OwnClient extends Disposable {
   readonly learningLog: LearningLogClient;
   readonly health: Client<typeof Health>;

@@ -20,23 +20,23 @@ import { openOwnClient } from "./own-client.ts";
 import { RawHttp2 } from "./raw-http2.ts";
 import { makeSummariesSlow, slowSummaryRequest } from "./slow-summaries.ts";
 
-// What shows only after half a minute or more, side by side, for they wait most of the time.
+// Faults whose effects show only after half a minute or more. The tests run concurrently, because they mostly wait.
 
 const random = seededRandom("patience");
 
-/** From the commit on. */
+/** The longest time from a commit until a watch shows the entry. */
 const noticeMs = 3_000;
 
-/** Others believe for half a minute what an instance says. */
+/** After half a minute, the other instances forget which learners an instance watches. */
 const forgottenMs = 36_000;
 
-/** A peer is asked for a sign of life before it counts as gone. */
+/** The longest time until the connection of a silent peer is closed. Before that, the service sends it a PING. */
 const silenceTimeoutMs = 90_000;
 
-describe.concurrent("clients that fall silent", () => {
+describe.concurrent("silent clients", () => {
   const database = useTestDatabase();
 
-  test("clients whose network falls silent, and one whose process stands still", {
+  test("the service closes the connections of clients that lose their network, and of a stopped process", {
     timeout: 240_000,
   }, async () => {
     await using service = await startServiceProcess({ DATABASE_URL: database.url });
@@ -48,21 +48,21 @@ describe.concurrent("clients that fall silent", () => {
       for (const client of clients) answerPings(client);
       for (const [index, client] of clients.entries()) await openEverything(client, index);
       const script = path.join(import.meta.dirname, "watching-client.ts");
-      const still = spawn(process.execPath, [script, service.url], { stdio: ["pipe", "pipe", "inherit"] });
+      const stopped = spawn(process.execPath, [script, service.url], { stdio: ["pipe", "pipe", "inherit"] });
       using stack = new DisposableStack();
-      stack.defer(() => still.kill("SIGKILL"));
-      await once(still.stdout, "data");
-      still.kill("SIGSTOP");
+      stack.defer(() => stopped.kill("SIGKILL"));
+      await once(stopped.stdout, "data");
+      stopped.kill("SIGSTOP");
       for (const client of clients) await leave(client, "in silence", network);
       const start = performance.now();
       await expectOnlyBystander(service.url, silenceTimeoutMs);
-      report(`  silence was noticed after ${Math.round((performance.now() - start) / 1000)} s`);
+      report(`  silent clients were detected after ${Math.round((performance.now() - start) / 1000)} s`);
       await network.stop();
     });
   });
 });
 
-describe.concurrent("instances that cannot say whom they watch", () => {
+describe.concurrent("instances that cannot announce their watches", () => {
   const database = useTestDatabase();
   const role = `busy_${randomUUID().replaceAll("-", "_")}`;
   const password = randomUUID();
@@ -79,26 +79,26 @@ describe.concurrent("instances that cannot say whom they watch", () => {
     await database.pool.query(`DROP ROLE ${role}`);
   });
 
-  test("one stands still and one is busy for so long that the others forget them", {
+  test("a stopped and a busy instance soon show every entry when they continue", {
     timeout: 240_000,
   }, async () => {
     const busyUrl = new URL(database.url);
     busyUrl.username = role;
     busyUrl.password = password;
-    // Its summaries take all that time, so that no connection comes free.
+    // Its slow summaries do not time out, so that none of its connections becomes free.
     busyUrl.searchParams.set("statement_timeout", "60000");
     busyUrl.searchParams.set("query_timeout", "60000");
     await using busy = await startServiceProcess({ DATABASE_URL: busyUrl.href });
-    await using still = await startServiceProcess({ DATABASE_URL: database.url });
+    await using stopped = await startServiceProcess({ DATABASE_URL: database.url });
     await using other = await startServiceProcess({ DATABASE_URL: database.url });
-    // Neither of the two can serve a bystander in time, only those who watch.
+    // Neither of the two can serve a bystander in time.
     await besideBystander({ services: [other], databaseUrl: database.url }, async (bystander) => {
       using writing = openOwnClient(other.url);
-      using watchingStill = openOwnClient(still.url);
+      using watchingStopped = openOwnClient(stopped.url);
       using watchingBusy = openOwnClient(busy.url);
       using reading = openOwnClient(busy.url);
       const watches: FollowedWatch[] = [];
-      for (const { learningLog } of [watchingStill, watchingBusy]) {
+      for (const { learningLog } of [watchingStopped, watchingBusy]) {
         for (let watch = 0; watch < 10; watch += 1)
           watches.push(await FollowedWatch.open(learningLog, `watched ${randomUUID()}`));
       }
@@ -107,7 +107,7 @@ describe.concurrent("instances that cannot say whom they watch", () => {
         for (const { userId } of watches) await write(writing.learningLog, userId);
         written += 1;
       };
-      // What they read again at their beginning is over.
+      // A new watch reads its summary again after a second. Wait until that is over.
       await sleep(2_000);
       const readers = new AbortController();
       const reads = Array.from({ length: 60 }, async (_, reader) => {
@@ -118,16 +118,18 @@ describe.concurrent("instances that cannot say whom they watch", () => {
         }
       });
       await underLoad(writing.learningLog, random, async () => {
-        still.signal("SIGSTOP");
+        stopped.signal("SIGSTOP");
         await sleep(forgottenMs);
         await writeAll();
         await sleep(1_000);
-        still.signal("SIGCONT");
+        stopped.signal("SIGCONT");
         readers.abort();
       });
       const resumed = performance.now();
       for (const watch of watches) await watch.waitFor(written, bystander.scaled(noticeMs));
-      report(`  ${watches.length} watches were right after ${Math.round(performance.now() - resumed)} ms`);
+      report(
+        `  ${watches.length} watches showed every entry after ${Math.round(performance.now() - resumed)} ms`,
+      );
       await Promise.all(reads);
       for (const watch of watches) await watch.close();
       await withConnection(database.url, expectAggregatesMatchLog);

@@ -14,33 +14,33 @@ import { startLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { SilentNotifications } from "./silent-notifications.ts";
 
-// Two instances reach their database by a way that delivers no notification, though LISTEN succeeds. Neither says what
-// the other one has made untrue.
+// Two instances reach their database through a proxy that delivers no notifications, although LISTEN succeeds. Neither
+// gives an answer that a write of the other one has made stale.
 
 const database = useTestDatabase();
 const random = seededRandom("pooler");
 const deadline = { timeoutMs: 20_000 };
 
-test("no notification comes", { timeout: 120_000 }, async () => {
-  await using way = await SilentNotifications.start(database.url);
-  await using one = await startServiceProcess({ DATABASE_URL: way.url });
-  await using other = await startServiceProcess({ DATABASE_URL: way.url });
+test("no answer is stale while notifications are not delivered", { timeout: 120_000 }, async () => {
+  await using proxy = await SilentNotifications.start(database.url);
+  await using one = await startServiceProcess({ DATABASE_URL: proxy.url });
+  await using other = await startServiceProcess({ DATABASE_URL: proxy.url });
   const services = [one, other];
-  await besideBystander({ services, databaseUrl: database.url, isDeaf: true }, async () => {
+  await besideBystander({ services, databaseUrl: database.url, receivesNoNotifications: true }, async () => {
     using first = openOwnClient(one.url);
     using second = openOwnClient(other.url);
     const ledger = new Ledger(random);
     const load = startLoad(second.learningLog, {
       ledger,
       random,
-      goesOn: true,
+      continuesAfterFailure: true,
       singleCallers: 8,
       restMs: 100,
     });
     const until = performance.now() + (isLongForm ? 10_000 : 4_000);
     let rounds = 0;
     while (performance.now() < until) {
-      await deleteAndRecordAnew(first.learningLog, second.learningLog);
+      await deleteAndRecordAgain(first.learningLog, second.learningLog);
       await summarizeAndWriteLate(first.learningLog, second.learningLog);
       rounds += 1;
     }
@@ -53,12 +53,12 @@ test("no notification comes", { timeout: 120_000 }, async () => {
     });
   });
   for (const { output } of services) {
-    const said = output.filter((line) => /notif/i.test(line));
-    expect(said.length, `lines about notifications: ${said.join("\n")}`).toBe(1);
+    const lines = output.filter((line) => /notif/i.test(line));
+    expect(lines.length, `lines about notifications: ${lines.join("\n")}`).toBe(1);
   }
 
-  /** What one instance has recorded and the other one deletes can be recorded anew. */
-  async function deleteAndRecordAnew(
+  /** Checks that an entry that one instance recorded and the other one deleted can be recorded again. */
+  async function deleteAndRecordAgain(
     first: ReturnType<typeof openOwnClient>["learningLog"],
     second: ReturnType<typeof openOwnClient>["learningLog"],
   ): Promise<void> {
@@ -71,10 +71,10 @@ test("no notification comes", { timeout: 120_000 }, async () => {
     const { rowCount } = await database.pool.query("SELECT FROM learning_log WHERE request_id = $1", [
       entry.requestId,
     ]);
-    expect(rowCount, "entries that were recorded anew").toBe(1);
+    expect(rowCount, "entries that were recorded again").toBe(1);
   }
 
-  /** A summary that one instance has answered has the late entry that the other one records then. */
+  /** Checks that a summary that one instance has answered has a late entry that the other one records afterwards. */
   async function summarizeAndWriteLate(
     first: ReturnType<typeof openOwnClient>["learningLog"],
     second: ReturnType<typeof openOwnClient>["learningLog"],
@@ -85,7 +85,7 @@ test("no notification comes", { timeout: 120_000 }, async () => {
     const before = await first.getSummary(request, deadline);
     expect(before.periods[0]?.entryCount).toBe(0n);
     await second.createEntry({ requestId: randomUUID(), userId, wordCount: 3, timestamp }, deadline);
-    // As long as one that is in the know may be behind.
+    // For up to half a second, the lease, even an instance that receives notifications may be behind.
     await sleep(500);
     const after = await first.getSummary(request, deadline);
     expect(after.periods[0]?.entryCount).toBe(1n);

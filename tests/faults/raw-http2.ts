@@ -9,10 +9,10 @@ import {
   uint32,
 } from "../support/http2-frames.ts";
 
-/** Speaks HTTP/2 as no well-behaved client does: frame by frame, without a look at what comes back. */
+/** An HTTP/2 client that sends single frames and ignores what it receives, as no well-behaved client does. */
 export class RawHttp2 {
   readonly #socket: Socket;
-  /** The numbers of the streams that were begun. */
+  /** The ids of the streams that were opened. */
   readonly #streams: number[] = [];
   #closed = false;
 
@@ -26,9 +26,9 @@ export class RawHttp2 {
     socket.resume();
   }
 
-  /** @param settings by their numbers */
+  /** @param settings the values, by the ids of the settings */
   static async open(url: string, settings: Readonly<Record<number, number>> = {}): Promise<RawHttp2> {
-    // Half open, so that its FIN says only that nothing more comes from here, as that of a peer that is gone.
+    // The connection may be half open, so that a FIN from here closes only this side, as when a process ends.
     const socket = connect({ port: Number(new URL(url).port), host: "127.0.0.1", allowHalfOpen: true });
     await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
     const connection = new RawHttp2(socket);
@@ -40,7 +40,7 @@ export class RawHttp2 {
     return connection;
   }
 
-  /** Whether the server has hung up. */
+  /** Whether the connection is closed. */
   get closed(): boolean {
     return this.#closed;
   }
@@ -49,17 +49,17 @@ export class RawHttp2 {
     return this.#socket;
   }
 
-  /** The numbers of the streams that were begun, oldest first. */
+  /** The ids of the streams that were opened, oldest first. */
   get streams(): readonly number[] {
     return this.#streams;
   }
 
-  /** From now on, nothing that the server sends is read. */
+  /** Stops reading what the server sends. */
   stopReading(): void {
     this.#socket.pause();
   }
 
-  /** Resolves once they are on their way, or the connection is closed. */
+  /** Resolves when the socket can take more frames, or is closed. */
   async send(...frames: Buffer[]): Promise<void> {
     if (this.#closed || this.#socket.write(Buffer.concat(frames))) return;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -69,13 +69,13 @@ export class RawHttp2 {
   }
 
   /**
-   * Begins a call of LearningLogService over gRPC.
+   * Starts a call of LearningLogService over gRPC.
    *
-   * @param message the whole request; left out, it is still to come
-   * @returns the number of the stream
+   * @param message the whole request; without it, only the headers are sent
+   * @returns the id of the stream
    */
   async call(method: string, message?: Uint8Array, headers: Readonly<Record<string, string>> = {}) {
-    // The streams of a client have odd numbers.
+    // The streams of a client have odd ids.
     const id = 2 * this.#streams.length + 1;
     this.#streams.push(id);
     const block = headerBlock({
@@ -98,12 +98,12 @@ export class RawHttp2 {
   }
 }
 
-/** A message of gRPC, uncompressed, with its length before it. */
+/** An uncompressed gRPC message in its envelope. */
 export function envelope(message: Uint8Array): Buffer {
   return Buffer.concat([envelopeHead(message.length), message]);
 }
 
-/** Announces a message of so many bytes. */
+/** The start of an envelope: its flags, and the length of an uncompressed message. */
 export function envelopeHead(bytes: number): Buffer {
   return Buffer.concat([Buffer.from([0]), uint32(bytes)]);
 }

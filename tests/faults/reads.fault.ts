@@ -10,8 +10,8 @@ import { isBusy } from "./bystander.ts";
 import { isLongForm, report } from "./fault-run.ts";
 import { openOwnClient } from "./own-client.ts";
 
-// Readers ask for as much as one may ask for, again and again. A bystander writes, reads, watches and is told that the
-// service is ready all the while; the readers themselves are told that it is busy, and never that the database is away.
+// Readers request the most expensive summaries that are allowed, again and again. Meanwhile, the bystander can write,
+// read and watch, and the service stays ready. The readers may get RESOURCE_EXHAUSTED, and never UNAVAILABLE.
 
 const database = useTestDatabase();
 const readingMs = isLongForm ? 10_000 : 5_000;
@@ -19,10 +19,10 @@ const readingMs = isLongForm ? 10_000 : 5_000;
 interface Readers {
   readonly name: string;
   readonly count: number;
-  readonly request: (reader: number) => Question;
+  readonly request: (reader: number) => SummaryRequest;
 }
 
-interface Question {
+interface SummaryRequest {
   readonly userId: string;
   readonly granularity: Granularity;
   readonly from: { readonly seconds: bigint };
@@ -34,7 +34,7 @@ interface Question {
 
 const allReaders: readonly Readers[] = [
   {
-    name: "ten readers of the hours of a century in a zone of half hours",
+    name: "ten readers request a century by hour, in a zone whose clock changes by half an hour",
     count: 10,
     request: (reader) => ({
       userId: `nobody ${reader}`,
@@ -46,7 +46,7 @@ const allReaders: readonly Readers[] = [
     }),
   },
   {
-    name: "ten readers of a million days",
+    name: "ten readers request a million days",
     count: 10,
     request: (reader) => ({
       userId: `nobody ${reader}`,
@@ -57,9 +57,9 @@ const allReaders: readonly Readers[] = [
     }),
   },
   {
-    name: "a hundred readers of 25 years of days",
+    name: "a hundred readers request 25 years by day",
     count: 100,
-    // Each of them is another question.
+    // Each reader requests a different summary, so that none is shared.
     request: (reader) => ({
       userId: "busy",
       granularity: Granularity.DAY,
@@ -80,10 +80,10 @@ beforeAll(() =>
   }),
 );
 
-test.for(allReaders)("$name", { timeout: 240_000 }, async ({ count, request }) => {
+test.for(allReaders)("others are served while $name", { timeout: 240_000 }, async ({ count, request }) => {
   await using service = await startServiceProcess({ DATABASE_URL: database.url });
   await besideBystander({ services: [service], databaseUrl: database.url }, async (bystander) => {
-    // A read is one of many then, and may be told so.
+    // A read of the bystander competes with all others, and may be rejected.
     using _ = bystander.excuse({
       errors: (error, activity) => activity.startsWith("reads") && isBusy(error),
     });
@@ -92,17 +92,15 @@ test.for(allReaders)("$name", { timeout: 240_000 }, async ({ count, request }) =
     const until = performance.now() + readingMs;
     let slowestMs = 0;
     const read = async (reader: number) => {
-      // Each time, it is another question.
+      // Each call requests a different summary, so that none is memoized.
       for (let turn = 0n; performance.now() < until; turn += 1n) {
-        const question = request(reader);
+        const summary = request(reader);
         const began = performance.now();
-        const from = { seconds: question.from.seconds + 1_000n * turn };
-        const outcome = await client.learningLog
-          .getSummary({ ...question, from }, { timeoutMs: 40_000 })
-          .then(
-            () => "OK",
-            (error) => outcomeOf(ConnectError.from(error)),
-          );
+        const from = { seconds: summary.from.seconds + 1_000n * turn };
+        const outcome = await client.learningLog.getSummary({ ...summary, from }, { timeoutMs: 40_000 }).then(
+          () => "OK",
+          (error) => outcomeOf(ConnectError.from(error)),
+        );
         slowestMs = Math.max(slowestMs, performance.now() - began);
         outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
         if (outcome !== "OK") await sleep(200);
@@ -117,7 +115,7 @@ test.for(allReaders)("$name", { timeout: 240_000 }, async ({ count, request }) =
   });
 });
 
-/** With an exclamation mark unless it tells that the service is busy, and when to come again. */
+/** The error of a reader, with an exclamation mark unless it is RESOURCE_EXHAUSTED with RetryInfo. */
 function outcomeOf(error: ConnectError): string {
   return `${isBusy(error) ? "" : "! "}${Code[error.code]}: ${error.rawMessage}`;
 }

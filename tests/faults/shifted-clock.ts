@@ -1,9 +1,9 @@
 import type pg from "pg";
 
 /**
- * Gives a database a clock that a test can put forward and back, for whoever connects from then on: functions of the
- * names of PostgreSQL's own, found before them. It stands in for a clock that somebody sets, for a standby with another
- * one that takes over, and for time that goes by.
+ * Gives a database a clock that a test can set. Later connections use it: they find its functions before PostgreSQL's
+ * own ones of the same names. It simulates a clock that is changed, a failover to a standby with a different clock, and
+ * time that passes.
  */
 export async function useShiftedClock(pool: pg.Pool): Promise<void> {
   const functions = ["now", "transaction_timestamp", "statement_timestamp", "clock_timestamp"].map(
@@ -20,7 +20,7 @@ export async function useShiftedClock(pool: pg.Pool): Promise<void> {
     END $$`);
 }
 
-/** Sets the clock, which then goes on. */
+/** Sets the clock. It continues to run from this time. */
 export async function setClock(pool: pg.Pool, time: Date): Promise<void> {
   await pool.query("UPDATE test_clock SET shift = $1::timestamptz - pg_catalog.clock_timestamp()", [time]);
 }

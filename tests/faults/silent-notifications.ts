@@ -2,8 +2,8 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { listenOnFreePort } from "../support/free-port.ts";
 
 /**
- * A way to PostgreSQL over which no notification comes, as through a pooler that gives each transaction another
- * connection: LISTEN succeeds, and nothing is delivered.
+ * A proxy for PostgreSQL that drops notifications, as a connection pooler with transaction pooling does: LISTEN
+ * succeeds, and nothing is delivered.
  */
 export class SilentNotifications implements AsyncDisposable {
   readonly url: string;
@@ -44,7 +44,10 @@ export class SilentNotifications implements AsyncDisposable {
 
 const notificationResponse = "A".charCodeAt(0);
 
-/** Every message of a server is a byte for its type, and its length: https://www.postgresql.org/docs/current/protocol-message-formats.html */
+/**
+ * Each message of a server begins with a byte for its type, and its length:
+ * https://www.postgresql.org/docs/current/protocol-message-formats.html
+ */
 function forwardWithoutNotifications(from: Socket, to: Socket): void {
   let unread = Buffer.alloc(0);
   from.on("data", (bytes: Buffer) => {

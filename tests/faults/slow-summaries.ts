@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type pg from "pg";
 import { type GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 
-/** Asks for what takes long after {@link makeSummariesSlow}: days of 1999. Each learner's is a question of its own. */
+/** A request that is slow after {@link makeSummariesSlow}: days of 1999. Learners are summarized separately. */
 export function slowSummaryRequest(userId: string): MessageInitShape<typeof GetSummaryRequestSchema> {
   return {
     userId,
@@ -14,10 +14,10 @@ export function slowSummaryRequest(userId: string): MessageInitShape<typeof GetS
 }
 
 /**
- * Makes summaries of 1999 take the database so long, for whoever connects from then on: functions of the name of
- * PostgreSQL's own, found before it, sleep before they answer.
+ * Makes summaries of 1999 slow. Later connections find functions named date_trunc before PostgreSQL's own one. These
+ * functions sleep for the given number of seconds before they return.
  *
- * @param role the only one whose summaries are slow; by default, everybody's are
+ * @param role the only role whose summaries are slow; by default, those of every role are
  */
 export async function makeSummariesSlow(pool: pg.Pool, seconds: number, role?: string): Promise<void> {
   await pool.query(`
@@ -39,7 +39,7 @@ export async function makeSummariesSlow(pool: pg.Pool, seconds: number, role?: s
     END $$`);
 }
 
-/** How many statements sleep. */
+/** The number of statements that sleep. */
 export async function countSleepers(pool: pg.Pool): Promise<number> {
   const { rows } = await pool.query<{ sleepers: number }>(`
     SELECT count(*)::integer AS sleepers
@@ -48,7 +48,7 @@ export async function countSleepers(pool: pg.Pool): Promise<number> {
   return rows[0]?.sleepers ?? 0;
 }
 
-/** Waits until at least one statement sleeps, for so long at most. */
+/** Waits until at least one statement sleeps. @throws if none does within the timeout */
 export async function waitForSleeper(pool: pg.Pool, timeoutMs = 10_000): Promise<void> {
   for (const start = performance.now(); (await countSleepers(pool)) === 0; await sleep(20)) {
     if (performance.now() - start > timeoutMs) throw new Error("no summary is computed");

@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-// `npm run test:faults`: the suites that break things, one after another, for they measure how long calls take.
+// `npm run test:faults` runs the fault tests one after another, because they measure how long calls take.
 export default defineConfig({
   test: {
     include: ["tests/faults/*.fault.ts"],

@@ -1,6 +1,6 @@
 import { expect, vi } from "vitest";
 
-/** Waits until `/readyz` answers that the service is ready, which it does some seconds after the fault is over. */
+/** Waits until `/readyz` answers that the service is ready. After a fault, this takes some seconds. */
 export async function waitUntilReady(url: string, timeoutMs = 10_000): Promise<void> {
   await vi.waitFor(
     async () => {

@@ -12,18 +12,18 @@ import { underLoad, write } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
 import { waitForBlocked } from "./wait-for-blocked.ts";
 
-// A watch shows every entry, however long that takes to be recorded.
+// A watch shows every entry, however long its recording takes.
 
 const random = seededRandom("watch");
 
-/** From the commit on. */
+/** The longest time from a commit until a watch shows the entry. */
 const noticeMs = 3_000;
 
 const slowMs = isLongForm ? 4_000 : 2_000;
 
 const database = useTestDatabase();
 
-// Between the log and the aggregates, where a statement also waits for a lock.
+// Delays the recording statement between the log and the aggregates, where it would also wait for a lock.
 beforeAll(() =>
   database.pool.query(`
     CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -37,7 +37,9 @@ beforeAll(() =>
       FOR EACH ROW EXECUTE FUNCTION take_long()`),
 );
 
-test("a watch begins while an entry is being recorded", { timeout: 120_000 }, async () => {
+test("a watch that begins while an entry is being recorded shows it soon after the commit", {
+  timeout: 120_000,
+}, async () => {
   await using one = await startServiceProcess({ DATABASE_URL: database.url });
   await using other = await startServiceProcess({ DATABASE_URL: database.url });
   await besideBystander({ services: [one, other], databaseUrl: database.url }, async (bystander) => {

@@ -2,13 +2,13 @@ import path from "node:path";
 import grpc from "@grpc/grpc-js";
 import protoLoader from "@grpc/proto-loader";
 
-// A process that watches a summary over gRPC for Node.js, says so, and ends without a word to the service when it is
-// told to: `node watching-client.ts http://127.0.0.1:8080`.
+// A process that watches a summary with grpc-js: `node watching-client.ts http://127.0.0.1:8080`. It prints a line for
+// each message. On any input it exits, without cancelling the watch.
 
 const definitions = protoLoader.loadSync("dailyaggregator/v1/learning_log_service.proto", {
   includeDirs: [path.join(import.meta.dirname, "../../proto")],
 });
-// That is what a service's definition is to this library.
+// proto-loader returns a service definition for the name of a service.
 const service = definitions["dailyaggregator.v1.LearningLogService"] as grpc.ServiceDefinition;
 const Client = grpc.makeGenericClientConstructor(service, "");
 const client = new Client(new URL(process.argv[2] ?? "").host, grpc.credentials.createInsecure());

@@ -6,50 +6,50 @@ import { startOwnService, useTestService } from "../support/test-service.ts";
 const service = useTestService();
 const names = ["", "dailyaggregator.v1.LearningLogService"];
 
-test.for(names)("Check says that %j is serving", async (name) => {
+test.for(names)("Check returns SERVING for the service %j", async (name) => {
   await expect(healthClient(service.url).unary("check", { service: name })).resolves.toEqual({
     status: "SERVING",
   });
 });
 
-test("Check does not know other services", async () => {
+test("Check fails with NOT_FOUND for an unknown service", async () => {
   const error = await grpcJsFailure(healthClient(service.url).unary("check", { service: "nonsense" }));
   expect(error.code).toBe(grpc.status.NOT_FOUND);
 });
 
-test("List has the whole server and the service", async () => {
+test("List returns the status of the whole server and of the service", async () => {
   await expect(healthClient(service.url).unary("list", {})).resolves.toEqual({
     statuses: Object.fromEntries(names.map((name) => [name, { status: "SERVING" }])),
   });
 });
 
-test("Watch says of another service that it does not know it, and goes on", async () => {
+test("Watch sends SERVICE_UNKNOWN for an unknown service, and stays open", async () => {
   const stream = healthClient(service.url).stream("watch", { service: "nonsense" });
-  const heard: unknown[] = [];
-  stream.on("data", ({ status }) => heard.push(status));
+  const statuses: unknown[] = [];
+  stream.on("data", ({ status }) => statuses.push(status));
   const ended = new Promise((resolve) => stream.once("status", resolve));
-  await expect.poll(() => heard).toEqual(["SERVICE_UNKNOWN"]);
+  await expect.poll(() => statuses).toEqual(["SERVICE_UNKNOWN"]);
   stream.on("error", () => {});
   stream.cancel();
   await expect(ended).resolves.toMatchObject({ code: grpc.status.CANCELLED });
 });
 
 test.for(names)(
-  "Watch of %j hears of a stop before the connection closes, and then ends well",
+  "Watch of %j sends NOT_SERVING at a shutdown, and ends with OK before the connection closes",
   async (name) => {
     const stopping = await startOwnService(service.database.url);
     const stream = healthClient(stopping.url).stream("watch", { service: name });
-    const heard: unknown[] = [];
-    stream.on("data", ({ status }) => heard.push(status));
+    const statuses: unknown[] = [];
+    stream.on("data", ({ status }) => statuses.push(status));
     const ended = new Promise((resolve) => stream.once("status", resolve));
-    await expect.poll(() => heard).toEqual(["SERVING"]);
+    await expect.poll(() => statuses).toEqual(["SERVING"]);
     await stopping.stop();
     await expect(ended).resolves.toMatchObject({ code: grpc.status.OK });
-    expect(heard).toEqual(["SERVING", "NOT_SERVING"]);
+    expect(statuses).toEqual(["SERVING", "NOT_SERVING"]);
   },
 );
 
-test("tells orchestrators over plain HTTP, too", async () => {
+test("/healthz and /readyz answer orchestrators over plain HTTP", async () => {
   for (const [path, text] of [
     ["/healthz", "alive\n"],
     ["/readyz", "ready\n"],

@@ -4,16 +4,16 @@ import { decodePageToken, encodePageToken } from "../../src/paging/page-token.ts
 const request = ["List", "someone", undefined, 1_709_208_000_000_000n];
 const position = ["1709208000000000", "a place with ümlauts"];
 
-test("a token leads back to its position", () => {
+test("a token is decoded to its position", () => {
   expect(decodePageToken(request, encodePageToken(request, position))).toEqual(position);
   expect(decodePageToken([], encodePageToken([], []))).toEqual([]);
 });
 
-test("a token goes into a URL as it is", () => {
+test("a token needs no escaping in a URL", () => {
   expect(encodePageToken(request, position)).toMatch(/^[\w-]+$/);
 });
 
-test("a token belongs to one request", () => {
+test("a token is valid only for its own request", () => {
   const token = encodePageToken(request, position);
   for (const other of [
     ["Other", ...request.slice(1)],
@@ -27,7 +27,7 @@ test("a token belongs to one request", () => {
   }
 });
 
-test("a token that is damaged anywhere leads nowhere", () => {
+test("a damaged token is rejected, wherever the damage is", () => {
   const token = encodePageToken(request, position);
   for (let index = 0; index < token.length; index += 1) {
     for (const character of "A9_!= \u{1F600}") {
@@ -40,6 +40,6 @@ test("a token that is damaged anywhere leads nowhere", () => {
   expect(decodePageToken(request, `${token}=`)).toBeUndefined();
 });
 
-test.for(["", "x", "AAAAAAAAAAA", "not base64 at all", "\0"])("%j is no token", (text) => {
+test.for(["", "x", "AAAAAAAAAAA", "not base64 at all", "\0"])("%j is rejected as a token", (text) => {
   expect(decodePageToken(request, text)).toBeUndefined();
 });

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { installPackage, olderVersions } from "../support/older-postgres.ts";
 
-// `npm run test:postgres` runs the tests on each older version of PostgreSQL that the service promises to run on; `-- 15 17`
-// chooses versions, and `-- --download 15` only downloads them. `npm test` uses version 18.
+// `npm run test:postgres` runs the tests on each older version of PostgreSQL that the service supports. `-- 15 17`
+// selects versions, and `-- --download 15` only downloads them. `npm test` uses version 18.
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

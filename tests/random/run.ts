@@ -5,9 +5,9 @@ import { glob, readFile } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
-// `npm run test:random` runs the test files that draw random values, round after round, each from a fresh seed and with
-// ten times as many values as in `npm test`, and stops at the first failure. `-- --minutes 120` begins no round after
-// two hours; further arguments choose files, as in `-- --minutes 5 tests/transport`.
+// `npm run test:random` runs the test files that use random values, in rounds. Each round has a new seed, and ten times
+// as many values as `npm test`. It stops at the first failure. With `-- --minutes 120`, it begins no round after two
+// hours. Further arguments select files, as in `-- --minutes 5 tests/transport`.
 
 const effort = 10;
 
@@ -16,12 +16,12 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 const minutes = Number(values.minutes);
-if (!(minutes > 0)) throw new Error("--minutes wants a number above 0");
+if (!(minutes > 0)) throw new Error("--minutes must be a number greater than 0");
 
 const files = (await randomTests()).filter(
   (file) => positionals.length === 0 || positionals.some((part) => file.includes(part)),
 );
-if (files.length === 0) throw new Error(`no test file draws random values: ${positionals.join(" ")}`);
+if (files.length === 0) throw new Error(`no test file with random values matches ${positionals.join(" ")}`);
 
 let running: ChildProcess | undefined;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -43,7 +43,7 @@ while (!stopped && minutesSoFar() < minutes) {
   const passed = await runTests(settings);
   if (stopped) break;
   if (!passed) {
-    write(`\nTo repeat it: ${assignments.join(" ")} npm test -- ${files.join(" ")}`);
+    write(`\nTo repeat the failure: ${assignments.join(" ")} npm test -- ${files.join(" ")}`);
     process.exitCode = 1;
     break;
   }
@@ -51,7 +51,7 @@ while (!stopped && minutesSoFar() < minutes) {
 }
 write(`rounds that passed: ${rounds}, in ${minutesSoFar().toFixed(1)} minutes`);
 
-/** The test files that use the seed. */
+/** Returns the test files that use the seed. */
 async function randomTests(): Promise<string[]> {
   const found: string[] = [];
   for await (const file of glob("tests/**/*.test.ts")) {

@@ -32,29 +32,29 @@ const listed = [
   "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-describe("buf curl needs no schema", () => {
+describe("buf curl without a schema", () => {
   const run = promisify(execFile);
   const buf = async (...args: string[]) => {
-    // Away from the project, whose schema it would find.
+    // Outside the project, because buf would find its schema.
     const { stdout } = await run(bufPath, ["curl", "--http2-prior-knowledge", ...args], { cwd: "/" });
     return stdout;
   };
 
-  test.for(["grpc", "grpcweb", "connect"])("over %s", async (protocol) => {
+  test.for(["grpc", "grpcweb", "connect"])("calls a method over %s", async (protocol) => {
     const url = `${service.url}/dailyaggregator.v1.LearningLogService/CreateEntry`;
     const entry = { requestId: randomUUID(), userId: "mia", wordCount: 3 };
     const answer = await buf("--protocol", protocol, "--data", JSON.stringify(entry), url);
     expect(JSON.parse(answer)).toMatchObject({ entry });
   });
 
-  test.for(["grpc-v1", "grpc-v1alpha"])("and lists services and methods by %s", async (version) => {
+  test.for(["grpc-v1", "grpc-v1alpha"])("lists services and methods by %s reflection", async (version) => {
     const services = await buf("--reflect-protocol", version, "--list-services", service.url);
     expect(services.trim().split("\n")).toEqual(listed);
     const methods = await buf("--reflect-protocol", version, "--list-methods", service.url);
     expect(methods.split("\n")).toContain("dailyaggregator.v1.LearningLogService/GetSummary");
   });
 
-  test("to show the details of an error", async () => {
+  test("shows the details of an error", async () => {
     const url = `${service.url}/dailyaggregator.v1.LearningLogService/CreateEntry`;
     const failure: { stderr: string } = await buf("--protocol", "grpc", "--data", "{}", url).catch(
       (error) => error,
@@ -83,7 +83,7 @@ describe.for([
     }
     return answers;
   };
-  /** The name of the file that has a symbol; it comes last, after all that it imports. */
+  /** Returns the name of the file that declares a symbol. It is the last file, after all that it imports. */
   const fileWith = async (symbol: string) =>
     (await filesOf(ask({ case: "fileContainingSymbol", value: symbol }))).at(-1);
 
@@ -93,7 +93,7 @@ describe.for([
     expect(answer.value.service.map(({ name }) => name)).toEqual(listed);
   });
 
-  test("has every file with all that it imports, what is imported first", async () => {
+  test("returns a file after all files that it imports", async () => {
     const files = await filesOf(ask({ case: "fileByFilename", value: "dailyaggregator/v1/summary.proto" }));
     expect(files.at(-1)).toBe("dailyaggregator/v1/summary.proto");
     expect(files).toContain("google/protobuf/timestamp.proto");
@@ -113,7 +113,7 @@ describe.for([
     ["a message", "dailyaggregator.v1.Entry", "dailyaggregator/v1/entry.proto"],
     ["a field", "dailyaggregator.v1.Entry.user_id", "dailyaggregator/v1/entry.proto"],
     ["an enum", "dailyaggregator.v1.Granularity", "dailyaggregator/v1/summary.proto"],
-    ["a value of an enum", "dailyaggregator.v1.GRANULARITY_DAY", "dailyaggregator/v1/summary.proto"],
+    ["an enum value", "dailyaggregator.v1.GRANULARITY_DAY", "dailyaggregator/v1/summary.proto"],
     ["a nested enum", "grpc.health.v1.HealthCheckResponse.ServingStatus", "health/v1/health.proto"],
     ["a value of a nested enum", "grpc.health.v1.HealthCheckResponse.SERVING", "health/v1/health.proto"],
     [
@@ -122,13 +122,13 @@ describe.for([
       "grpc/reflection/v1/reflection.proto",
     ],
     ["an extension", "buf.validate.field", "buf/validate/validate.proto"],
-    ["what is imported", "google.protobuf.Timestamp", "google/protobuf/timestamp.proto"],
-    ["a detail of errors", "google.rpc.RetryInfo", "google/rpc/error_details.proto"],
-  ] as const)("finds %s", async ([, symbol, file]) => {
+    ["an imported message", "google.protobuf.Timestamp", "google/protobuf/timestamp.proto"],
+    ["a detail of an error", "google.rpc.RetryInfo", "google/rpc/error_details.proto"],
+  ] as const)("finds the file of %s", async ([, symbol, file]) => {
     await expect(fileWith(symbol)).resolves.toBe(file);
   });
 
-  test("finds extensions by number, and knows all of their numbers", async () => {
+  test("finds an extension by its number, and lists the extension numbers of a message", async () => {
     const containingType = "google.protobuf.FieldOptions";
     const [numbers, none] = await ask(
       { case: "allExtensionNumbersOfType", value: containingType },
@@ -145,7 +145,7 @@ describe.for([
     expect(files.at(-1)).toBe("buf/validate/validate.proto");
   });
 
-  test("answers NOT_FOUND for what it does not know, and goes on", async () => {
+  test("answers NOT_FOUND for unknown names on one stream, and INVALID_ARGUMENT for an empty request", async () => {
     const answers = await ask(
       { case: "fileByFilename", value: "nonsense.proto" },
       { case: "fileContainingSymbol", value: "dailyaggregator.v1.Nonsense" },
@@ -168,7 +168,7 @@ describe.for([
   });
 });
 
-/** The names of the files of an answer, in its order. */
+/** Returns the names of the files in an answer, in their order. */
 async function filesOf(asked: Promise<Answer[]>): Promise<string[]> {
   const [answer] = await asked;
   if (answer?.case !== "fileDescriptorResponse") throw new Error(`the answer is ${answer?.case}`);

@@ -3,14 +3,14 @@ import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import type { OraclePeriod, OracleQuestion } from "./oracle.ts";
 
-// The service as the oracle sees it: the same entries, the same question, an answer of the same shape.
+// Asks the service the questions of the oracle, and converts the answers to the format of the oracle.
 
-/** A period, with what follows from it. */
+/** A period in the oracle's format, with the average words per entry. */
 export interface AnsweredPeriod extends OraclePeriod {
   readonly average: number;
 }
 
-/** A question as GetSummary and WatchSummary take it. */
+/** Converts a question to a request for GetSummary or WatchSummary. */
 export function summaryRequestOf(userId: string, question: OracleQuestion) {
   return {
     ...question,
@@ -20,7 +20,7 @@ export function summaryRequestOf(userId: string, question: OracleQuestion) {
   };
 }
 
-/** Calls GetSummary; the answer must not be cut into pages. */
+/** Calls GetSummary. The answer must fit into one page. */
 export async function askService(
   client: LearningLogClient,
   userId: string,
@@ -30,7 +30,7 @@ export async function askService(
   return periods.map(answeredPeriod);
 }
 
-/** Calls GetSummary for every page; returns the pages. */
+/** Calls GetSummary for each page, and returns all pages. */
 export async function askForPages(
   client: LearningLogClient,
   userId: string,
@@ -48,7 +48,7 @@ export async function askForPages(
   return pages;
 }
 
-/** A period of an answer, as the oracle writes it. */
+/** Converts a period of an answer to the oracle's format. */
 export function answeredPeriod(period: PeriodSummary): AnsweredPeriod {
   return {
     period: isoInstant(period.period),
@@ -59,7 +59,7 @@ export function answeredPeriod(period: PeriodSummary): AnsweredPeriod {
   };
 }
 
-/** What the service must answer, by the oracle. */
+/** Adds the averages to the oracle's periods. The result is the answer that the service must give. */
 export function withAverages(periods: readonly OraclePeriod[]): AnsweredPeriod[] {
   return periods.map((period) => ({
     ...period,

@@ -16,7 +16,7 @@ import { summaryRequestOf } from "./ask.ts";
 const service = useTestService({ databasePools: { reads: 4, writes: 2 } });
 const client = () => grpcClient(service.url);
 
-/** The most that anybody waits for something small, however slow the machine: it shows starvation, not speed. */
+/** The longest time that a small call may take. It is long, because it detects starvation, not a slow machine. */
 const bystanderMs = 10_000;
 
 const centuryOfHours = {
@@ -41,14 +41,14 @@ const today = () => {
 test.for([
   ["a century of hours", centuryOfHours],
   ["a million days", millionDays],
-] as const)("%s cost nothing where a learner has no entries", async ([, question]) => {
+] as const)("a summary of %s is fast for a learner without entries", async ([, question]) => {
   const asked = Array.from({ length: 10 }, () =>
     client().getSummary(summaryRequestOf(randomUUID(), question), { timeoutMs: 15_000 }),
   );
   for (const { periods } of await Promise.all(asked)) expect(periods).toEqual([]);
 });
 
-test("the whole of a long range is answered from a learner's first entry to the last one", async () => {
+test("a summary of a million days contains all days with entries, and their moving averages", async () => {
   const entries = ["2024-02-10T12:00Z", "2024-02-11T12:00Z", "2024-03-01T12:00Z"].map((time) => ({
     timestamp: micros(time),
     wordCount: 3,
@@ -63,7 +63,7 @@ test("the whole of a long range is answered from a learner's first entry to the 
   ]);
 });
 
-test("whoever asks for centuries again and again holds up nobody who writes, reads, watches or asks for health", async () => {
+test("repeated requests for centuries do not delay writes, reads, watches or health checks", async () => {
   const ends = ["1970-01-01T12:00Z", "2026-01-01T12:00Z"].map((time) => ({
     timestamp: micros(time),
     wordCount: 1,
@@ -102,7 +102,7 @@ test("whoever asks for centuries again and again holds up nobody who writes, rea
     const { value } = await watching.next();
     expect(value.periods).toMatchObject([{ entryCount: BigInt(written) }]);
   }
-  // They are still under way, and those of them that were refused know why.
+  // The large reads are still in progress, and the error of each rejected one states the right reason.
   await vi.waitFor(async () => expect(await largeReads()).toBe(1), { timeout: 20_000 });
   for (const error of outcomes) {
     expect(error.code).toBe(Code.ResourceExhausted);
@@ -111,7 +111,7 @@ test("whoever asks for centuries again and again holds up nobody who writes, rea
   }
 });
 
-test("health is answered, and found out anew, while every connection for reads and for writes is in use", async () => {
+test("health checks are answered, and probes run, while all connections for reads and writes are in use", async () => {
   await using _lock = await lockTables(service.database);
   const over = new AbortController();
   onTestFinished(() => over.abort());
@@ -124,7 +124,7 @@ test("health is answered, and found out anew, while every connection for reads a
     const entries = [{ requestId: randomUUID(), userId: randomUUID(), wordCount: 1 }];
     quiet(client().batchCreateEntries({ entries }, options));
   }
-  // Three for small reads, one for large ones, two for writes.
+  // Three connections for small reads, one for large reads, and two for writes.
   await vi.waitFor(async () => expect(await blocked()).toBeGreaterThanOrEqual(6), { timeout: 20_000 });
   const { rows } = await service.database.pool.query("SELECT clock_timestamp() AS now");
   const health = createClient(Health, createGrpcTransport({ baseUrl: service.url }));
@@ -133,13 +133,13 @@ test("health is answered, and found out anew, while every connection for reads a
   expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
 });
 
-const refusedLater = 3 * 200 + 20;
+const tooManyCalls = 3 * 200 + 20;
 
-test("a caller who comes when too many wait gets RESOURCE_EXHAUSTED with RetryInfo", async () => {
+test("a call gets RESOURCE_EXHAUSTED with RetryInfo while too many other calls wait", async () => {
   await using _lock = await lockTables(service.database);
   const over = new AbortController();
   onTestFinished(() => over.abort());
-  const calls = Array.from({ length: refusedLater }, () =>
+  const calls = Array.from({ length: tooManyCalls }, () =>
     failureOf(client().getSummary(summaryRequestOf(randomUUID(), today()), { signal: over.signal })),
   );
   const error = await Promise.race(calls);
@@ -167,7 +167,7 @@ async function count(condition: string): Promise<number> {
   return rows[0].count;
 }
 
-/** Whether the service has asked the database for its readiness since then. */
+/** Whether the service has probed the database since a time. */
 async function probedSince(time: Date): Promise<boolean> {
   const { rows } = await service.database.pool.query(
     `SELECT 1 FROM pg_stat_activity

@@ -11,7 +11,7 @@ import { useTwoServices } from "../support/test-service.ts";
 import { askService } from "./ask.ts";
 import { beginSlowWrite } from "./slow-write.ts";
 
-// What is committed is in the summary, however long the commit took, and whatever the database's clock does.
+// A summary contains every committed entry, even if its commit took long, or the database's clock was changed.
 
 const database = useTestDatabase();
 const second = 1_000_000n;
@@ -23,19 +23,19 @@ beforeAll(() => waitForNotifications(database, instances.length));
 
 const eventually = (check: () => Promise<void>) => vi.waitFor(check, { timeout: 25_000, interval: 50 });
 
-/** What the learner has in that hour, at an instance. */
+/** Returns the learner's number of entries in the hour that contains a time, as one instance answers it. */
 async function countIn(client: LearningLogClient, userId: string, time: bigint): Promise<bigint> {
   const question = { timeZone: "UTC", granularity: Granularity.HOUR, from: time, to: time };
   const [period] = await askService(client, userId, question);
   return period?.count ?? 0n;
 }
 
-/** Resolves once both instances answer that hour from memory. */
+/** Resolves when both instances answer from memory for the hour that contains a time. */
 async function memoized(userId: string, time: bigint): Promise<void> {
   for (const instance of instances) {
     await eventually(async () => {
       await countIn(services[instance], userId, time);
-      // Whoever needs the database waits for the lock.
+      // A call that needs the database waits for the lock.
       await using _ = await lockTables(database);
       const answered = countIn(services[instance], userId, time).then(() => true);
       const late = new Promise<boolean>((resolve) => setTimeout(resolve, 200, false));
@@ -46,7 +46,7 @@ async function memoized(userId: string, time: bigint): Promise<void> {
   }
 }
 
-test("an entry whose transaction takes minutes to commit is in the summary of its hour, which ended meanwhile", async () => {
+test("the summary of an ended hour contains an entry whose transaction took minutes to commit", async () => {
   const userId = randomUUID();
   const time = clock.now() - (clock.now() % hour) - second;
   const slow = await beginSlowWrite(database, userId, time);
@@ -58,7 +58,7 @@ test("an entry whose transaction takes minutes to commit is in the summary of it
   await memoized(userId, time);
 });
 
-test("when the clock of the database goes back, an entry of the new present is in the summary of an hour that had ended", async () => {
+test("after the database's clock goes back, the summary of an hour that had ended contains a new entry", async () => {
   const learners = Array.from({ length: 5 }, () => randomUUID());
   const time = clock.now();
   await clock.turn(2 * 3600);
@@ -68,14 +68,14 @@ test("when the clock of the database goes back, an entry of the new present is i
     learners.map(async (userId) => {
       const entry = { requestId: randomUUID(), userId, wordCount: 1, timestamp: timestampFromMicros(time) };
       await services.a.createEntry(entry);
-      // At once where it was recorded, and soon in the other instance.
+      // At once at the instance that recorded it, and soon at the other one.
       expect(await countIn(services.a, userId, time)).toBe(1n);
       await eventually(async () => expect(await countIn(services.b, userId, time)).toBe(1n));
     }),
   );
 });
 
-/** Resolves when so many heartbeats, of whichever instance, have come and gone. */
+/** Resolves after this number of heartbeats, of any instance. */
 async function heartbeats(count: number): Promise<void> {
   const seen = new Set<number>();
   await eventually(async () => {

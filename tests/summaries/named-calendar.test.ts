@@ -7,7 +7,7 @@ const service = useTestService();
 
 testNamedCases(service, [
   {
-    title: "29 February is a day of its own",
+    title: "29 February is a separate day",
     timeZone: "Europe/Berlin",
     granularity: DAY,
     from: "2024-02-28T00:00+01:00",
@@ -26,7 +26,7 @@ testNamedCases(service, [
   },
   {
     title:
-      "the Sunday of 3 January 2021 belongs to the last week of 2020, the Monday after it to the first of 2021",
+      "Sunday 3 January 2021 is in the last week of 2020, and the next Monday is in the first week of 2021",
     timeZone: "UTC",
     granularity: WEEK,
     from: "2020-12-27T12:00Z",
@@ -84,7 +84,7 @@ testNamedCases(service, [
     ],
   },
   {
-    title: "the first instant of 1970 lies in New York's 1969",
+    title: "the first instant of 1970 in UTC is in the year 1969 in New York",
     timeZone: "America/New_York",
     granularity: YEAR,
     from: "1970-01-01T00:00Z",

@@ -7,22 +7,22 @@ import type { TestService } from "../support/test-service.ts";
 import { askService, withAverages } from "./ask.ts";
 import { summarize } from "./oracle.ts";
 
-/** A summary written out by hand. */
+/** A summary whose expected periods are written by hand. */
 export interface NamedCase {
-  /** What a learner or a developer would notice. */
+  /** The title of the test: what a learner or a developer notices. */
   readonly title: string;
   readonly timeZone: string;
   readonly granularity: Granularity;
   /** An instant with its offset, such as 2024-03-31T00:00+02:00. */
   readonly from: string;
   readonly to: string;
-  /** When, and how many words: powers of two, so that a sum tells what went into it. */
+  /** Timestamps and word counts. The counts are powers of two, so that a sum shows which entries it contains. */
   readonly entries: readonly (readonly [string, number])[];
   /** The first instant, the sum of the words and the number of entries of each period. */
   readonly periods: readonly (readonly [string, number, number])[];
 }
 
-/** Holds the service against what is written, and the oracle, too: it must deserve to be one. */
+/** Tests the service. Also tests the oracle, because other tests compare the service with it. */
 export function testNamedCases(service: TestService, cases: readonly NamedCase[]): void {
   for (const { title, granularity, timeZone, ...named } of cases) {
     const entries = named.entries.map(([time, wordCount]) => ({ timestamp: micros(time), wordCount }));
@@ -32,7 +32,7 @@ export function testNamedCases(service: TestService, cases: readonly NamedCase[]
       total: BigInt(total),
       count: BigInt(count),
     }));
-    // Not test.for: it cuts titles short.
+    // Not test.for, because it truncates titles.
     test(title, async () => {
       expect(summarize(entries, question)).toEqual(periods);
       const userId = await recordLearner(service.database.connections, entries);

@@ -7,7 +7,7 @@ const service = useTestService();
 
 testNamedCases(service, [
   {
-    title: "an hour that New York's clock skips has no row",
+    title: "a summary has no period for the hour that New York's clock skips",
     timeZone: "America/New_York",
     granularity: HOUR,
     from: "2024-03-10T01:30-05:00",
@@ -23,7 +23,7 @@ testNamedCases(service, [
     ],
   },
   {
-    title: "an hour that Berlin's clock shows twice is two rows",
+    title: "a summary has two periods for the hour that Berlin's clock repeats",
     timeZone: "Europe/Berlin",
     granularity: HOUR,
     from: "2024-10-27T02:59+02:00",
@@ -41,7 +41,7 @@ testNamedCases(service, [
     ],
   },
   {
-    title: "hours in Kathmandu begin at a quarter past in UTC",
+    title: "hours in Kathmandu begin at a quarter past the hour in UTC",
     timeZone: "Asia/Kathmandu",
     granularity: HOUR,
     from: "2024-02-29T08:00+05:45",
@@ -58,8 +58,8 @@ testNamedCases(service, [
     ],
   },
   {
-    // From 02:45 to 03:45: three quarters of the hour of two o'clock, and the last quarter of the next.
-    title: "an hour in which the Chatham Islands' clock jumps is one row of 60 minutes",
+    // The clock jumps from 02:45 to 03:45. So the period is 02:00 to 02:45, and 03:45 to 04:00.
+    title: "an hour in which the Chatham Islands' clock jumps is one period of 60 minutes",
     timeZone: "Pacific/Chatham",
     granularity: HOUR,
     from: "2024-09-29T02:00+12:45",
@@ -76,7 +76,7 @@ testNamedCases(service, [
     ],
   },
   {
-    title: "an hour in which St. John's clock is put back is one row of 60 minutes",
+    title: "an hour in which St. John's clock is set back is one period of 60 minutes",
     timeZone: "America/St_Johns",
     granularity: HOUR,
     from: "2010-11-06T23:00-02:30",
@@ -95,8 +95,8 @@ testNamedCases(service, [
     ],
   },
   {
-    // From 02:00 to 02:30.
-    title: "the half hour that Lord Howe's spring leaves is a row of 30 minutes",
+    // The clock jumps from 02:00 to 02:30.
+    title: "the half hour that remains when Lord Howe's clock jumps is a period of 30 minutes",
     timeZone: "Australia/Lord_Howe",
     granularity: HOUR,
     from: "2024-10-06T01:00+10:30",
@@ -114,8 +114,8 @@ testNamedCases(service, [
     ],
   },
   {
-    // From 02:00 back to 01:30.
-    title: "the half hour that Lord Howe's autumn repeats is a row of its own",
+    // The clock is set back from 02:00 to 01:30.
+    title: "the half hour that Lord Howe's clock repeats is a separate period",
     timeZone: "Australia/Lord_Howe",
     granularity: HOUR,
     from: "2024-04-07T01:00+11:00",
@@ -133,8 +133,8 @@ testNamedCases(service, [
     ],
   },
   {
-    // From 00:00 to 00:15.
-    title: "Kathmandu's first hour of 1986 is a row of 45 minutes",
+    // The clock jumps from 00:00 to 00:15.
+    title: "Kathmandu's first hour of 1986 is a period of 45 minutes",
     timeZone: "Asia/Kathmandu",
     granularity: HOUR,
     from: "1985-12-31T23:59:59.999999+05:30",
@@ -152,8 +152,8 @@ testNamedCases(service, [
     ],
   },
   {
-    // 44 minutes and 30 seconds behind until 00:00, which became 00:44:30: off every quarter of an hour.
-    title: "Monrovia's first hour of 7 January 1972 is a row of 15 and a half minutes",
+    // The clock was 44 minutes and 30 seconds behind UTC. It jumps from 00:00 to 00:44:30, which is within a bucket.
+    title: "Monrovia's first hour of 7 January 1972 is a period of 15.5 minutes",
     timeZone: "Africa/Monrovia",
     granularity: HOUR,
     from: "1972-01-06T23:44:30Z",
@@ -173,8 +173,8 @@ testNamedCases(service, [
     ],
   },
   {
-    // From 00:00 to 00:40.
-    title: "Kiritimati's first hour of October 1979 is a row of 20 minutes",
+    // The clock jumps from 00:00 to 00:40.
+    title: "Kiritimati's first hour of October 1979 is a period of 20 minutes",
     timeZone: "Pacific/Kiritimati",
     granularity: HOUR,
     from: "1979-10-01T10:39:59Z",
@@ -195,7 +195,7 @@ testNamedCases(service, [
     ],
   },
   {
-    title: "an hour in UTC ends where the next one begins",
+    title: "an hour in UTC ends at the first instant of the next hour",
     timeZone: "UTC",
     granularity: HOUR,
     from: "2024-02-29T23:59:59.999999Z",

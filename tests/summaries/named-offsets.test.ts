@@ -1,4 +1,4 @@
-// Days in zones that are not a whole number of hours from UTC; for their hours see named-hours.test.ts.
+// Days in zones whose offset from UTC is not a whole number of hours. named-hours.test.ts tests their hours.
 
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { useTestService } from "../support/test-service.ts";
@@ -33,7 +33,7 @@ testNamedCases(service, [
     periods: [["2024-02-28T18:15Z", 2, 1]],
   },
   {
-    title: "1986 begins a quarter of an hour late in Kathmandu, and no instant is left out",
+    title: "in Kathmandu, 1 January 1986 begins at 00:15, and no instant is left out",
     timeZone: "Asia/Kathmandu",
     granularity: DAY,
     from: "1985-12-31T12:00+05:30",
@@ -51,7 +51,7 @@ testNamedCases(service, [
     ],
   },
   {
-    title: "a day in the Chatham Islands begins at 10:15 UTC in summer, 11:15 in winter",
+    title: "a day in the Chatham Islands begins at 10:15 UTC in summer, and at 11:15 UTC in winter",
     timeZone: "Pacific/Chatham",
     granularity: DAY,
     from: "2024-04-07T00:00+13:45",
@@ -67,7 +67,7 @@ testNamedCases(service, [
     ],
   },
   {
-    title: "Lord Howe's day of 24 and a half hours ends at midnight",
+    title: "Lord Howe's day of 24.5 hours ends at midnight",
     timeZone: "Australia/Lord_Howe",
     granularity: DAY,
     from: "2024-04-07T00:00+11:00",
@@ -83,7 +83,7 @@ testNamedCases(service, [
     ],
   },
   {
-    // Its clock, 44 and a half minutes behind, was put right at midnight: off every quarter of an hour.
+    // The clock was 44 minutes and 30 seconds behind UTC. At midnight, which is within a bucket, it was set to UTC.
     title: "Monrovia's 7 January 1972 begins at 00:44:30",
     timeZone: "Africa/Monrovia",
     granularity: DAY,

@@ -1,15 +1,16 @@
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 
-// What GetSummary must answer, worked out with Temporal: other code than the SQL, and another time zone database.
+// Computes the answer that GetSummary must give. It uses Temporal, so it is independent of the SQL and of the
+// database's time zone data.
 
-/** An entry, as far as a summary looks at it. */
+/** The fields of an entry that a summary depends on. */
 export interface OracleEntry {
   /** Microseconds since 1970. */
   readonly timestamp: bigint;
   readonly wordCount: number;
 }
 
-/** What is asked. */
+/** The summary to compute. */
 export interface OracleQuestion {
   /** Microseconds since 1970. */
   readonly from: bigint;
@@ -18,29 +19,29 @@ export interface OracleQuestion {
   readonly granularity: Granularity;
   readonly timeZone: string;
   readonly omitEmptyPeriods?: boolean;
-  /** In periods; none for no moving average. */
+  /** In periods; 0 or undefined for no moving average. */
   readonly movingAverageWindow?: number;
 }
 
-/** A period, and what the entries in it add up to. */
+/** A period, with the sum and the number of its entries. */
 export interface OraclePeriod {
   /** The first instant of the period, such as 2024-03-31T00:00:00Z. */
   readonly period: string;
   readonly total: bigint;
   readonly count: bigint;
-  /** If a window was asked for. */
+  /** Present if the question has a window. */
   readonly movingAverage?: number;
 }
 
 /**
- * Every period from the one that holds `from` to the one that holds `to`.
+ * Returns every period from the one that contains `from` to the one that contains `to`.
  *
- * Two instants are in the same period if they have the same label. So this finds out where each label shows up first,
- * and adds up the entries of each.
+ * Two instants are in the same period if they have the same label. So this function searches for the first instant of
+ * each label, and adds up the entries of each label.
  */
 export function summarize(entries: readonly OracleEntry[], question: OracleQuestion): OraclePeriod[] {
   const { from, to, granularity, timeZone, omitEmptyPeriods = false, movingAverageWindow = 0 } = question;
-  // Sorted, as the clock may be put back from a period to the one before.
+  // Sorted, because the clock may be set back to the previous period between `from` and `to`.
   const ends = [from, to].map((instant) => labelOf(zoned(instant, timeZone), granularity)).sort();
   const [firstLabel = "", lastLabel = ""] = ends;
   const entriesOf = Map.groupBy(entries, ({ timestamp }) => labelOf(zoned(timestamp, timeZone), granularity));
@@ -64,7 +65,10 @@ export function summarize(entries: readonly OracleEntry[], question: OracleQuest
     .map(({ label: _, ...period }) => period);
 }
 
-/** The first instant of each label from `from` to `to`, of some after, and of those before that a moving average needs. */
+/**
+ * Returns the first instant of each label from `from` to `to`, and of some labels before and after, including those
+ * that a moving average needs.
+ */
 function firstInstants(question: OracleQuestion): Map<string, Temporal.Instant> {
   const { from, to, granularity, timeZone, movingAverageWindow = 0 } = question;
   const margin = marginDays[granularity] * dayMicros;
@@ -80,7 +84,7 @@ function firstInstants(question: OracleQuestion): Map<string, Temporal.Instant> 
   return found;
 }
 
-/** The first instants of those labels only: a range of many years has thousands. */
+/** Returns the first instants of labels with entries only, because a range of many years has thousands of labels. */
 function firstInstantsOf(
   entriesOf: ReadonlyMap<string, readonly OracleEntry[]>,
   question: OracleQuestion,
@@ -93,7 +97,7 @@ function firstInstantsOf(
 
 const dayMicros = 86_400_000_000n;
 
-/** How long the longest period of the granularity is, but for changes of the clock. */
+/** The length of the longest period of the granularity, in hours, apart from clock changes. */
 const longestHours: Readonly<Record<Granularity, bigint>> = {
   [Granularity.UNSPECIFIED]: 0n,
   [Granularity.HOUR]: 1n,
@@ -104,7 +108,7 @@ const longestHours: Readonly<Record<Granularity, bigint>> = {
   [Granularity.YEAR]: 366n * 24n,
 };
 
-/** Longer than a period of the granularity and the day that a clock was once put back or on. */
+/** Longer than a period of the granularity plus the largest clock change, which is a day. */
 const marginDays: Readonly<Record<Granularity, bigint>> = {
   [Granularity.UNSPECIFIED]: 0n,
   [Granularity.HOUR]: 2n,
@@ -115,22 +119,25 @@ const marginDays: Readonly<Record<Granularity, bigint>> = {
   [Granularity.YEAR]: 368n,
 };
 
-/** The same for all instants of a period and no others; labels sort as the calendar goes. */
+/** Returns a label that all instants of a period share, and no others. Labels sort in calendar order. */
 function labelOf(time: Temporal.ZonedDateTime, granularity: Granularity): string {
-  const start = startOnTheWall(time, granularity);
+  const start = localStart(time, granularity);
   if (granularity !== Granularity.HOUR) return start.toString();
-  // The clock may show an hour twice: the start is counted back in real time, so that the two differ.
+  // The clock may show an hour twice. The start is counted back in elapsed time, so that the two hours differ.
   return time
     .toInstant()
     .subtract(start.until(time.toPlainDateTime(), { largestUnit: "hour" }))
     .toString();
 }
 
-/** The next instant that may have another label: the wall clock comes to the next period, or is changed before. */
+/**
+ * Returns the next instant that may have another label: when the local clock reaches the next period, or when the
+ * clock is changed before that.
+ */
 function nextChange(time: Temporal.ZonedDateTime, granularity: Granularity): Temporal.ZonedDateTime {
-  const nextOnTheWall = startOnTheWall(time, granularity).add(periodLengths[granularity]);
-  const untilNext = time.toPlainDateTime().until(nextOnTheWall, { largestUnit: "hour" });
-  // Hours and less are added to a ZonedDateTime in real time.
+  const nextLocalStart = localStart(time, granularity).add(periodLengths[granularity]);
+  const untilNext = time.toPlainDateTime().until(nextLocalStart, { largestUnit: "hour" });
+  // Temporal adds hours and smaller units to a ZonedDateTime in elapsed time.
   const next = time.add(untilNext);
   const changed = time.getTimeZoneTransition("next");
   return changed !== null && Temporal.ZonedDateTime.compare(changed, next) < 0 ? changed : next;
@@ -146,8 +153,8 @@ const periodLengths: Readonly<Record<Granularity, Temporal.DurationLike>> = {
   [Granularity.YEAR]: { years: 1 },
 };
 
-/** What the wall clock and the calendar beside it showed, or would have shown, when the period began. */
-function startOnTheWall(time: Temporal.ZonedDateTime, granularity: Granularity): Temporal.PlainDateTime {
+/** Returns the local date and time at which the period began, or would have begun without a clock change. */
+function localStart(time: Temporal.ZonedDateTime, granularity: Granularity): Temporal.PlainDateTime {
   const date = time.toPlainDate();
   switch (granularity) {
     case Granularity.HOUR:
@@ -163,7 +170,7 @@ function startOnTheWall(time: Temporal.ZonedDateTime, granularity: Granularity):
     case Granularity.YEAR:
       return date.with({ day: 1, month: 1 }).toPlainDateTime();
     default:
-      throw new Error(`no granularity: ${granularity}`);
+      throw new Error(`unknown granularity: ${granularity}`);
   }
 }
 

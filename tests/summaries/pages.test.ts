@@ -25,14 +25,14 @@ const days = (timeZone: string, from: string, to: string) => ({
 const februaryDays = days("UTC", "2024-02-10T12:00Z", "2024-02-20T12:00Z");
 
 describe.for([
-  ["Apia's missing day", days("Pacific/Apia", "2011-12-28T12:00-10:00", "2012-01-02T12:00+14:00")],
+  ["Apia's skipped day", days("Pacific/Apia", "2011-12-28T12:00-10:00", "2012-01-02T12:00+14:00")],
   [
-    "St. John's day that is left and comes back",
+    "St. John's return to the previous day",
     days("America/St_Johns", "2010-11-07T00:00:30-02:30", "2010-11-06T23:30-03:30"),
   ],
   ["Havana's two midnights", days("America/Havana", "2026-10-29T12:00-04:00", "2026-11-03T12:00-05:00")],
   [
-    "Lord Howe's half hour",
+    "Lord Howe's hour of 30 minutes",
     {
       timeZone: "Australia/Lord_Howe",
       granularity: Granularity.HOUR,
@@ -40,8 +40,8 @@ describe.for([
       to: micros("2026-04-04T18:00Z"),
     },
   ],
-] as const)("%s", ([, question]) => {
-  test.for([1, 2, 3, 4, 5])("comes through pages of %i", async (pageSize) => {
+] as const)("a range with %s", ([, question]) => {
+  test.for([1, 2, 3, 4, 5])("has the same periods in pages of %i as in one page", async (pageSize) => {
     const names = summarize([], question).map(({ period }) => period);
     const userId = await recordLearner(
       service.database.connections,
@@ -60,7 +60,7 @@ describe.for([
   });
 });
 
-test("no page is empty, even if the rest of the range is", async () => {
+test("no page is empty, even if the rest of the range has no entries", async () => {
   const userId = await recordLearner(service.database.connections, [
     { timestamp: micros("2024-02-12T12:00Z"), wordCount: 1 },
     { timestamp: micros("2024-02-15T12:00Z"), wordCount: 2 },
@@ -72,7 +72,7 @@ test("no page is empty, even if the rest of the range is", async () => {
   ]);
 });
 
-test("more than 10,000 in page_size count as 10,000", async () => {
+test("a page_size of 0 or of more than 10,000 counts as 10,000", async () => {
   const request = summaryRequestOf(randomUUID(), {
     ...februaryDays,
     granularity: Granularity.HOUR,
@@ -85,7 +85,7 @@ test("more than 10,000 in page_size count as 10,000", async () => {
   }
 });
 
-test("a page may have another size than the one before", async () => {
+test("a page may have another size than the previous page", async () => {
   const request = summaryRequestOf(randomUUID(), februaryDays);
   const whole = await client().getSummary(request);
   const first = await client().getSummary({ ...request, pageSize: 3 });
@@ -98,7 +98,7 @@ describe("page_token", () => {
   const userId = randomUUID();
   const request = { ...summaryRequestOf(userId, februaryDays), pageSize: 2 };
 
-  async function expectRefused(changed: Partial<typeof request> & { pageToken: string }): Promise<void> {
+  async function expectRejected(changed: Partial<typeof request> & { pageToken: string }): Promise<void> {
     const error = await failureOf(client().getSummary({ ...request, ...changed }));
     expect({ code: error.code, fields: violatedFields(error) }).toEqual({
       code: Code.InvalidArgument,
@@ -106,7 +106,7 @@ describe("page_token", () => {
     });
   }
 
-  test("a damaged one is refused", async () => {
+  test("a damaged token is rejected", async () => {
     const { nextPageToken } = await client().getSummary(request);
     const middle = nextPageToken.length / 2;
     for (const pageToken of [
@@ -117,11 +117,11 @@ describe("page_token", () => {
       nextPageToken.slice(0, middle) + nextPageToken.slice(middle + 1),
       nextPageToken.toLowerCase(),
     ]) {
-      await expectRefused({ pageToken });
+      await expectRejected({ pageToken });
     }
   });
 
-  test("one of another request is refused, whatever differs", async () => {
+  test("a token is rejected if any other field of the request has changed", async () => {
     const { nextPageToken: pageToken } = await client().getSummary(request);
     for (const other of [
       { userId: randomUUID() },
@@ -132,32 +132,32 @@ describe("page_token", () => {
       { omitEmptyPeriods: true },
       { movingAverageWindow: 7 },
     ]) {
-      await expectRefused({ ...other, pageToken });
+      await expectRejected({ ...other, pageToken });
     }
   });
 
   test.for([
     ["after `to`", { granularity: Granularity.DAY, seconds: 1_709_208_000n }],
-    ["at the end of all time", { granularity: Granularity.DAY, seconds: 253_370_764_799n }],
+    ["at the end of 9998", { granularity: Granularity.DAY, seconds: 253_370_764_799n }],
     ["long before `from`", { granularity: Granularity.DAY, seconds: 0n }],
     ["an hour before `from`", { granularity: Granularity.HOUR, seconds: 1_707_562_800n }],
-  ] as const)("one that somebody made up for a page %s is refused", async ([, { granularity, seconds }]) => {
+  ] as const)("a forged token for a page %s is rejected", async ([, { granularity, seconds }]) => {
     const asked = { ...request, granularity };
     const message = create(GetSummaryRequestSchema, asked);
-    await expectRefused({ granularity, pageToken: nextPageToken(summaryRequest(message), seconds) });
+    await expectRejected({ granularity, pageToken: nextPageToken(summaryRequest(message), seconds) });
   });
 
-  test("one of ListEntries is refused", async () => {
+  test("a token of ListEntries is rejected", async () => {
     const learner = await recordLearner(service.database.connections, [
       { timestamp: februaryDays.from, wordCount: 1 },
       { timestamp: februaryDays.to, wordCount: 1 },
     ]);
     const { nextPageToken } = await client().listEntries({ userId: learner, pageSize: 1 });
     expect(nextPageToken).not.toBe("");
-    await expectRefused({ userId: learner, pageToken: nextPageToken });
+    await expectRejected({ userId: learner, pageToken: nextPageToken });
   });
 
-  test("it belongs to its request, even if a page of another one began at the same instant", async () => {
+  test("a token is valid for its request, even if a page of another request begins at the same instant", async () => {
     const first = await client().getSummary(request);
     const second = await client().getSummary({ ...request, pageToken: first.nextPageToken });
     const other = { ...request, from: second.periods[0]?.period ?? request.from };
@@ -165,11 +165,11 @@ describe("page_token", () => {
     expect((await client().getSummary({ ...other, pageToken })).periods).toHaveLength(2);
   });
 
-  test("it belongs to the same request in other words, too", async () => {
+  test("a token is valid for the same request written in another way", async () => {
     const { nextPageToken: pageToken } = await client().getSummary(request);
     const second = await client().getSummary({ ...request, pageToken });
-    for (const words of [{ timeZone: "" }, { timeZone: "utc" }, { from: { ...request.from, nanos: 999 } }]) {
-      expect(await client().getSummary({ ...request, ...words, pageToken })).toEqual(second);
+    for (const other of [{ timeZone: "" }, { timeZone: "utc" }, { from: { ...request.from, nanos: 999 } }]) {
+      expect(await client().getSummary({ ...request, ...other, pageToken })).toEqual(second);
     }
   });
 });

@@ -11,8 +11,9 @@ import { useTestService } from "../support/test-service.ts";
 import { askService, withAverages } from "./ask.ts";
 import { summarize } from "./oracle.ts";
 
-// A log of real learners, if there is one: WRITING_LOG=FILE npx vitest run tests/summaries/real-data.test.ts
-// FILE is gzip, CSV without quotes, first line `request_id,user_id,word_count,timestamp`, timestamps in RFC 3339.
+// Uses a log of real learners, if one is given: WRITING_LOG=FILE npx vitest run tests/summaries/real-data.test.ts
+// FILE is a CSV file without quotes, compressed with gzip. Its first line is `request_id,user_id,word_count,timestamp`,
+// and its timestamps have the format of RFC 3339.
 
 const file = process.env.WRITING_LOG;
 const service = useTestService();
@@ -32,7 +33,7 @@ const timeZones = [
 const day = 86_400_000_000n;
 
 test.runIf(file)(
-  "the busiest learners of a real log get the oracle's summaries in ten zones",
+  "the 20 busiest learners of a real log get the oracle's summaries in ten time zones",
   { timeout: 900_000 },
   async () => {
     const entries = await readLog(file ?? "");
@@ -70,7 +71,7 @@ function busiest(entries: readonly EntryPayload[], howMany: number): [string, En
   return learners.sort(([, own], [, others]) => others.length - own.length).slice(0, howMany);
 }
 
-/** From a learner's first entry to the last; by the hour, the first hundred days of it. */
+/** Ranges from a learner's first entry to the last; for hours, at most the first hundred days. */
 function ranges(entries: readonly EntryPayload[]) {
   const times = entries.map(({ timestamp }) => timestamp).sort((a, b) => (a < b ? -1 : 1));
   const [from = 0n, to = 0n] = [times.at(0), times.at(-1)];

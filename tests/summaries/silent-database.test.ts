@@ -7,19 +7,19 @@ import { proxyTo } from "../support/proxied-server.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 
-// It takes the service's own time limits.
+// The test waits for the service's own time limits.
 vi.setConfig({ testTimeout: 90_000 });
 
 const database = useTestDatabase();
 
-test("watches whose connections to the database fell silent go on over others", async () => {
+test("watches continue over new connections if their connections to the database stop responding", async () => {
   const { proxy, url: proxiedUrl } = await proxyTo(database.url);
   const watching = grpcClient((await startOwnService(proxiedUrl)).url);
   const writing = grpcClient((await startOwnService(database.url)).url);
   const userId = randomUUID();
   const write = () => writing.createEntry({ requestId: randomUUID(), userId, wordCount: 1 });
   const small = await FollowedWatch.open(watching, userId);
-  // Its statements may take longer.
+  // Large, so its statements have a longer timeout.
   const large = await FollowedWatch.open(watching, userId, 6_000);
   onTestFinished(async () => {
     await Promise.all([small.close(), large.close()]);
@@ -29,7 +29,7 @@ test("watches whose connections to the database fell silent go on over others", 
 
   proxy.silence();
   await write();
-  // Both ask the database again, for the instance gets no notifications.
+  // Meanwhile, both watches query the database, because the instance receives no notifications.
   await sleep(3_000);
   proxy.heal();
   await Promise.all([small.waitFor(2, 20_000), large.waitFor(2, 50_000)]);

@@ -4,10 +4,11 @@ import { type Connection, connect } from "../support/connection.ts";
 import type { TestDatabase } from "../support/test-database.ts";
 
 /**
- * Begins to record an entry as the service records an entry of the present that nobody watches: without a notification.
- * The transaction is open until the caller commits it.
+ * Begins to record an entry as the service records a current entry of a learner that nobody watches: without a
+ * notification.
  *
  * @param timestamp in microseconds since 1970
+ * @returns a connection whose transaction stays open until the caller commits it
  */
 export async function beginSlowWrite(
   { url }: TestDatabase,

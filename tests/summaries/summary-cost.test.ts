@@ -11,8 +11,8 @@ type Options = { omitEmptyPeriods?: boolean; movingAverageWindow?: number; pageS
 
 function isLargeSummary(granularity: Granularity, from: string, to: string, options: Options = {}): boolean {
   const question = { granularity, timeZone: "Australia/Lord_Howe", from: micros(from), to: micros(to) };
-  const asked = { ...summaryRequestOf("someone", question), ...options };
-  return isLarge(summaryRequest(create(GetSummaryRequestSchema, asked)));
+  const request = { ...summaryRequestOf("someone", question), ...options };
+  return isLarge(summaryRequest(create(GetSummaryRequestSchema, request)));
 }
 
 test.for([
@@ -20,7 +20,7 @@ test.for([
   ["three months of hours", HOUR, "2026-01-01T00:00Z", "2026-03-31T00:00Z", {}],
   ["a year of days", DAY, "2026-01-01T00:00Z", "2026-12-31T00:00Z", {}],
   [
-    "a year of days and a moving average",
+    "a year of days with a moving average",
     DAY,
     "2026-01-01T00:00Z",
     "2026-12-31T00:00Z",
@@ -29,7 +29,7 @@ test.for([
   ["five years of days", DAY, "2022-01-01T00:00Z", "2026-12-31T00:00Z", {}],
   ["ten years of months", MONTH, "2017-01-01T00:00Z", "2026-12-31T00:00Z", {}],
   ["a small page of a century of hours", HOUR, "1970-01-01T00:00Z", "2080-12-31T00:00Z", { pageSize: 100 }],
-] as const)("%s leave nobody waiting for long", ([, granularity, from, to, options]) => {
+] as const)("a summary of %s is small", ([, granularity, from, to, options]) => {
   expect(isLargeSummary(granularity, from, to, options)).toBe(false);
 });
 
@@ -39,12 +39,12 @@ test.for([
   ["a century of years", YEAR, "1970-01-01T00:00Z", "2070-12-31T00:00Z", {}],
   ["a page of a century of hours", HOUR, "1970-01-01T00:00Z", "2080-12-31T00:00Z", {}],
   [
-    "a small page of those of a million days that are not empty",
+    "a small page of the days with entries among a million",
     DAY,
     "1970-01-01T00:00Z",
     "4700-01-01T00:00Z",
     { omitEmptyPeriods: true, pageSize: 1 },
   ],
-] as const)("%s leave connections to others", ([, granularity, from, to, options]) => {
+] as const)("a summary of %s is large", ([, granularity, from, to, options]) => {
   expect(isLargeSummary(granularity, from, to, options)).toBe(true);
 });

@@ -35,14 +35,14 @@ checkAggregatesAfterAll(database);
 
 const noon = micros("2024-02-29T12:00Z");
 const never = new AbortController();
-/** When periods end. */
+/** Ends of a last period: one has passed, and the other has not. */
 const longAgo = micros("2024-03-01T00:00Z");
 const stillOpen = micros("2100-01-01T00:00Z");
 const nowMicros = () => BigInt(Date.now()) * 1000n;
 
 const clock = new TestClock();
 
-// One instance without the port in front of it, put together as `src/service.ts` does.
+// One instance without its HTTP server, created as in `src/service.ts`.
 const { writer, changes, notifications } = createWritePath({
   pool: database.connections,
   databaseUrl: database.url,
@@ -52,7 +52,7 @@ const { writer, changes, notifications } = createWritePath({
   log: createLog("silent"),
 });
 
-/** Has three words on the leap day of 2024; recorded before anybody listened, so that no news of it is on the way. */
+/** Has three words on the leap day of 2024, recorded before the instance listened, so that no notification arrives. */
 let learner: string;
 beforeAll(async () => {
   learner = await recordLearner(database.connections, [{ timestamp: noon, wordCount: 3 }]);
@@ -65,9 +65,9 @@ afterAll(async () => {
 
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
 
-// Until the instance has listened for a while, it announces every write. The memo keeps nothing while the instance gets
-// no notifications, nor until every transaction of the server that is older than the first of them has ended: those of
-// other tests, too.
+// Until the instance has listened for a while, it announces every write. The memo stores nothing while the instance
+// receives no notifications, and after that until every older transaction of the database server has ended, including
+// those of other tests.
 const expectCurrent = () => {
   expect(changes.watched.filterWatched(["anybody"]).asOf).toBeDefined();
   expect(changes.isCurrent()).toBe(true);
@@ -75,7 +75,7 @@ const expectCurrent = () => {
 };
 beforeEach(() => eventually(expectCurrent));
 
-/** Call it in a group of tests: time stands still, so that the instance stays current, however busy the machine is. */
+/** Call it in a describe block. Stops the clock in each test, so that the instance stays current on a busy machine. */
 function stayCurrent(): void {
   beforeEach(() =>
     eventually(() => {
@@ -92,7 +92,7 @@ function stayCurrent(): void {
 }
 
 const newMemo = () => new SummaryMemo<GetSummaryResponse>(changes, 1_000_000, () => 1_000);
-/** A memo of texts, each of which takes as many bytes as it has letters, and its key's. */
+/** A memo of texts. Each text counts as one byte per character, plus the bytes of its key. */
 const newTextMemo = () => new SummaryMemo<string>(changes, 1_000, (text) => text.length);
 
 const record = (userId: string, timestamp: bigint) =>
@@ -100,7 +100,7 @@ const record = (userId: string, timestamp: bigint) =>
 
 const pools = { small: database.connections, large: database.connections };
 
-/** The summary of the leap day of 2024. */
+/** Returns the summary of the leap day of 2024. */
 function leapDay(
   memo: SummaryMemo<GetSummaryResponse>,
   userId: string,
@@ -113,21 +113,21 @@ function leapDay(
 
 const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });
 
-describe("what is kept", () => {
+describe("stored answers", () => {
   stayCurrent();
 
-  test("an answer comes from memory the second time, and is counted", async () => {
+  test("the second of two equal questions is answered from memory, and both are counted", async () => {
     const memo = newMemo();
     const first = await leapDay(memo, learner);
     expect(counts(memo)).toEqual({ hits: 0, misses: 1 });
     await using _ = await lockTables(database);
-    // Whoever needs the database would wait for ever.
+    // A call that needs the database would time out.
     expect(await leapDay(memo, learner, { signal: AbortSignal.timeout(5_000) })).toEqual(first);
     expect(counts(memo)).toEqual({ hits: 1, misses: 1 });
     expect(memo.bytes).toBeGreaterThan(0);
   });
 
-  test("the bytes are bounded: the answers that were not asked for the longest go first", async () => {
+  test("memory is limited: the least recently used answers are evicted first", async () => {
     const memo = newTextMemo();
     const ask = (key: string) => memo.answer(question(key, "x".repeat(200)), never);
     for (const key of ["1", "2", "3", "4"]) await ask(key);
@@ -141,7 +141,7 @@ describe("what is kept", () => {
     expect(counts(memo)).toEqual({ hits: 5, misses: 6 });
   });
 
-  test("an answer that is larger than all the memory there is is not kept, and pushes nothing out", async () => {
+  test("an answer that is larger than the limit is not stored, and evicts nothing", async () => {
     const memo = newTextMemo();
     await memo.answer(question("small", "x"), never);
     const large = question("large", "x".repeat(1_000));
@@ -150,7 +150,7 @@ describe("what is kept", () => {
     expect(counts(memo)).toEqual({ hits: 1, misses: 3 });
   });
 
-  test("what is still open is not kept", async () => {
+  test("an answer with an open period is not stored", async () => {
     const memo = newTextMemo();
     for (const value of ["first", "second"]) {
       const compute = async () => ({ value, end: stillOpen });
@@ -160,7 +160,7 @@ describe("what is kept", () => {
   });
 });
 
-describe("equal questions at the same time", () => {
+describe("concurrent equal questions", () => {
   stayCurrent();
 
   test("run one statement", async () => {
@@ -175,7 +175,7 @@ describe("equal questions at the same time", () => {
     expect(counts(memo)).toEqual({ hits: 19, misses: 1 });
   });
 
-  test("share one more computation if the first one, which began before they were asked, may be too old", async () => {
+  test("share one more computation if the first one began before they were asked, and was not stored", async () => {
     const memo = new SummaryMemo<number>(changes, 1_000, () => 1);
     let computations = 0;
     const compute = async () => {
@@ -188,7 +188,7 @@ describe("equal questions at the same time", () => {
     expect(await Promise.all(Array.from({ length: 20 }, ask))).toEqual([1, ...Array(19).fill(2)]);
   });
 
-  test("fail each for itself, and are asked of the database again", async () => {
+  test("fail if their computations fail, and the next question computes the answer again", async () => {
     const memo = newTextMemo();
     const compute = () => Promise.reject(new Error("no luck"));
     const ask = () => memo.answer({ userId: "learner", key: "key", compute }, never);
@@ -198,31 +198,31 @@ describe("equal questions at the same time", () => {
   });
 
   test.for([
-    { quitters: [0] },
-    { quitters: [1] },
-    { quitters: [2] },
-    { quitters: [0, 1] },
-    { quitters: [0, 2] },
-  ])("are answered even if some of three give up: $quitters", async ({ quitters }) => {
+    { cancelled: [0] },
+    { cancelled: [1] },
+    { cancelled: [2] },
+    { cancelled: [0, 1] },
+    { cancelled: [0, 2] },
+  ])("are answered even if some of three callers cancel: $cancelled", async ({ cancelled }) => {
     const memo = newMemo();
     await using lock = await lockTables(database);
     const controllers = [0, 1, 2].map(() => new AbortController());
     const outcomes = Promise.allSettled(controllers.map((controller) => leapDay(memo, learner, controller)));
     await lock.waitForBlocked(1);
-    for (const quitter of quitters) {
-      controllers[quitter]?.abort(new Error("gave up"));
-      // The statement of the first one is cancelled, and one for the others takes its place.
+    for (const index of cancelled) {
+      controllers[index]?.abort(new Error("gave up"));
+      // If the first caller cancels, its statement is cancelled, and a new one serves the other callers.
       await sleep(100);
       await lock.waitForBlocked(1);
     }
     await lock.release();
     for (const [index, outcome] of (await outcomes).entries()) {
-      if (quitters.includes(index)) expect(outcome).toMatchObject({ reason: { message: "gave up" } });
+      if (cancelled.includes(index)) expect(outcome).toMatchObject({ reason: { message: "gave up" } });
       else expect(outcome).toMatchObject({ value: { periods: [{ totalWordCount: 3n }] } });
     }
   });
 
-  test("end with their statement when all callers give up", async () => {
+  test("cancel their statement when all callers cancel", async () => {
     const memo = newMemo();
     await using lock = await lockTables(database);
     const controller = new AbortController();
@@ -234,10 +234,10 @@ describe("equal questions at the same time", () => {
   });
 });
 
-describe("what is forgotten", () => {
+describe("discarded answers", () => {
   stayCurrent();
 
-  test("a late write drops its learner's answers before it is answered, and nobody else's", async () => {
+  test("a late write discards its learner's answers before it is acknowledged, and no other answers", async () => {
     const memo = newMemo();
     const [userId, other] = [
       await recordLearner(database.connections, []),
@@ -245,14 +245,14 @@ describe("what is forgotten", () => {
     ];
     await leapDay(memo, userId);
     await leapDay(memo, other);
-    // The news that goes around cannot help here: nobody hears it any more, and nobody has noticed yet.
+    // No notification can discard the answer: the connections are broken, and the instance has not detected it yet.
     await cutNotifications(database);
     await record(userId, noon);
     expect((await leapDay(memo, userId)).periods).toMatchObject([{ totalWordCount: 1n }]);
     expect(counts(memo).misses).toBe(3);
   });
 
-  test("what another instance recorded is there once a retry of it was answered here", async () => {
+  test("a summary contains an entry of another instance after this one acknowledged a retry of it", async () => {
     const memo = newMemo();
     const entry = {
       requestId: randomUUID(),
@@ -262,14 +262,18 @@ describe("what is forgotten", () => {
       hasTimestamp: true,
     };
     await leapDay(memo, entry.userId);
-    // The other one's news does not come, and nobody has noticed yet.
+    // The notification of the entry does not arrive, and the instance has not detected the broken connections yet.
     await cutNotifications(database);
     await insertEntries(database.connections, [entry], unknownWatches);
     expect(await writer.record(entry, never)).toMatchObject({ isNew: false });
     expect((await leapDay(memo, entry.userId)).periods).toMatchObject([{ totalWordCount: 1n }]);
   });
 
-  /** Records a late entry of the one learner while an answer of the other is computed. @returns that one's memo */
+  /**
+   * Records a late entry of one learner while an answer for another one is computed; both may be the same.
+   *
+   * @returns the memo that computed the answer
+   */
   async function recordWhileComputing(writtenId: string, askedId: string): Promise<SummaryMemo<string>> {
     const memo = newTextMemo();
     const gate = Promise.withResolvers<void>();
@@ -285,18 +289,18 @@ describe("what is forgotten", () => {
     return memo;
   }
 
-  test("an answer that was being computed while a late entry was written is not kept", async () => {
+  test("an answer is not stored if a late entry of its learner was written while it was computed", async () => {
     const userId = randomUUID();
     const memo = await recordWhileComputing(userId, userId);
     expect(await memo.answer({ ...question("key", "new"), userId }, never)).toBe("new");
   });
 
-  test("one of another learner is kept", async () => {
+  test("an answer is stored if a late entry of another learner was written while it was computed", async () => {
     const memo = await recordWhileComputing(randomUUID(), randomUUID());
     expect(await memo.answer(question("key", "new"), never)).toBe("old");
   });
 
-  test("nothing comes from memory while nothing is heard, nor what was kept before", async () => {
+  test("without notifications, nothing is answered from memory, and older answers are discarded", async () => {
     const memo = newTextMemo();
     const ask = (value: string) => memo.answer(question("key", value), never);
     expect(await ask("before")).toBe("before");
@@ -318,24 +322,27 @@ describe("what is forgotten", () => {
   });
 });
 
-describe("what is told to the other instances", () => {
+describe("the other instances are notified of", () => {
   const learnersOf = (payload: string) => payload.split(",").map((change) => change.split(":")[0]);
 
-  /** Records for a new learner while the instance has heard within a second, and repeats that until it is so. */
+  /**
+   * Records an entry of a new learner. Repeats that until the entry was written within a second of the instance's last
+   * heartbeat, because later entries are announced in any case.
+   */
   async function recordInTime(timestamp: () => bigint): Promise<string> {
     for (;;) {
       const { asOf } = changes.watched.filterWatched([]);
       const userId = randomUUID();
       await record(userId, timestamp());
       const { rows } = await database.pool.query<{ now: Date }>("SELECT clock_timestamp() AS now");
-      const heardAt = asOf?.getTime() ?? 0;
-      if (rows[0] && rows[0].now.getTime() < heardAt + watchLookupValidSeconds * 1_000) return userId;
+      const knownAt = asOf?.getTime() ?? 0;
+      if (rows[0] && rows[0].now.getTime() < knownAt + watchLookupValidSeconds * 1_000) return userId;
     }
   }
 
-  test("a late write, and none at the present time", async () => {
+  test("a late write, but not of a write at the present time", async () => {
     const payloads = await listenTo(database, changesChannel);
-    const untold = [
+    const notAnnounced = [
       await recordInTime(nowMicros),
       await recordInTime(() => nowMicros() - 10_000_000n),
       await recordInTime(() => nowMicros() + 3_600_000_000n),
@@ -343,10 +350,10 @@ describe("what is told to the other instances", () => {
     const late = randomUUID();
     await record(late, nowMicros() - 60_000_000n);
     await eventually(() => expect(payloads.flatMap(learnersOf)).toContain(learnerKey(late)));
-    for (const learner of untold) expect(payloads.flatMap(learnersOf)).not.toContain(learner);
+    for (const learner of notAnnounced) expect(payloads.flatMap(learnersOf)).not.toContain(learner);
   });
 
-  test("a batch with 1,000 late learners, in messages that PostgreSQL takes", async () => {
+  test("late entries of 1,000 learners in one batch, in payloads that PostgreSQL accepts", async () => {
     const payloads = await listenTo(database, changesChannel);
     const userIds = Array.from({ length: 1_000 }, () => randomUUID());
     await writer.recordBatch(
@@ -354,7 +361,7 @@ describe("what is told to the other instances", () => {
         requestId: randomUUID(),
         userId,
         wordCount: 1,
-        // The longest there can be.
+        // Recent times have the longest bucket numbers that a late entry can have.
         timestamp: nowMicros() - 60_000_000n,
         hasTimestamp: true,
       })),
@@ -365,7 +372,7 @@ describe("what is told to the other instances", () => {
     expect(payloads.length).toBeLessThanOrEqual(4);
   });
 
-  test("10,000 late learners in one import, while other writers are served", async () => {
+  test("late entries of 10,000 learners in one import, while other writes are served", async () => {
     const service = await startOwnService(database.url);
     const client = grpcClient(service.url);
     const payloads = await listenTo(database, changesChannel);
@@ -393,7 +400,7 @@ describe("what is told to the other instances", () => {
   });
 });
 
-/** A question of a summary whose periods have ended. */
+/** A question for a summary whose periods have ended. */
 function question(key: string, value: string) {
   return { userId: "learner", key, compute: async () => ({ value, end: longAgo }) };
 }

@@ -6,9 +6,10 @@ import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/su
 import { canonicalKey, nextPageToken, summaryRequest } from "../../src/summaries/summary-request.ts";
 import { effort, seed } from "../support/random.ts";
 
-// The memo finds an answer by its key: two keys that should be one cost a query, one that should be two is a wrong answer.
+// The memo finds an answer by its key. If equal requests had different keys, it would query the database needlessly. If
+// different requests had equal keys, it would return a wrong answer.
 
-/** All that a request can mean. */
+/** The meaning of a request, however it is written. */
 interface Meaning {
   readonly userId: string;
   /** Microseconds since 1970. */
@@ -19,11 +20,11 @@ interface Meaning {
   readonly omitEmptyPeriods: boolean;
   readonly movingAverageWindow: number;
   readonly pageSize: number;
-  /** Where the page begins, in seconds since 1970; undefined for the first one. */
+  /** Where the page begins, in seconds since 1970; undefined for the first page. */
   readonly page: bigint | undefined;
 }
 
-/** Some zones, and other ways to write each. */
+/** Some time zones, and the ways to write each of them. */
 const zoneNames = {
   "Etc/UTC": ["", "UTC", "utc", "UCT", "etc/utc", "Etc/UTC"],
   "Europe/Berlin": ["Europe/Berlin", "europe/berlin", "EUROPE/BERLIN"],
@@ -36,7 +37,7 @@ const instants = fc.oneof(
   fc.bigInt({ min: 0n, max: 4_000_000_000_000_000n }),
 );
 
-/** Each field, with values that could be taken for one another, and for those of other fields. */
+/** Each field, with values that a key could confuse with each other, or with those of other fields. */
 const fields: { [Field in keyof Meaning]: fc.Arbitrary<Meaning[Field]> } = {
   userId: fc.oneof(
     fc.constantFrom("0", "false", "null", "learner", "Learner", 'learner","2', "learner,1", "[]", "\\", '"'),
@@ -45,7 +46,7 @@ const fields: { [Field in keyof Meaning]: fc.Arbitrary<Meaning[Field]> } = {
   from: instants,
   to: instants,
   granularity: fc.constantFrom(Granularity.MONTH, Granularity.QUARTER, Granularity.YEAR),
-  // Object.keys forgets what the keys are.
+  // Object.keys returns strings, without the type of the keys.
   timeZone: fc.constantFrom(...(Object.keys(zoneNames) as (keyof typeof zoneNames)[])),
   omitEmptyPeriods: fc.boolean(),
   movingAverageWindow: fc.constantFrom(0, 1, 2, 12, 366),
@@ -55,7 +56,7 @@ const fields: { [Field in keyof Meaning]: fc.Arbitrary<Meaning[Field]> } = {
 
 const meanings: fc.Arbitrary<Meaning> = fc.record(fields);
 
-/** Two that have most in common: that is where a key could fail to tell them apart. */
+/** Pairs that differ in few fields, because their keys are the most likely to be equal by mistake. */
 const pairs = fc
   .record({
     one: meanings,
@@ -70,7 +71,7 @@ const pairs = fc
     return [inOrder(one), inOrder({ ...one, ...Object.fromEntries(taken) })] as const;
   });
 
-/** With a range that is one, and a page that begins within it. */
+/** Makes a meaning valid: `from` is not after `to`, and the page begins within the range. */
 function inOrder({ from, to, page, ...same }: Meaning): Meaning {
   const [first, last] = from <= to ? [from, to] : [to, from];
   const [least, most] = [first / 1_000_000n, last / 1_000_000n];
@@ -78,19 +79,19 @@ function inOrder({ from, to, page, ...same }: Meaning): Meaning {
   return { ...same, from: first, to: last, page: within };
 }
 
-/** Which of the ways to write something is taken. */
+/** Selects one of the ways to write a request. */
 const spellings = fc.record({
   zone: fc.nat(),
-  /** What no timestamp here can keep, for `from` and `to`, which must not change their order. */
+  /** Fractions of a microsecond, which the service discards, for `from` and `to`. They must not change the order. */
   extraNanos: fc
     .tuple(fc.nat(999), fc.nat(999))
     .map(([one, other]) => [Math.min(one, other), Math.max(one, other)] as const),
-  /** One that stands for 10,000. */
+  /** A page_size that means 10,000. */
   pageSize: fc.constantFrom(0, 10_000, 10_001, 2_147_483_647),
 });
 type Spelling = typeof spellings extends fc.Arbitrary<infer Value> ? Value : never;
 
-/** The key of a request that means this. */
+/** Returns the key of a request with this meaning. */
 function keyOf({ page, pageSize, timeZone, from, to, ...same }: Meaning, spelling: Spelling): string {
   const names = zoneNames[timeZone];
   const message = create(GetSummaryRequestSchema, {
@@ -108,7 +109,7 @@ function timestamp(micros: bigint, extraNanos: number) {
   return { seconds: micros / 1_000_000n, nanos: Number(micros % 1_000_000n) * 1000 + extraNanos };
 }
 
-test("requests have one key if, and only if, they mean the same, however they are written", () => {
+test("requests have equal keys if and only if they have the same meaning, however they are written", () => {
   fc.assert(
     fc.property(pairs, spellings, spellings, ([one, other], oneSpelling, otherSpelling) => {
       expect(keyOf(one, oneSpelling) === keyOf(other, otherSpelling)).toBe(isDeepStrictEqual(one, other));

@@ -19,7 +19,7 @@ const threeDays = {
   timeZone: "UTC",
 };
 
-test("from = to gives the one period that holds it, whole", async () => {
+test("if `from` equals `to`, the answer is the whole period that contains it", async () => {
   const userId = await record(
     { timestamp: micros("2024-02-29T00:00Z"), wordCount: 1 },
     { timestamp: micros("2024-02-29T23:59:59.999999Z"), wordCount: 2 },
@@ -45,7 +45,7 @@ test("an entry before `from` or after `to` counts if its period is in the list",
   ]);
 });
 
-test("who has no entries gets empty periods", async () => {
+test("a learner without entries gets empty periods", async () => {
   const empty = { total: 0n, count: 0n, average: 0 };
   expect(await askService(client(), randomUUID(), threeDays)).toEqual([
     { period: "2024-02-28T00:00:00Z", ...empty },
@@ -54,7 +54,7 @@ test("who has no entries gets empty periods", async () => {
   ]);
 });
 
-test("omit_empty_periods leaves out the periods without an entry, not those with entries of 0 words", async () => {
+test("omit_empty_periods omits periods without entries, but not periods whose entries have 0 words", async () => {
   const userId = await record(
     { timestamp: micros("2024-02-28T12:00Z"), wordCount: 0 },
     { timestamp: micros("2024-03-01T12:00Z"), wordCount: 7 },
@@ -70,7 +70,7 @@ test.for([
   ["an hour", Granularity.HOUR],
   ["a day", Granularity.DAY],
   ["a year", Granularity.YEAR],
-] as const)("the average of %s has its fraction", async ([, granularity]) => {
+] as const)("the average of %s is not rounded", async ([, granularity]) => {
   const noon = micros("2024-02-29T12:00Z");
   const userId = await record(
     ...[1, 2, 2].map((wordCount, index) => ({ timestamp: noon + BigInt(index), wordCount })),
@@ -81,7 +81,7 @@ test.for([
   ]);
 });
 
-test("a total goes beyond 32 bits", async () => {
+test("a total can exceed 32 bits", async () => {
   const noon = micros("2024-02-29T12:00Z");
   const wordCount = 2_147_483_647;
   const userId = await record({ timestamp: noon, wordCount }, { timestamp: noon, wordCount });
@@ -98,14 +98,14 @@ test("another learner's entries do not count", async () => {
   ]);
 });
 
-test("without a time zone the periods are those of UTC", async () => {
+test("without a time zone, the periods are those of UTC", async () => {
   const userId = await record({ timestamp: threeDays.from, wordCount: 1 });
   expect(await askService(client(), userId, { ...threeDays, timeZone: "" })).toEqual(
     await askService(client(), userId, threeDays),
   );
 });
 
-test("the last microsecond that can be asked for lies in 9998", async () => {
+test("the last microsecond of 9998 is valid", async () => {
   const last = micros("9998-12-31T23:59:59.999999Z");
   const question = { ...threeDays, from: last, to: last };
   for (const [granularity, period] of [

@@ -11,7 +11,7 @@ import { zoneNames } from "./zones.ts";
 
 const service = useTestService();
 
-test("every IANA time zone has its quarters begin when its own clock says so", {
+test("quarters begin at the right instants in every IANA time zone", {
   timeout: 120_000,
 }, async () => {
   const client = grpcClient(service.url);
@@ -20,7 +20,7 @@ test("every IANA time zone has its quarters begin when its own clock says so", {
   for (const timeZone of zoneNames) {
     const question = {
       timeZone,
-      // Summers and winters that no release of the IANA database still changes.
+      // Years whose rules no release of the IANA database changes any more.
       from: micros("2012-01-01T12:00Z"),
       to: micros("2021-12-31T12:00Z"),
       granularity: Granularity.QUARTER,
@@ -36,7 +36,7 @@ test.for([
   ["MET", "Europe/Brussels"],
   ["EET", "Europe/Athens"],
   ["WET", "Europe/Lisbon"],
-] as const)("%s has the summers of %s", async ([name, link]) => {
+] as const)("%s has the summer time of %s", async ([name, link]) => {
   const client = grpcClient(service.url);
   const userId = await recordLearner(service.database.connections, []);
   const july = micros("2024-07-01T12:00Z");
@@ -45,7 +45,7 @@ test.for([
   expect(await ask(name)).toEqual(await ask(link));
 });
 
-test.for(["europe/berlin", "EUROPE/BERLIN", "cet"])("letter case does not matter: %s", async (name) => {
+test.for(["europe/berlin", "EUROPE/BERLIN", "cet"])("a zone in any letter case works: %s", async (name) => {
   const client = grpcClient(service.url);
   const userId = await recordLearner(service.database.connections, []);
   const july = micros("2024-07-01T12:00Z");

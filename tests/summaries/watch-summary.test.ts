@@ -46,7 +46,7 @@ const newEntry = (userId: string, timestamp: { seconds: bigint; nanos: number },
   timestamp,
 });
 
-/** A caller who watches, until the test is done. */
+/** Watches a summary until the test finishes. */
 function watch(client: LearningLogClient, userId: string, question: OracleQuestion = threeDays) {
   const controller = new AbortController();
   onTestFinished(() => controller.abort());
@@ -55,19 +55,19 @@ function watch(client: LearningLogClient, userId: string, question: OracleQuesti
   return follow(answers);
 }
 
-/** Keeps a chart as a caller does: each period that comes is put in under its name. */
+/** Keeps a chart as a caller does: each received period replaces the period of the same name. */
 function follow(answers: AsyncIterator<WatchSummaryResponse>) {
   const chart = new Map<string, ReturnType<typeof answeredPeriod>>();
   return {
     chart,
-    /** The periods of the next answer. */
+    /** Returns the periods of the next answer. */
     async next(): Promise<PeriodSummary[]> {
       const { done, value } = await answers.next();
       if (done) throw new Error("the answers ended");
       for (const period of value.periods.map(answeredPeriod)) chart.set(period.period, period);
       return value.periods;
     },
-    /** Resolves once the chart says that there are so many words in all. */
+    /** Resolves when the chart has this number of words in total. */
     async total(words: bigint): Promise<void> {
       while ([...chart.values()].reduce((sum, { total }) => sum + total, 0n) !== words) await this.next();
     },
@@ -78,7 +78,7 @@ describe("a change", () => {
   test.for([
     ["the same instance", "a"],
     ["the other instance", "b"],
-  ] as const)("that %s makes arrives, and nothing else does", async ([, writer]) => {
+  ] as const)("by %s arrives, and nothing else does", async ([, writer]) => {
     const userId = randomUUID();
     await services.a.createEntry(newEntry(userId, firstDay, 3));
     const watching = watch(services.a, userId);
@@ -93,7 +93,7 @@ describe("a change", () => {
     ]);
   });
 
-  test.for(["a", "b"] as const)("at the present time arrives from instance %s, too", async (writer) => {
+  test.for(["a", "b"] as const)("at the present time arrives from instance %s", async (writer) => {
     const userId = randomUUID();
     const now = BigInt(Date.now()) * 1000n;
     const watching = watch(services.a, userId, { ...threeDays, from: now, to: now + 86_400_000_000n });
@@ -104,7 +104,7 @@ describe("a change", () => {
     await watching.total(11n);
   });
 
-  test("by a batch arrives, whatever days it has", async () => {
+  test("by a batch over several days arrives", async () => {
     const userId = randomUUID();
     const watching = watch(services.a, userId);
     await watching.next();
@@ -118,7 +118,7 @@ describe("a change", () => {
     ["one entry", ({ requestId }: { requestId: string }) => services.b.deleteEntry({ requestId })],
     ["all entries", ({ userId }: { userId: string }) => services.b.deleteUserEntries({ userId })],
   ] as const)(
-    "by a deletion of %s arrives as zeros, even if empty periods are left out",
+    "by a deletion of %s arrives as zeros, even if empty periods are omitted",
     async ([, remove]) => {
       const entry = newEntry(randomUUID(), firstDay, 3);
       await services.a.createEntry(entry);
@@ -131,7 +131,7 @@ describe("a change", () => {
     },
   );
 
-  test("changes the moving averages of later periods, and they arrive", async () => {
+  test("arrives with the changed moving averages of later periods", async () => {
     const userId = randomUUID();
     const question = { ...threeDays, movingAverageWindow: 2 };
     const watching = watch(services.a, userId, question);
@@ -141,7 +141,7 @@ describe("a change", () => {
     expect([...watching.chart.values()]).toEqual(await askService(services.a, userId, question));
   });
 
-  test("before `from` in the first period, and after `to` in the last one, arrives", async () => {
+  test("before `from` in the first period, or after `to` in the last period, arrives", async () => {
     const userId = randomUUID();
     const watching = watch(services.a, userId);
     await watching.next();
@@ -154,7 +154,7 @@ describe("a change", () => {
   });
 });
 
-test("a range of more than 10,000 periods is refused, even if most of them are empty and left out", async () => {
+test("a watch of more than 10,000 periods is rejected, even if empty periods are omitted", async () => {
   const hours = {
     ...threeDays,
     granularity: Granularity.HOUR,
@@ -169,7 +169,7 @@ test("a range of more than 10,000 periods is refused, even if most of them are e
   }
 });
 
-test("whoever watches when the connection for the news is cut learns of what was written meanwhile", async () => {
+test("a watch receives writes that were made while the connections for notifications were broken", async () => {
   const userId = randomUUID();
   await waitForNotifications(database, 2);
   const watching = watch(services.a, userId);
@@ -182,7 +182,7 @@ test("whoever watches when the connection for the news is cut learns of what was
   await watching.total(3n);
 });
 
-test.for(Object.entries(transports))("works with %s", async ([, createTransport]) => {
+test.for(Object.entries(transports))("a watch works with %s", async ([, createTransport]) => {
   const service = await startOwnService(database.url);
   const client = createClient(LearningLogService, createTransport(service.url));
   const userId = randomUUID();
@@ -190,14 +190,14 @@ test.for(Object.entries(transports))("works with %s", async ([, createTransport]
   expect(await watching.next()).toHaveLength(3);
   await services.b.createEntry(newEntry(userId, firstDay, 7));
   await watching.total(7n);
-  // When the service drains, the caller is told to call again.
+  // When the service drains, the error asks the caller to call again.
   const [error] = await Promise.all([failureOf(watching.next()), service.stop()]);
   expect(error.code).toBe(Code.Unavailable);
   expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
 });
 
-// Below, an instance without the port in front of it, put together as `src/service.ts` does.
-describe("inside", () => {
+// These tests use an instance without its HTTP server, created as in `src/service.ts`.
+describe("in process", () => {
   const repeatMs = 100;
   const { connections: pool } = database;
   const { writer, changes, notifications } = createWritePath({
@@ -220,7 +220,7 @@ describe("inside", () => {
   const nowMicros = () => BigInt(Date.now()) * 1000n;
 
   const pools = { small: pool, large: pool };
-  /** @param heartbeatMs so long that the test does not see one, by default */
+  /** @param heartbeatMs by default longer than any test */
   const newFeeds = (heartbeatMs = 60_000) =>
     new SummaryFeeds({ pools, changes, draining: never.signal, heartbeatMs });
 
@@ -232,14 +232,14 @@ describe("inside", () => {
     return { controller, ...follow(answers[Symbol.asyncIterator]()) };
   }
 
-  test("a caller who reads slowly gets the newest state at once, and no queue of older ones", async () => {
+  test("a slow reader gets the newest state in one answer, and no queue of older states", async () => {
     const userId = randomUUID();
     const watching = watchInside(userId, newFeeds(500));
     await watching.next();
     for (let day = 0; day < 3; day += 1) {
       for (let round = 0; round < 2; round += 1) {
         await record(userId, threeDays.from + BigInt(day) * 86_400_000_000n);
-        // Longer than changes are gathered for.
+        // Longer than the pause during which changes are gathered.
         await sleep(250);
       }
     }
@@ -247,7 +247,7 @@ describe("inside", () => {
     expect(await watching.next()).toEqual([]);
   });
 
-  test("changes that come fast share an answer", async () => {
+  test("changes in quick succession share an answer", async () => {
     const userId = randomUUID();
     const watching = watchInside(userId);
     await watching.next();
@@ -256,22 +256,22 @@ describe("inside", () => {
     let answers = 0;
     const writing = (async () => {
       for (let isOver = false; !isOver; written += 1n) {
-        // The last one comes when the time is over, so that there is an answer then.
+        // The last write is made after the time is over, so that one more answer arrives.
         isOver = performance.now() >= beganAt + 1_000;
         await record(userId, threeDays.from);
       }
     })();
-    for (let told = 0n, isOver = false; !isOver || told < written; answers += 1) {
+    for (let received = 0n, isOver = false; !isOver || received < written; answers += 1) {
       const [period] = await watching.next();
-      told = period?.entryCount ?? 0n;
+      received = period?.entryCount ?? 0n;
       isOver = performance.now() >= beganAt + 1_000;
       if (isOver) await writing;
     }
-    // One at most in each fifth of a second; a timer may be a little early.
+    // At most one answer in 200 ms; a timer may fire a little early.
     expect(answers).toBeLessThanOrEqual((performance.now() - beganAt) / 190 + 2);
   });
 
-  test("an answer without periods comes when there was none for long, even if others' days change all the time", async () => {
+  test("after each heartbeat interval, an empty answer is sent, even if other days change all the time", async () => {
     const userId = randomUUID();
     const watching = watchInside(userId, newFeeds(300));
     await watching.next();
@@ -291,7 +291,7 @@ describe("inside", () => {
     expect(await watching.next()).toEqual([]);
   });
 
-  test("whoever goes away leaves nothing behind: writes at the present time tell nobody again", async () => {
+  test("after a learner's last watch ends, its feed is removed, and current writes are not announced", async () => {
     const payloads = await listenTo(database, changesChannel);
     const [userId, late] = [randomUUID(), randomUUID()];
     const isWatched = () => changes.watched.filterWatched([userId]).userIds.length > 0;
@@ -320,7 +320,7 @@ describe("inside", () => {
     expect(payloads.join()).not.toContain(learnerKey(userId));
   });
 
-  test("all who watch the same days are served by one statement a change, at whatever instants their ranges begin", async () => {
+  test("watches of the same days share one statement per change, even if their ranges differ", async () => {
     const userId = randomUUID();
     const feeds = newFeeds();
     let statements = 0;
@@ -338,11 +338,11 @@ describe("inside", () => {
     expect(feeds.size).toBe(1);
     await record(userId, threeDays.from);
     await Promise.all(watchers.map((watching) => watching.total(1n)));
-    // The whole once or twice, the change, the write, whom this instance watches, and a few to find out what is the same.
+    // The whole summary once or twice, the change, the write, and a few statements that normalize the ranges.
     expect(statements).toBeLessThan(20);
   });
 
-  test("those who watch other periods, zones or averages of the same learner have a summary of their own", async () => {
+  test("watches of other periods, time zones or averages of the same learner have separate summaries", async () => {
     const userId = randomUUID();
     const feeds = newFeeds();
     const questions = [
@@ -359,7 +359,7 @@ describe("inside", () => {
     expect({ lengths, feeds: feeds.size }).toEqual({ lengths: [3, 4, 4, 3, 49, 3, 0], feeds: 7 });
   });
 
-  test("whoever joins a watched summary is answered all that was written here before", async () => {
+  test("a new watch of a watched summary gets all earlier writes of this instance", async () => {
     const userId = randomUUID();
     const feeds = newFeeds();
     const first = watchInside(userId, feeds);
@@ -372,7 +372,7 @@ describe("inside", () => {
     await first.total(5n);
   });
 
-  test("one who reads slowly misses nothing that the others of the same summary were told of", async () => {
+  test("a slow reader misses nothing that the other watchers of the same summary received", async () => {
     const userId = randomUUID();
     const feeds = newFeeds();
     const [slow, quick] = [watchInside(userId, feeds), watchInside(userId, feeds)];
@@ -384,7 +384,7 @@ describe("inside", () => {
     expect(await slow.next()).toMatchObject(Array(3).fill({ entryCount: 1n }));
   });
 
-  test("a statement that nobody waits for any more is cancelled", async () => {
+  test("a statement is cancelled when nobody waits for it any more", async () => {
     await using lock = await lockTables(database);
     const watching = watchInside(randomUUID());
     const answer = watching.next();
@@ -394,13 +394,13 @@ describe("inside", () => {
     await lock.waitForBlocked(0);
   });
 
-  test("a watch goes on when the connection of its statement breaks", async () => {
+  test("a watch continues when the connection of its statement breaks", async () => {
     const userId = randomUUID();
     const watching = watchInside(userId);
     await watching.next();
     await record(userId, threeDays.from);
     await watching.total(1n);
-    const news = watching.total(2n);
+    const secondChange = watching.total(2n);
     {
       await using lock = await lockTables(database);
       changes.announce(userId, threeDays);
@@ -412,22 +412,22 @@ describe("inside", () => {
       await lock.waitForBlocked(1);
     }
     await record(userId, threeDays.from);
-    await news;
+    await secondChange;
   });
 
-  test("an answer without periods is never sent for a summary that is not current, even while nothing is heard", async () => {
-    const deaf = createWritePath({
+  test("without notifications, a watch reads the summary again before it sends an empty answer", async () => {
+    const unstarted = createWritePath({
       pool,
       databaseUrl: database.url,
       limits: { maxStatements: 1, maxStatementRows: 1, maxPendingRows: 1 },
       recentEntries: 0,
       log: createLog("silent"),
     });
-    onTestFinished(() => deaf.changes.watched.close());
+    onTestFinished(() => unstarted.changes.watched.close());
     const userId = randomUUID();
     const feeds = new SummaryFeeds({
       pools,
-      changes: deaf.changes,
+      changes: unstarted.changes,
       draining: never.signal,
       heartbeatMs: 300,
     });
@@ -459,7 +459,7 @@ describe("inside", () => {
       ...oddDays("America/St_Johns", "2010-11-01T12:00Z", "2010-12-24T12:00Z"),
       granularity: Granularity.MONTH,
     },
-  ])("the odd periods of $timeZone are watched as they are answered", async (question) => {
+  ])("WatchSummary and GetSummary return the same unusual periods of $timeZone", async (question) => {
     const userId = randomUUID();
     await record(userId, question.from);
     await record(userId, question.to);

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { type PeriodSummary, PeriodSummarySchema } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { WatchedPeriods } from "../../src/summaries/watched-periods.ts";
 
-/** A day of 2024, with so many entries of one word. */
+/** A day of 2024, with this number of entries of one word each. */
 function day(index: number, entries: number): PeriodSummary {
   return create(PeriodSummarySchema, {
     period: { seconds: 1_704_067_200n + BigInt(index) * 86_400n },
@@ -13,7 +13,7 @@ function day(index: number, entries: number): PeriodSummary {
   });
 }
 
-test("a receiver that has seen nothing but empty periods learns of one that became empty again; a new receiver does not", () => {
+test("if empty periods are omitted, only a receiver with an earlier version gets a period that became empty", () => {
   const periods = new WatchedPeriods(true);
   periods.put([day(0, 0), day(1, 0)]);
   const seen = periods.version;

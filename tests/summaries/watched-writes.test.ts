@@ -14,22 +14,22 @@ import { createWritePath } from "../support/write-path.ts";
 import { summaryRequestOf } from "./ask.ts";
 import { beginSlowWrite } from "./slow-write.ts";
 
-// Whoever watches learns of every write, even if the instance that wrote could not know of the watch. All writes here are
-// of the present, so that they are announced for the sake of watches only.
+// A watch receives every write, even if the writing instance could not know of the watch. All entries here are current,
+// so that they are announced only because of watches.
 
 const database = useTestDatabase();
 const { connections: pool } = database;
 const never = new AbortController();
-/** For tests of what happens when instances do not repeat whom they watch. */
+/** Short, for tests in which an instance fails to repeat its watches; in milliseconds. */
 const fastRepeatMs = 200;
 
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 10 });
 
 /**
- * An instance without the port in front of it.
+ * Creates an instance without its HTTP server.
  *
- * @param databaseUrl where its notifications come from
- * @param repeatMs so long that no test sees it, by default
+ * @param databaseUrl the database from which it receives notifications
+ * @param repeatMs the interval at which it repeats its watches; by default longer than any test
  */
 function startInstance({ databaseUrl = database.url, repeatMs = 60_000 } = {}) {
   const { writer, changes, notifications } = createWritePath({
@@ -66,7 +66,7 @@ function startInstance({ databaseUrl = database.url, repeatMs = 60_000 } = {}) {
 
 type Instance = ReturnType<typeof startInstance>;
 
-/** Begins to watch today and tomorrow, and resolves when the first answer is there, which has no entries. */
+/** Begins to watch today and tomorrow. Resolves after the first answer, which has no entries. */
 async function watch({ changes }: Instance, userId: string) {
   const controller = new AbortController();
   onTestFinished(() => controller.abort());
@@ -74,7 +74,7 @@ async function watch({ changes }: Instance, userId: string) {
   const days = { timeZone: "UTC", granularity: Granularity.DAY, from: now, to: now + 86_400_000_000n };
   const message = create(GetSummaryRequestSchema, summaryRequestOf(userId, days));
   const counts: bigint[] = [];
-  // A caller takes each answer as it comes; else a later reading could make up for an earlier one.
+  // Reads each answer as soon as it arrives, as a caller does.
   const following = (async () => {
     const pools = { small: pool, large: pool };
     const feeds = new SummaryFeeds({ pools, changes, draining: never.signal, heartbeatMs: 60_000 });
@@ -86,14 +86,14 @@ async function watch({ changes }: Instance, userId: string) {
   changes.watched.add(learnerKey(userId), { onGap: settled.resolve });
   await eventually(() => expect(counts).toEqual([0n, 0n]));
   return {
-    /** Resolves when the watch has been told, and reads again because of that. */
+    /** Resolves when no write from before the watch can be missed any more: the watch now reads everything again. */
     settled: settled.promise,
-    /** Resolves when an answer with so many entries has come. */
-    told: (entries: bigint) => eventually(() => expect(counts.at(-1)).toBe(entries)),
+    /** Resolves after an answer with this number of entries. */
+    received: (entries: bigint) => eventually(() => expect(counts.at(-1)).toBe(entries)),
   };
 }
 
-test("a write that has waited for a lock since before the watch began arrives", async () => {
+test("a watch receives a write that has waited for a lock since before the watch began", async () => {
   const [reader, writer] = [startInstance(), startInstance()];
   await Promise.all([reader.start(), writer.start()]);
   const userId = randomUUID();
@@ -103,26 +103,26 @@ test("a write that has waited for a lock since before the watch began arrives", 
   await lock.waitForBlocked(1);
   const watching = await watch(reader, userId);
   await watching.settled;
-  // By then it has read again, and nothing makes it do so but news of the write.
+  // By then, the watch has read everything again. From now on, it reads again only if a write is announced.
   await sleep(1_000);
   await lock.release();
   await written;
-  await watching.told(1n);
+  await watching.received(1n);
 });
 
-test("a write that had begun before the watch, and commits seconds later, arrives", async () => {
+test("a watch receives a write that began before the watch and commits seconds later", async () => {
   const reader = startInstance();
   await reader.start();
   const userId = randomUUID();
-  // An instance that has not heard of the watch announces nothing.
+  // An instance that does not know of the watch announces nothing.
   const slow = await beginSlowWrite(database, userId, BigInt(Date.now()) * 1000n);
   const watching = await watch(reader, userId);
   await sleep(3_000);
   await slow.query("COMMIT");
-  await watching.told(1n);
+  await watching.received(1n);
 });
 
-test("a write arrives that was made while the instance could not repeat whom it watches", async () => {
+test("a watch receives a write that was made while the watching instance could not repeat its watches", async () => {
   const { proxy, url } = await proxyTo(database.url);
   const reader = startInstance({ databaseUrl: url, repeatMs: fastRepeatMs });
   const writer = startInstance({ repeatMs: fastRepeatMs });
@@ -135,10 +135,10 @@ test("a write arrives that was made while the instance could not repeat whom it 
   await eventually(() => expect(writer.isWatched(userId)).toBe(false));
   await writer.record(userId);
   proxy.resume();
-  await watching.told(1n);
+  await watching.received(1n);
 });
 
-test("a write arrives that was made while the instance could not tell that it begins to watch", async () => {
+test("a watch receives a write that was made while the watching instance could not publish the watch", async () => {
   const { proxy, url } = await proxyTo(database.url);
   const [reader, writer] = [startInstance({ databaseUrl: url }), startInstance()];
   await Promise.all([reader.start(), writer.start()]);
@@ -147,10 +147,10 @@ test("a write arrives that was made while the instance could not tell that it be
   const watching = await watch(reader, userId);
   await writer.record(userId);
   proxy.resume();
-  await watching.told(1n);
+  await watching.received(1n);
 });
 
-test("a write of a new instance arrives, to which the instance that watches answers too late", async () => {
+test("a watch receives a write of a new instance that got the list of watches too late", async () => {
   const { proxy, url } = await proxyTo(database.url);
   const reader = startInstance({ databaseUrl: url });
   await reader.start();
@@ -163,16 +163,16 @@ test("a write of a new instance arrives, to which the instance that watches answ
   expect(writer.isWatched(userId)).toBe(false);
   await writer.record(userId);
   proxy.resume();
-  await watching.told(1n);
+  await watching.received(1n);
 });
 
-test("a write arrives at an instance that hears nothing from the database", async () => {
+test("a watch receives writes while its instance receives no notifications", async () => {
   const [reader, writer] = [startInstance(), startInstance()];
   await writer.start();
   const userId = randomUUID();
   const watching = await watch(reader, userId);
   await writer.record(userId);
-  await watching.told(1n);
+  await watching.received(1n);
   await writer.record(userId);
-  await watching.told(2n);
+  await watching.received(2n);
 });

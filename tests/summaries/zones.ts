@@ -2,17 +2,17 @@ import type pg from "pg";
 import { databaseTimeZone } from "../../src/summaries/time-zone.ts";
 
 /**
- * Every name of a time zone that a caller may send: those that Intl lists, and the older names that are links to them,
- * of which it lists none.
+ * Names of time zones that a caller may send: all that Intl lists, and others that are links to them. Intl accepts
+ * links, but lists few of them.
  */
 export const zoneNames: readonly string[] = [
   ...Intl.supportedValuesOf("timeZone"),
-  // Without a slash, and so in danger of being taken for an abbreviation or a rule.
+  // Names without a slash, which PostgreSQL could mistake for an abbreviation or a POSIX rule.
   ...["CET", "CST6CDT", "Cuba", "EET", "EST", "EST5EDT", "Egypt", "Eire", "GB", "GB-Eire", "GMT", "GMT+0"],
   ...["GMT-0", "GMT0", "Greenwich", "HST", "Hongkong", "Iceland", "Iran", "Israel", "Jamaica", "Japan"],
   ...["Kwajalein", "Libya", "MET", "MST", "MST7MDT", "NZ", "NZ-CHAT", "Navajo", "PRC", "PST8PDT", "Poland"],
   ...["Portugal", "ROC", "ROK", "Singapore", "Turkey", "UCT", "UTC", "Universal", "W-SU", "WET", "Zulu"],
-  // Whose sign means the opposite of what it does elsewhere.
+  // Names whose sign has the opposite meaning: Etc/GMT+5 is five hours behind UTC.
   ...["Etc/GMT", "Etc/GMT+0", "Etc/GMT+5", "Etc/GMT+12", "Etc/GMT-14", "Etc/UTC", "Etc/Zulu"],
   ...[
     "Africa/Asmera",
@@ -26,7 +26,10 @@ export const zoneNames: readonly string[] = [
   ...["Pacific/Enderbury", "Pacific/Kanton", "US/Eastern", "US/Indiana-Starke", "US/Samoa"],
 ];
 
-/** The zones whose clock the database and Temporal set differently at some time from `from` to before `to`. */
+/**
+ * Returns the zones for which the database and Temporal have different offsets at some time from `from` to before `to`.
+ * Compares right before and after each change that Temporal knows, and every ten days.
+ */
 export async function findDifferingZones(pool: pg.Pool, from: string, to: string): Promise<string[]> {
   const differing: string[] = [];
   for (const zone of zoneNames) {
@@ -51,7 +54,7 @@ export async function findDifferingZones(pool: pg.Pool, from: string, to: string
   return differing;
 }
 
-/** Where the clock of a zone keeps one offset from UTC, by Temporal; all in seconds. */
+/** Returns the stretches of time in which a zone has one offset from UTC, according to Temporal. All in seconds. */
 function stretchesOf(zone: string, from: Temporal.Instant, to: Temporal.Instant) {
   const changes = [from, ...transitionsOf(zone, from, to), to];
   return changes.slice(0, -1).map((start, index) => ({
@@ -61,7 +64,7 @@ function stretchesOf(zone: string, from: Temporal.Instant, to: Temporal.Instant)
   }));
 }
 
-/** When the clock of a zone was changed, or will be. */
+/** Returns the instants after `from` and before `to` at which the clock of a zone changes. */
 export function transitionsOf(
   zone: string,
   from: Temporal.Instant,

@@ -4,8 +4,9 @@ import { type Listeners, streamListenerOf } from "../../src/transport/unary/http
 import { unaryNodeAdapter } from "../../src/transport/unary/unary-node-adapter.ts";
 
 /**
- * The adapters that must not differ in anything that a caller sees. connect-node's is guarded, as the service has it:
- * bare, it answers early without reading the rest, which resets connections of HTTP/1.1 and stalls streams of HTTP/2.
+ * The two adapters, which must behave the same for every caller. connect-node's has the guards that the service uses.
+ * Without them, it may answer without reading the rest of a body, which resets HTTP/1.1 connections and stalls HTTP/2
+ * streams.
  */
 export const adapters = {
   "connect-node": (options) => {

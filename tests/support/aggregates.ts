@@ -4,7 +4,7 @@ import { findDifferences } from "../../src/aggregates/find-differences.ts";
 import { withConnection } from "./connection.ts";
 import type { TestDatabase } from "./test-database.ts";
 
-/** Recounts the log at one moment: every aggregate must be what the log adds up to. */
+/** Recounts the log in one snapshot. Checks that the aggregates equal its sums and counts. */
 export async function expectAggregatesMatchLog(connection: pg.ClientBase): Promise<void> {
   await connection.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   const differences = await Array.fromAsync(findDifferences(connection));
@@ -12,12 +12,12 @@ export async function expectAggregatesMatchLog(connection: pg.ClientBase): Promi
   expect(differences.slice(0, 10), `${differences.length} aggregates differ from the log`).toEqual([]);
 }
 
-/** Call it at the top of a test file that writes, after its database: recounts the log after the last test. */
+/** Recounts the log after the last test. Call it at the top of a test file that writes, after its database. */
 export function checkAggregatesAfterAll({ url }: TestDatabase): void {
   afterAll(() => withConnection(url, expectAggregatesMatchLog));
 }
 
-/** What the aggregates say of a learner, over all quarters of an hour; and how many of those there are. */
+/** The sums of a learner's aggregates over all buckets, and the number of these aggregates. */
 export async function aggregatesOf(
   pool: pg.Pool,
   userId: string,

@@ -6,10 +6,10 @@ import {
 } from "@connectrpc/connect-node";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 
-/** A client of the service, as one that another team would write. */
+/** A client of the service, as any caller would create one. */
 export type LearningLogClient = Client<typeof LearningLogService>;
 
-/** Each protocol over each version of HTTP that carries it. */
+/** A transport for each protocol, over each version of HTTP that supports it. */
 export const transports: Readonly<Record<string, (baseUrl: string) => Transport>> = {
   "Connect over HTTP/1.1": (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "1.1" }),
   "Connect over HTTP/2": (baseUrl) => createConnectTransport({ baseUrl, httpVersion: "2" }),

@@ -9,20 +9,20 @@ export interface CommandResult {
 }
 
 interface CommandOptions {
-  /** Variables beside those of this process. */
+  /** Variables in addition to those of this process. */
   readonly env?: Readonly<Record<string, string>>;
-  /** All of its standard input; left out, that is open, and nothing ever comes. */
+  /** The whole standard input. Default: it stays open, without any input. */
   readonly input?: string | Buffer;
 }
 
-/** Runs one of the project's commands, such as `src/commands/import.ts`, in a process of its own. */
+/** Runs one of the project's commands, such as `src/commands/import.ts`, in a separate process. */
 export async function runCommand(
   script: string,
   args: readonly string[],
   { env, input }: CommandOptions = {},
 ): Promise<CommandResult> {
   const child = spawn(process.execPath, [script, ...args], { env: { ...process.env, ...env } });
-  // The command may end without having read everything.
+  // The command may end before it has read its whole input.
   child.stdin.on("error", () => {});
   if (input !== undefined) child.stdin.end(input);
   const ended = new Promise<number | null>((resolve, reject) =>

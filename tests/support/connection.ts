@@ -5,7 +5,7 @@ export type Connection = pg.Client & AsyncDisposable;
 
 export async function connect(url: string, config: pg.ClientConfig = {}): Promise<Connection> {
   const client = new pg.Client({ ...config, connectionString: url });
-  // A connection that breaks fails the statement that uses it next, and nothing else.
+  // If the connection breaks, only the next statement over it fails.
   client.on("error", () => {});
   await client.connect();
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
@@ -20,7 +20,7 @@ export async function withConnection<Result>(
   return await body(connection);
 }
 
-/** Runs SQL over a connection of its own. @returns the rows, if it is a single statement */
+/** Runs SQL over a separate connection. @returns the rows, if it is a single statement */
 export async function execute<Row extends pg.QueryResultRow>(
   url: string,
   sql: string,

@@ -14,8 +14,8 @@ import { removeFolder } from "./remove-folder.ts";
 const run = promisify(execFile);
 
 /**
- * Creates a data folder. When the test finishes, the PostgreSQL that still runs in it is stopped, and the folder is
- * removed.
+ * Creates a data folder. When the test finishes, PostgreSQL is stopped if it still runs in the folder, and the folder
+ * is removed.
  *
  * @param template a folder to copy
  */
@@ -27,8 +27,8 @@ export async function makeDataDir(template?: string): Promise<string> {
 }
 
 /**
- * Call it at the top of a test file: a folder with data that no service has used yet, to copy, because that is quicker
- * than to create a cluster.
+ * Creates a data folder that no service has used, for tests to copy: copying is faster than creating a cluster. Call it
+ * at the top of a test file.
  */
 export function useDataTemplate(): { readonly path: string } {
   let template: string | undefined;
@@ -42,7 +42,7 @@ export function useDataTemplate(): { readonly path: string } {
   });
   return {
     get path() {
-      if (template === undefined) throw new Error("the template is there during the tests only");
+      if (template === undefined) throw new Error("the template exists only while the tests run");
       return template;
     },
   };
@@ -53,13 +53,13 @@ export function createDataDir(): Promise<string> {
   return mkdtemp(path.join(tmpdir(), "daily-aggregator-test-"));
 }
 
-/** Stops the PostgreSQL that still runs in a data folder, and removes the folder. */
+/** Stops PostgreSQL if it still runs in a data folder, and removes the folder. */
 export async function removeDataDir(dataDir: string): Promise<void> {
   if (await isPostgresRunning(dataDir)) await killPostgres(dataDir, "SIGQUIT");
   await removeFolder(dataDir);
 }
 
-/** Sends a signal to the PostgreSQL of a data folder, and waits until its first process has ended. */
+/** Sends a signal to the postmaster of a data folder, and waits until it has ended. */
 export async function killPostgres(dataDir: string, signal: NodeJS.Signals): Promise<void> {
   const pid = await postmasterPid(dataDir);
   process.kill(pid, signal);
@@ -71,17 +71,17 @@ export async function isPostgresRunning(dataDir: string): Promise<boolean> {
   return pid !== undefined && isAlive(pid);
 }
 
-/** The first process of the PostgreSQL of a data folder. @throws if the folder has no postmaster.pid */
+/** The process id of the postmaster of a data folder. @throws if the folder has no postmaster.pid */
 export async function postmasterPid(dataDir: string): Promise<number> {
   return Number((await postmasterFile(dataDir))[0]);
 }
 
-/** The first process of the PostgreSQL of a data folder; undefined if it has stopped cleanly or never started. */
+/** The process id of the postmaster of a data folder; undefined if it has stopped cleanly or never started. */
 export async function findPostmasterPid(dataDir: string): Promise<number | undefined> {
   return postmasterPid(dataDir).catch(() => undefined);
 }
 
-/** The database of a data folder in which PostgreSQL runs. */
+/** The URL of the database in a data folder. PostgreSQL must be running. */
 export async function embeddedDatabaseUrl(dataDir: string): Promise<string> {
   const port = (await postmasterFile(dataDir))[3];
   const password = await readFile(path.join(dataDir, "password"), "utf8");

@@ -1,20 +1,20 @@
 import { beforeAll } from "vitest";
 import type { TestDatabase } from "./test-database.ts";
 
-/** The clock of a test database. */
+/** The clock of a test database. It exists while the tests run. */
 export interface DatabaseClock {
-  /** Microseconds since 1970, once the tests run. */
+  /** The time in microseconds since 1970. */
   now(): bigint;
-  /** Lets the clock go forward, or back. */
+  /** Moves the clock forward, or back if the number is negative. */
   turn(seconds: number): Promise<void>;
 }
 
 /**
- * Call it at the top of a test file, after its database and before what connects to it: in the statements of those,
- * `now()` and `clock_timestamp()` begin a moment after a full hour in UTC, and can be set. They are functions of these
- * names, which the statements find before PostgreSQL's own.
+ * Gives a test database a clock that starts shortly after a full hour in UTC and can be set. Later connections find its
+ * functions `now()` and `clock_timestamp()` before PostgreSQL's own ones. Call it at the top of a test file, after its
+ * database and before everything that connects to it.
  *
- * @param secondsPast how many seconds after that hour it is when the tests begin
+ * @param secondsPast how many seconds after the full hour the clock starts
  */
 export function useClockPastTheHour({ pool }: TestDatabase, secondsPast: number): DatabaseClock {
   const hourMs = 3_600_000;

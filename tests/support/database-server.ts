@@ -13,14 +13,14 @@ import { removeFolder } from "./remove-folder.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
-    /** The database that all test databases are copied from: migrated, empty, nobody connected. */
+    /** The template of all test databases: migrated, empty, and without connections. */
     templateDatabaseUrl: string;
   }
 }
 
 interface TestServer {
   readonly name: string;
-  /** With the rights to create databases. */
+  /** The URL for a user who may create databases. */
   readonly url: string;
   stop(): Promise<unknown>;
 }
@@ -30,9 +30,10 @@ const postgresVersion = process.env.TEST_POSTGRES_VERSION || newestVersion;
 const log = createLog("error");
 
 /**
- * One PostgreSQL server for the whole run. TEST_DATABASE says which: `testcontainers`, `embedded`, or the URL of a
- * server to make databases on; unset, a container if one can be had, else the embedded server. TEST_POSTGRES_VERSION
- * chooses the major version of a container or an embedded server.
+ * Starts one PostgreSQL server for the whole run. TEST_DATABASE selects it: `testcontainers`, `embedded`, or the URL of
+ * a server on which the tests create databases. If TEST_DATABASE is unset, the tests use a container if one can be
+ * started, and the embedded server otherwise. TEST_POSTGRES_VERSION selects the major version of a container or an
+ * embedded server.
  */
 export default async function setup(project: TestProject) {
   const server = await startServer(process.env.TEST_DATABASE || undefined);

@@ -2,12 +2,12 @@ import { ConnectError } from "@connectrpc/connect";
 import { type FieldPath, ViolationsSchema } from "#gen/buf/validate/validate_pb.js";
 import { type RequestIdConflict, RequestIdConflictSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 
-/** The error that a call ends with; throws if it succeeds. */
+/** The error with which a call fails. @throws if it succeeds */
 export async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
   return ConnectError.from(await rejectionOf(call));
 }
 
-/** What a call rejects with. @throws if it succeeds */
+/** The reason with which a call rejects. @throws if it succeeds */
 export async function rejectionOf(call: Promise<unknown>): Promise<unknown> {
   const outcome = await call.then(
     (answer) => ({ answer }),
@@ -22,7 +22,7 @@ export function conflictOf(error: ConnectError): RequestIdConflict | undefined {
   return error.findDetails(RequestIdConflictSchema)[0];
 }
 
-/** The paths of the fields that an error's Violations detail names, as in `entries[3].word_count`. */
+/** The paths of the fields in the Violations detail of an error, such as `entries[3].word_count`. */
 export function violatedFields(error: ConnectError): string[] {
   return error
     .findDetails(ViolationsSchema)

@@ -4,7 +4,7 @@ import type { LearningLogClient } from "./clients.ts";
 
 const daySeconds = 86_400n;
 
-/** A watch of the days up to tomorrow, and what it shows. */
+/** A watch of the days up to tomorrow, which counts the entries that it shows. */
 export class FollowedWatch {
   readonly userId: string;
   readonly #caller = new AbortController();
@@ -13,7 +13,7 @@ export class FollowedWatch {
   #answers = 0;
   #failure: unknown;
 
-  /** Resolves once the whole summary has come. @param days how many days ago the summary begins */
+  /** Opens a watch. Resolves when the whole summary has arrived. @param days how many days ago the summary begins */
   static async open(client: LearningLogClient, userId: string, days = 1): Promise<FollowedWatch> {
     const watch = new FollowedWatch(client, userId, days);
     while (watch.#answers === 0 && watch.#failure === undefined) await sleep(10);
@@ -26,12 +26,12 @@ export class FollowedWatch {
     this.#ended = this.#follow(client, userId, days);
   }
 
-  /** How many entries it shows. */
+  /** The number of entries that the watch shows. */
   get entries(): number {
     return [...this.#entries.values()].reduce((sum, count) => sum + count, 0);
   }
 
-  /** @throws if it does not show so many entries in time, or ends before */
+  /** Waits until the watch shows this many entries or more. @throws if it does not in time, or if it ends before */
   async waitFor(entries: number, timeoutMs: number): Promise<void> {
     for (const start = performance.now(); this.entries < entries; await sleep(10)) {
       if (this.#failure !== undefined) throw this.#failure;

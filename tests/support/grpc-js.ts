@@ -5,7 +5,7 @@ import { service as healthService } from "grpc-health-check";
 import { onTestFinished } from "vitest";
 import { rejectionOf } from "./failures.ts";
 
-// Clients of another make than the server: those of gRPC for Node.js.
+// Clients of @grpc/grpc-js, an implementation that the server does not use.
 
 const definitions = protoLoader.loadSync("dailyaggregator/v1/learning_log_service.proto", {
   includeDirs: [path.join(import.meta.dirname, "../../proto")],
@@ -15,10 +15,10 @@ const definitions = protoLoader.loadSync("dailyaggregator/v1/learning_log_servic
 });
 const learningLogService = definitions["dailyaggregator.v1.LearningLogService"] as grpc.ServiceDefinition;
 
-/** What a message is to this library. */
+/** A message as this library represents it. */
 type Message = Record<string, unknown>;
 
-/** A client whose methods are called by their names, in lower camel case; it is closed when the test finishes. */
+/** A client that calls methods by their names, in lower camel case. It is closed when the test finishes. */
 export interface GrpcJsClient {
   /** @throws grpc.ServiceError */
   unary(method: string, request: object, options?: grpc.CallOptions): Promise<Message>;
@@ -33,7 +33,7 @@ export function healthClient(url: string): GrpcJsClient {
   return createClient(healthService as grpc.ServiceDefinition, url);
 }
 
-/** The error that a call ends with; throws if it succeeds. */
+/** The error with which a call fails. @throws if it succeeds */
 export async function grpcJsFailure(call: Promise<unknown>): Promise<grpc.ServiceError> {
   return (await rejectionOf(call)) as grpc.ServiceError;
 }

@@ -1,6 +1,6 @@
-// HTTP/2 frame by frame, for what no client does: RFC 9113, section 4.1.
+// Encodes single HTTP/2 frames (RFC 9113, section 4.1), for requests that HTTP/2 libraries do not send.
 
-/** The frames of RFC 9113, section 6, that are sent here. */
+/** The types of the frames that are sent here (RFC 9113, section 6). */
 export const frameType = {
   data: 0,
   headers: 1,
@@ -13,10 +13,10 @@ export const frameType = {
 };
 export const flag = { ack: 1, endStream: 1, endHeaders: 4 };
 
-/** The setting that says how much of an answer's body may be sent at first. */
+/** The setting for how many bytes of an answer's body may be sent before the first WINDOW_UPDATE. */
 export const initialWindowSize = 4;
 
-/** What a client's side of a connection begins with, before its first settings. */
+/** The first bytes that a client sends on a connection, before its first SETTINGS frame. */
 export const connectionPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 export function frame(
@@ -43,7 +43,7 @@ export function settingsFrame(settings: Readonly<Record<number, number>>): Buffe
   return frame(frameType.settings, 0, 0, Buffer.concat(entries));
 }
 
-/** Headers as literals that nobody is to remember (RFC 7541, section 6.2.2). */
+/** Encodes headers as literals without indexing (RFC 7541, section 6.2.2). */
 export function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   const fields = Object.entries(headers).map(([name, value]) =>
     Buffer.concat([Buffer.from([0]), literal(name), literal(value)]),

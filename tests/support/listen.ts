@@ -2,7 +2,7 @@ import { onTestFinished } from "vitest";
 import { connect } from "./connection.ts";
 import type { TestDatabase } from "./test-database.ts";
 
-/** Follows a channel until the test is done; what comes over it is added to the list. */
+/** Listens on a channel until the test finishes. @returns a list to which each received payload is added */
 export async function listenTo({ url }: TestDatabase, channel: string): Promise<string[]> {
   const payloads: string[] = [];
   const client = await connect(url);

@@ -1,12 +1,12 @@
 import { readFile } from "node:fs/promises";
 
-/** Follows how much memory a process holds. */
+/** Measures the memory of a process at intervals. */
 export interface MemoryWatch {
-  /** Ends it. @returns what was seen, in MB, in the order of time; empty where there is no `/proc` */
+  /** Stops measuring. @returns the values in MB, in the order of time; empty where there is no `/proc` */
   end(): number[];
 }
 
-/** Reads the resident set of a process at this interval. */
+/** Starts to measure the resident set of a process at this interval. */
 export function watchMemory(pid: number, intervalMs: number): MemoryWatch {
   const samples: number[] = [];
   const timer = setInterval(async () => {

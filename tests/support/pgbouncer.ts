@@ -15,11 +15,11 @@ export const hasPgBouncer = program !== undefined;
 /**
  * Starts PgBouncer in front of a database, until the test finishes.
  *
- * @param mode when a client's connection to the database goes to another client
- * @returns the database's URL, through it
+ * @param mode when PgBouncer may give a client's connection to the database to another client
+ * @returns the URL of the database through PgBouncer
  */
 export async function startPgBouncer(databaseUrl: string, mode: "session" | "transaction"): Promise<string> {
-  if (program === undefined) throw new Error("there is no pgbouncer");
+  if (program === undefined) throw new Error("PgBouncer is not installed");
   const folder = await mkdtemp(path.join(tmpdir(), "daily-aggregator-pgbouncer-"));
   await chmod(folder, 0o755);
   const database = new URL(databaseUrl);
@@ -39,7 +39,7 @@ pool_mode = ${mode}
 ignore_startup_parameters = extra_float_digits,options
 `,
   );
-  // It refuses to run as root.
+  // PgBouncer refuses to run as root.
   const account = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
   const bouncer = spawn(program, [...account, "-q", settings], { stdio: "ignore" });
   const ended = new Promise((resolve) => bouncer.once("exit", resolve));

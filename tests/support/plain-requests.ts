@@ -3,10 +3,10 @@ import http2 from "node:http2";
 import { buffer } from "node:stream/consumers";
 import { onTestFinished } from "vitest";
 
-/** What a plain client of either version of HTTP is answered. */
+/** The answer to a request of a plain HTTP client. */
 export interface PlainAnswer {
   readonly status: number | undefined;
-  /** Without those that differ from time to time. */
+  /** The headers without `date`, which changes with time. */
   readonly headers: Readonly<Record<string, unknown>>;
   readonly trailers: Readonly<Record<string, unknown>>;
   readonly body: Buffer;
@@ -15,15 +15,15 @@ export interface PlainAnswer {
 export interface PlainRequest {
   readonly method?: string;
   readonly path: string;
-  /** A list is sent as a header for each of its values. */
+  /** A list is sent as one header for each of its values. */
   readonly headers?: Readonly<Record<string, string | string[]>>;
-  /** The pieces in which the body is sent. */
+  /** The chunks in which the body is sent. */
   readonly body?: readonly Uint8Array[];
-  /** Over HTTP/2: does not end the body before the answer has come. */
+  /** Over HTTP/2: ends the body only after the answer has arrived. */
   readonly endless?: boolean;
 }
 
-/** Asks on a connection of its own. */
+/** Sends a request over a new HTTP/2 connection. */
 export async function askHttp2(url: string, request: PlainRequest): Promise<PlainAnswer> {
   const { method = "POST", path, headers = {}, body = [], endless = false } = request;
   const session = http2.connect(url);
@@ -38,8 +38,8 @@ export async function askHttp2(url: string, request: PlainRequest): Promise<Plai
       trailers = { ...given };
     });
     if (endless) stream.once("trailers", () => stream.end());
-    // Each in a frame of its own.
-    for (const piece of body) await new Promise((written) => stream.write(piece, written));
+    // Each chunk in a separate frame.
+    for (const chunk of body) await new Promise((written) => stream.write(chunk, written));
     if (!endless) stream.end();
     const answer = await buffer(stream);
     const { ":status": status, date: _, ...others } = received;
@@ -49,7 +49,7 @@ export async function askHttp2(url: string, request: PlainRequest): Promise<Plai
   }
 }
 
-/** Asks on connections that are kept until the test finishes: with the same agent, on the same one. */
+/** Sends a request over HTTP/1.1. Requests of one agent share a connection, which is closed when the test finishes. */
 export function askHttp1(
   url: string,
   { method = "POST", path, headers = {}, body = [] }: PlainRequest,
@@ -63,7 +63,7 @@ export function askHttp1(
     resolve({ status, headers: received, trailers, body: answer });
   });
   request.once("error", reject);
-  for (const piece of body) request.write(piece);
+  for (const chunk of body) request.write(chunk);
   request.end();
   return promise;
 }

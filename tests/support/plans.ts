@@ -4,9 +4,9 @@ import { connectionPoolOver, createTestPool } from "./test-pool.ts";
 /** How PostgreSQL read one of the tables. */
 export interface TableScan {
   readonly table: string;
-  /** Of these columns and in this order; undefined if it read the whole table. */
+  /** The name of the index that it used; undefined if it read the whole table. */
   readonly index: string | undefined;
-  /** What it looked up in the index. */
+  /** The condition that it looked up in the index. */
   readonly condition: string;
   readonly wasRun: boolean;
 }
@@ -25,9 +25,9 @@ interface PlanNode {
 export const planCacheModes = ["force_custom_plan", "force_generic_plan"] as const;
 
 /**
- * Runs whatever makes statements, and tells how the tables were read.
+ * Runs statements, and returns how PostgreSQL read the tables.
  *
- * @param run is given a pool whose connection explains what it runs
+ * @param run runs the statements in a pool whose connection explains each of them
  */
 export async function scansOf(
   databaseUrl: string,
@@ -67,7 +67,7 @@ function tableScans(node: PlanNode): TableScan[] {
   const below = (node.Plans ?? []).flatMap(tableScans);
   const table = node["Relation Name"];
   if (table === undefined || node["Node Type"] === "ModifyTable") return below;
-  // Where it has a bitmap of the rows made first, the index stands below.
+  // In a bitmap scan, a child node names the index.
   const indexNode = [node, ...(node.Plans ?? [])].find((part) => part["Index Name"] !== undefined);
   const scan = {
     table,

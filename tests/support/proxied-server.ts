@@ -12,6 +12,6 @@ export async function proxyTo(serverUrl: string): Promise<{ proxy: TcpProxy; url
   const proxy = await TcpProxy.start({ host: url.hostname, port: Number(url.port || 5432) });
   onTestFinished(() => proxy.stop());
   url.host = `127.0.0.1:${proxy.port}`;
-  // The clients put a method's path behind it.
+  // Clients append the path of a method to the URL.
   return { proxy, url: url.href.replace(/\/$/, "") };
 }

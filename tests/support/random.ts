@@ -1,10 +1,10 @@
 /**
- * Where all random values of the tests come from. It is fixed, so that a test fails for whoever breaks something and for
- * nobody else; `npm run test:random` sets others.
+ * The seed of all random values in the tests. It is fixed, so that a test fails only because of a change, and never by
+ * chance. `npm run test:random` sets other seeds.
  */
 export const seed = Number(process.env.RANDOM_SEED || 20_240_229);
 
-/** How many times as many random cases as `npm test` tries. */
+/** The factor for the number of random cases; 1 in `npm test`. */
 export const effort = Number(process.env.RANDOM_EFFORT || 1);
 
 /** Random choices that a seed determines. */
@@ -15,7 +15,7 @@ export class Random {
     this.#state = state;
   }
 
-  /** From 0 to below 1 (mulberry32). */
+  /** A number that is at least 0 and below 1 (mulberry32). */
   fraction(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let bits = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
@@ -23,7 +23,7 @@ export class Random {
     return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** Both ends included. */
+  /** A whole number in this range, which includes both ends. */
   integer(from: number, to: number): number {
     return from + Math.floor(this.fraction() * (to - from + 1));
   }

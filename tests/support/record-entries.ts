@@ -4,9 +4,9 @@ import { unknownWatches } from "../../src/changes/watched-learners.ts";
 import type { ConnectionPool } from "../../src/database/pool.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 
-// Entries that are in the database without calls.
+// Records entries in the database without calls of the service.
 
-/** What an entry of a learner counts, and when. */
+/** The time and the word count of an entry. */
 export interface LearnerEntry {
   /** Microseconds since 1970. */
   readonly timestamp: bigint;
@@ -32,22 +32,22 @@ export function minutelyEntries(count: number): LearnerEntry[] {
   }));
 }
 
-/** Entries that are spread evenly over a time. */
+/** Entries that are spread evenly over a range of time. */
 interface ManyEntries {
   readonly userId: string;
   readonly count: number;
-  /** The time of the first one, as PostgreSQL reads it. */
+  /** The time of the first entry, in a format that PostgreSQL parses. */
   readonly from: string;
-  /** No entry is as late as this. */
+  /** The end of the range. All entries are earlier. */
   readonly to: string;
 }
 
-/** How many rows one statement inserts. */
+/** The most rows that one statement inserts. */
 const statementRows = 1_000_000;
 
 /**
- * Records more entries than {@link recordLearner} can, in the order of time, with 0 to 499 words each. The learner must
- * have no other entries.
+ * Records more entries than {@link recordLearner} can. They are in the order of time, and have 0 to 499 words each. The
+ * learner must have no other entries.
  */
 export async function recordManyEntries(
   client: pg.ClientBase | pg.Pool,

@@ -107,7 +107,7 @@ export class ServerProcess implements AsyncDisposable {
     return this.#output;
   }
 
-  /** The last lines of the output, which say why the process ended. */
+  /** The last lines of the output, which usually have the reason why the process ended. */
   lastLines(): string {
     return this.#output.slice(-10).join("\n");
   }
@@ -122,7 +122,7 @@ export class ServerProcess implements AsyncDisposable {
     return this.ended;
   }
 
-  /** Sends a signal, and kills the process if it has not ended after 15 seconds. @returns how long it took, too */
+  /** Sends a signal, and kills the process if it has not ended after 15 seconds. @returns also how long it took */
   async end(signal: NodeJS.Signals): Promise<Ended & { readonly ms: number }> {
     const start = performance.now();
     const force = setTimeout(() => this.signal("SIGKILL"), endTimeoutMs);
@@ -132,7 +132,7 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // A stopped process does not handle SIGTERM before it continues.
+    // A stopped process does not handle SIGTERM until it continues.
     this.signal("SIGCONT");
     await this.end("SIGTERM");
   }

@@ -2,10 +2,10 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import type { Socket } from "node:net";
 import { afterAll, beforeAll } from "vitest";
 
-/** Call it at the top of a test file: counts the connections that servers of this process have accepted. */
+/** Counts the open connections that servers of this process have accepted. Call it at the top of a test file. */
 export function useServerSockets(): { openOn(url: string): number } {
   const open = new Set<Socket>();
-  // The channel of Node that every server of node:net publishes to.
+  // Every server of node:net publishes to this diagnostics channel.
   const onAccepted = (message: unknown) => {
     const { socket } = message as { socket: Socket };
     open.add(socket);

@@ -23,7 +23,7 @@ export function startServiceProcess(variables: Readonly<Record<string, string>>)
   return ServerProcess.start(serviceScript, { env: environmentOf(variables) });
 }
 
-/** The environment of a service. Nothing else that configures it comes from the environment of the tests. */
+/** The environment of a service. It inherits no other settings from the environment of the tests. */
 function environmentOf(variables: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   return { PATH: process.env.PATH, UNARY_PATH: process.env.UNARY_PATH, PORT: "0", ...variables };
 }

@@ -5,21 +5,21 @@ import type { TestDatabase } from "./test-database.ts";
 /** A lock that statements of the service wait for. */
 export interface TableLock extends AsyncDisposable {
   /**
-   * Resolves once so many statements of the service wait for the lock.
+   * Resolves when this many statements of the service wait for the lock.
    *
-   * @param kind counts only these: a write that an earlier test left behind may still be on its way
+   * @param kind the kind of statements to count, because a write of an earlier test may still be in flight
    */
   waitForBlocked(statements: number, kind?: "reads" | "writes"): Promise<void>;
-  /** Lets everybody pass. */
+  /** Releases the lock. */
   release(): Promise<void>;
 }
 
-/** Holds up every write, as a slow database would, until released or disposed of; everybody can read. */
+/** Blocks every write, as a slow database would, until the lock is released or disposed of. Reads are not blocked. */
 export function lockWrites(database: TestDatabase): Promise<TableLock> {
   return lock(database, "LOCK TABLE learning_log IN EXCLUSIVE MODE");
 }
 
-/** Holds up every statement of the service, reading or writing, until released or disposed of. */
+/** Blocks all reads and writes of the service until the lock is released or disposed of. */
 export function lockTables(database: TestDatabase): Promise<TableLock> {
   return lock(database, "LOCK TABLE learning_log, learning_log_aggregates IN ACCESS EXCLUSIVE MODE");
 }

@@ -2,16 +2,17 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { listenOnFreePort } from "./free-port.ts";
 
 /**
- * A way to a server that can be made to fail.
+ * A proxy to a server, which simulates a network that fails.
  *
- *     open: forwards
- *     cut: closes every connection, refuses new ones
- *     silent: takes connections and bytes, and forwards nothing, as a network that drops packets
+ *     open: forwards all bytes
+ *     cut: closes every connection, and refuses new ones
+ *     silent: accepts connections and bytes, and forwards nothing, as a network that drops packets
  *
- * In each state, the bytes on its connections can be paused, and arrive later.
- * In each state, it can leave the server: with FIN, as a client that closes, or with RST, as one that is killed.
+ * In each state, it can pause the bytes on its connections, so that they arrive later.
+ * In each state, it can close the connections to the server: with FIN, as a client that closes them, or with RST, as a
+ * client that is killed.
  *
- * A connection that was silent for once stays so: what was lost on it is lost.
+ * A connection that was silent once stays silent, because its bytes are lost.
  */
 export class TcpProxy {
   readonly target: { readonly host: string; readonly port: number };
@@ -47,7 +48,7 @@ export class TcpProxy {
     for (const socket of this.#sockets) fallSilent(socket);
   }
 
-  /** Closes the proxy's side of every connection to the server, and goes on reading. */
+  /** Closes the proxy's side of every connection to the server, and continues to read. */
   finish(): void {
     for (const socket of this.#onward) socket.end();
   }
@@ -57,7 +58,7 @@ export class TcpProxy {
     for (const socket of this.#onward) socket.resetAndDestroy();
   }
 
-  /** For new connections; what was cut or silenced does not come back. */
+  /** Forwards new connections again. Existing connections stay closed or silent. */
   heal(): void {
     this.#state = "open";
   }
@@ -92,7 +93,7 @@ export class TcpProxy {
     onward.once("close", () => this.#onward.delete(onward));
     socket.pipe(onward);
     onward.pipe(socket);
-    // While silent, even the end of one side stays unknown to the other.
+    // While silent, the proxy does not even forward that one side has closed.
     socket.once("close", () => this.#state !== "silent" && onward.destroy());
     onward.once("close", () => this.#state !== "silent" && socket.destroy());
   }
@@ -108,7 +109,7 @@ export class TcpProxy {
   }
 }
 
-/** Whatever comes on it goes nowhere, and nobody closes it. */
+/** Discards everything that the socket receives, and leaves it open. */
 function fallSilent(socket: Socket): void {
   socket.unpipe();
   socket.on("data", () => {});

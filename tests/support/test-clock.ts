@@ -2,9 +2,9 @@ import type { Clock } from "../../src/clock.ts";
 
 const tickMs = 5;
 
-/** A clock that runs like that of the process, until a test stops it. */
+/** A clock that runs as fast as that of the process, until a test stops it. */
 export class TestClock implements Clock {
-  /** What the clock is behind the time of the process; undefined while it stands still. */
+  /** How far the clock is behind that of the process, in milliseconds; undefined while it is stopped. */
   #behindMs: number | undefined = 0;
   #stoppedAt = 0;
   readonly #sleepers = new Set<{ readonly endsAt: number; readonly wake: () => void }>();
@@ -27,7 +27,7 @@ export class TestClock implements Clock {
     this.#sleepers.delete(sleeper);
   }
 
-  /** Makes time stand still until {@link start}. */
+  /** Stops the clock until {@link start}. */
   stop(): void {
     this.#stoppedAt = this.now();
     this.#behindMs = undefined;

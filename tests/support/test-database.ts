@@ -5,7 +5,7 @@ import type { ConnectionPool } from "../../src/database/pool.ts";
 import { execute } from "./connection.ts";
 import { connectionPoolOver, createTestPool } from "./test-pool.ts";
 
-/** A migrated, empty database of the calling test file's own. */
+/** A separate database for a test file: migrated, and empty at first. */
 export interface TestDatabase {
   readonly url: string;
   /** For the statements of a test. */
@@ -14,7 +14,7 @@ export interface TestDatabase {
   readonly connections: ConnectionPool;
 }
 
-/** Call it at the top of a test file: the database is there in every test, and dropped after the last one. */
+/** Creates a database for all tests of a file, and drops it after the last one. Call it at the top of the file. */
 export function useTestDatabase(): TestDatabase {
   const template = new URL(inject("templateDatabaseUrl")).pathname.slice(1);
   const database = newDatabase();
@@ -28,7 +28,7 @@ export function useTestDatabase(): TestDatabase {
   return { url: database.url, pool, connections: connectionPoolOver(pool) };
 }
 
-/** Creates a database without anything in it, which is dropped when the test finishes. @returns its URL */
+/** Creates a database without any tables. It is dropped when the test finishes. @returns its URL */
 export async function createEmptyDatabase(): Promise<string> {
   const database = newDatabase();
   await database.create();
@@ -36,7 +36,7 @@ export async function createEmptyDatabase(): Promise<string> {
   return database.url;
 }
 
-/** A database that is still to be created, under a new name. */
+/** A database with a new name, which the caller creates and drops. */
 function newDatabase() {
   const name = `test_${randomUUID().replaceAll("-", "_")}`;
   const server = new URL(inject("templateDatabaseUrl"));

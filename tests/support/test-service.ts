@@ -11,12 +11,12 @@ import { type TestDatabase, useTestDatabase } from "./test-database.ts";
 
 /** A service that runs during the tests of a file. */
 export interface TestService {
-  /** Where the service listens. It can be read once the tests run. */
+  /** Where the service listens. It is available only while the tests run. */
   readonly url: string;
   readonly database: TestDatabase;
 }
 
-/** Call it at the top of a test file: a service in front of a separate database runs during the tests. */
+/** Runs a service with a separate database during the tests of a file. Call it at the top of the file. */
 export function useTestService(overrides: Partial<Config> = {}): TestService {
   const database = useTestDatabase();
   const instance = useInstance(database, overrides);
@@ -28,14 +28,14 @@ export function useTestService(overrides: Partial<Config> = {}): TestService {
   };
 }
 
-/** Two instances of the service in front of one database, and a gRPC client of each. */
+/** A gRPC client for each of two instances of the service, and their common database. */
 export interface TwoServices {
   readonly a: LearningLogClient;
   readonly b: LearningLogClient;
   readonly database: TestDatabase;
 }
 
-/** Call it at the top of a test file: both instances run during the tests. */
+/** Runs two instances of the service during the tests of a file. Call it at the top of the file. */
 export function useTwoServices(overrides: Partial<Config> = {}, database = useTestDatabase()): TwoServices {
   const [a, b] = [useInstance(database, overrides), useInstance(database, overrides)];
   return {
@@ -60,7 +60,7 @@ export async function startOwnService(
   return service;
 }
 
-/** Starts a service for the calling test, which can read what the service logs at this level and above. */
+/** Starts a service for the calling test. @returns its URL, and what it has logged at this level and above */
 export async function startLoggedService(databaseUrl: string, level: "info" | "warn" = "warn") {
   const lines: string[] = [];
   const stream = new Writable({
@@ -82,7 +82,7 @@ function useInstance(database: TestDatabase, overrides: Partial<Config>) {
   });
   afterAll(() => service?.stop());
   return () => {
-    if (instance === undefined) throw new Error("the service runs during the tests only");
+    if (instance === undefined) throw new Error("the service runs only during the tests");
     return instance;
   };
 }

@@ -8,22 +8,22 @@ import { EntryWriter, type EntryWriterLimits } from "../../src/entries/entry-wri
 import { RecentEntries } from "../../src/entries/recent-entries.ts";
 import type { Log } from "../../src/telemetry/log.ts";
 
-/** The write path without the calls around it, put together as `src/service.ts` does. */
+/** The write path without its RPCs, assembled as in `src/service.ts`. */
 export interface WritePath {
   readonly writer: EntryWriter;
   readonly changes: LearnerChanges;
-  /** Not started: until it is, nothing is answered from memory, and every write tells of itself. */
+  /** Not started. Until it is, nothing is answered from memory, and every write is announced. */
   readonly notifications: Notifications;
 }
 
 interface WritePathOptions {
   readonly pool: ConnectionPool;
-  /** For writes; default: all of them share the pool. */
+  /** The pools for writes. Default: all writes use `pool`. */
   readonly writePools?: WritePools;
   readonly databaseUrl: string;
   readonly limits: EntryWriterLimits;
   readonly recentEntries: number;
-  /** How often an instance repeats whom it watches. */
+  /** The interval at which an instance publishes its watches again, in milliseconds. */
   readonly repeatWatchesMs?: number;
   readonly clock?: Clock;
   readonly log: Log;

@@ -11,7 +11,7 @@ export const answerNothing: Listeners = {
   },
 };
 
-/** Opens a connection until the test finishes. @throws if the server refuses it */
+/** Opens a connection, which is closed when the test finishes. @throws if the server refuses it */
 export async function open(url: string): Promise<Socket> {
   const socket = connect(Number(new URL(url).port), "127.0.0.1");
   onTestFinished(() => {

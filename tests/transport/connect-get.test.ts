@@ -6,13 +6,13 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { startOwnService, useTestService } from "../support/test-service.ts";
 
-// What browsers and proxies are told of an answer to a Connect GET.
+// The headers of answers to GET over Connect that concern the caches of browsers and proxies.
 
 const service = useTestService();
 const page = "https://app.example.com";
 const year = { from: "2024-01-01T00:00:00Z", to: "2024-12-31T00:00:00Z", granularity: "GRANULARITY_DAY" };
 
-test("an answer may be kept by the learner's own browser only, and never used without asking again", async () => {
+test("only the learner's browser may store an answer, and it must revalidate it before each use", async () => {
   const userId = randomUUID();
   const before = await get(service.url, { ...year, userId });
   expect(before.status).toBe(200);
@@ -28,7 +28,7 @@ test("an answer may be kept by the learner's own browser only, and never used wi
   expect(JSON.stringify(await before.json())).not.toContain("totalWordCount");
 });
 
-test("an answer differs by the compression that is asked for, and says so", async () => {
+test("an answer is compressed as Accept-Encoding allows, and has Accept-Encoding in Vary", async () => {
   const asked = { ...year, userId: randomUUID() };
   const compressed = await get(service.url, asked, { "accept-encoding": "gzip" });
   const plain = await get(service.url, asked, { "accept-encoding": "identity" });
@@ -38,7 +38,7 @@ test("an answer differs by the compression that is asked for, and says so", asyn
   expect(await compressed.json()).toEqual(await plain.json());
 });
 
-test("an answer that also depends on the page that asks says both", async () => {
+test("an answer that depends on the origin of the page has both Accept-Encoding and Origin in Vary", async () => {
   const { url } = await startOwnService(service.database.url, {
     corsOrigins: [page, "http://localhost:5173"],
   });
@@ -47,13 +47,13 @@ test("an answer that also depends on the page that asks says both", async () => 
   expect(varyOf(answer.headers)).toEqual(expect.arrayContaining(["accept-encoding", "origin"]));
 });
 
-test("an error must not be kept, either", async () => {
+test("an error must be revalidated before each use, too", async () => {
   const answer = await get(service.url, { userId: "" });
   expect(answer.status).toBe(400);
   expect(answer.headers.get("cache-control")).toBe("private, no-cache");
 });
 
-test.for(["1.1", "2"] as const)("Connect's own client gets the same over HTTP/%s", async (httpVersion) => {
+test.for(["1.1", "2"] as const)("Connect's client gets cache headers over HTTP/%s", async (httpVersion) => {
   const transport = createConnectTransport({ baseUrl: service.url, httpVersion, useHttpGet: true });
   let headers = new Headers();
   const request = {

@@ -5,17 +5,17 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 
-// What a browser asks before a page of another origin may call, and what it is told.
+// Preflight requests of browsers for a page of another origin, and the CORS headers of answers.
 
 const database = useTestDatabase();
 const page = "https://app.example.com";
 const otherPage = "https://evil.example.com";
 const path = `/${LearningLogService.typeName}/CreateEntry`;
 
-test("an allowed origin may call, and read what gRPC-Web and Connect answer with", async () => {
+test("a page of an allowed origin may call, and may read the headers of gRPC-Web and Connect", async () => {
   const { url } = await startOwnService(database.url, { corsOrigins: ["http://localhost:5173", page] });
 
-  const preflight = await askBeforehand(url, page);
+  const preflight = await sendPreflight(url, page);
   expect(preflight.status).toBe(204);
   expect(preflight.headers.get("access-control-allow-origin")).toBe(page);
   expect(preflight.headers.get("vary")).toMatch(/\borigin\b/i);
@@ -42,25 +42,25 @@ test("an allowed origin may call, and read what gRPC-Web and Connect answer with
 
 test.for([
   ["another origin", [page], otherPage],
-  ["one that only begins the same", [page], `${page}.evil.example`],
-  ["any origin by default", [], page],
-] as const)("%s is told nothing that would let it call", async ([, corsOrigins, origin]) => {
+  ["an origin that only starts like an allowed one", [page], `${page}.evil.example`],
+  ["every origin in the default configuration", [], page],
+] as const)("%s gets no header that allows it to call", async ([, corsOrigins, origin]) => {
   const { url } = await startOwnService(database.url, { corsOrigins });
-  for (const response of [await askBeforehand(url, origin), await call(url, origin)]) {
+  for (const response of [await sendPreflight(url, origin), await call(url, origin)]) {
     expect(response.headers.get("access-control-allow-origin")).toBeNull();
   }
 });
 
-test("* lets every origin call", async () => {
+test("CORS_ORIGINS=* allows every origin to call", async () => {
   const { url } = await startOwnService(database.url, { corsOrigins: ["*"] });
-  for (const response of [await askBeforehand(url, otherPage), await call(url, otherPage)]) {
+  for (const response of [await sendPreflight(url, otherPage), await call(url, otherPage)]) {
     expect(response.ok).toBe(true);
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
     expect(response.headers.get("access-control-allow-credentials")).toBeNull();
   }
 });
 
-test("an error can be read by the page, too", async () => {
+test("a page of an allowed origin may read errors", async () => {
   const { url } = await startOwnService(database.url, { corsOrigins: [page] });
   for (const response of [
     await call(url, page, "{}"),
@@ -71,7 +71,7 @@ test("an error can be read by the page, too", async () => {
   }
 });
 
-test("HTTP/2 is no way around it", async () => {
+test("the same rules apply over HTTP/2", async () => {
   const { url } = await startOwnService(database.url, { corsOrigins: [page] });
   const session = http2.connect(url);
   onTestFinished(() => session.destroy());
@@ -95,11 +95,11 @@ test("HTTP/2 is no way around it", async () => {
   });
   const refused = await ask({ ...post, origin: otherPage }, entry);
   expect(refused["access-control-allow-origin"]).toBeUndefined();
-  // Who is no page.
+  // A caller that is not a page sends no Origin.
   await expect(ask(post, "{}")).resolves.toMatchObject({ ":status": 400 });
 });
 
-function askBeforehand(url: string, origin: string): Promise<Response> {
+function sendPreflight(url: string, origin: string): Promise<Response> {
   return fetch(url + path, {
     method: "OPTIONS",
     headers: {
@@ -119,7 +119,7 @@ function call(url: string, origin: string, body?: string): Promise<Response> {
   });
 }
 
-/** A header that is a list, in lower case. */
+/** Returns the values of a comma-separated header, in lower case. */
 function listed(response: Response, header: string): string[] {
   return (response.headers.get(header) ?? "").toLowerCase().split(/, */);
 }

@@ -11,16 +11,16 @@ import { lockTables } from "../support/table-locks.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 
-// The way to the database is lost, and found again.
+// The connection to the database is lost and restored.
 
 const database = useTestDatabase();
 
-test("says so everywhere while the database is away, and serves again when it is back", async () => {
+test("calls and health checks fail while the database is unavailable, and succeed again afterwards", async () => {
   const { proxy, url } = await startBehindProxy();
   const client = grpcClient(url);
-  const heard: unknown[] = [];
+  const statuses: unknown[] = [];
   const watch = healthClient(url).stream("watch", { service: "" });
-  watch.on("data", ({ status }) => heard.push(status)).on("error", () => {});
+  watch.on("data", ({ status }) => statuses.push(status)).on("error", () => {});
   await client.createEntry(newEntry());
 
   proxy.cut();
@@ -39,11 +39,11 @@ test("says so everywhere while the database is away, and serves again when it is
   await expect.poll(() => statusAndText(`${url}/readyz`), polling).toBe("200 ready\n");
   await client.createEntry(newEntry());
   await client.getSummary(newRequest());
-  expect(heard).toEqual(["SERVING", "NOT_SERVING", "SERVING"]);
+  expect(statuses).toEqual(["SERVING", "NOT_SERVING", "SERVING"]);
   watch.cancel();
 });
 
-test("a call that is under way when the database goes away fails, and the service goes on", async () => {
+test("in-flight calls fail when the connection to the database breaks, and later calls succeed", async () => {
   const { proxy, url } = await startBehindProxy();
   const client = grpcClient(url);
   await using lock = await lockTables(database);
@@ -56,7 +56,7 @@ test("a call that is under way when the database goes away fails, and the servic
   await client.createEntry(newEntry());
 });
 
-test("a database that takes bytes and never answers counts as away", async () => {
+test("a database that accepts bytes but never answers counts as unavailable", async () => {
   const { proxy, url } = await startBehindProxy();
   await expect(statusAndText(`${url}/readyz`)).resolves.toBe("200 ready\n");
   proxy.silence();
@@ -80,7 +80,7 @@ function newEntry() {
   return { requestId: randomUUID(), userId: "mia", wordCount: 1 };
 }
 
-/** Never for the same learner twice, so that no answer is remembered. */
+/** Returns a request for a new learner, so that no answer comes from the memo. */
 function newRequest() {
   const from = { seconds: 1_000_000_000n };
   return { userId: randomUUID(), from, to: from, granularity: Granularity.DAY };

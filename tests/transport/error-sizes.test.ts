@@ -13,7 +13,8 @@ import { failureOf, violatedFields } from "../support/failures.ts";
 import { askHttp1, askHttp2, type PlainAnswer } from "../support/plain-requests.ts";
 import { useTestService } from "../support/test-service.ts";
 
-// Many clients take 8 KiB of headers, and gRPC sends errors in them. Beyond that, the call or the whole connection breaks.
+// gRPC sends errors in headers, and many clients accept at most 8 KiB of headers. A larger error would abort the call
+// or the whole connection.
 
 const service = useTestService();
 const maxHeaderBytes = 8 * 1024;
@@ -21,21 +22,21 @@ const maxHeaderBytes = 8 * 1024;
 const invalid = Array.from({ length: 1000 }, () => ({ requestId: "none", userId: "", wordCount: -1 }));
 
 describe.for(Object.entries(transports))("over %s", ([name, createTransport]) => {
-  test("the error of a batch of a thousand invalid entries has the first violations, and their number", async () => {
+  test("the error for 1000 invalid entries has the first violations and the number of the others", async () => {
     const client = createClient(LearningLogService, createTransport(service.url));
     expectFirst(await failureOf(client.batchCreateEntries({ entries: invalid })));
-    // An import needs both directions at once.
+    // An import is a bidirectional stream, which needs HTTP/2.
     if (!name.includes("HTTP/1.1")) {
       const batches = (async function* () {
         yield { entries: invalid };
       })();
       expectFirst(await failureOf(firstOf(client.importEntries(batches))));
     }
-    // The connection takes further calls.
+    // The connection still accepts calls.
     await client.createEntry({ requestId: randomUUID(), userId: "mia", wordCount: 1 });
   });
 
-  test("a long name of a service that is not known is cut", async () => {
+  test("the error of a health check truncates a long name of an unknown service", async () => {
     const health = createClient(Health, createTransport(service.url));
     const error = await failureOf(health.check({ service: "x".repeat(70_000) }));
     expect(error.code).toBe(Code.NotFound);
@@ -44,7 +45,7 @@ describe.for(Object.entries(transports))("over %s", ([name, createTransport]) =>
   });
 });
 
-test("a long name that reflection does not know is cut", async () => {
+test("the error of reflection truncates a long unknown name", async () => {
   const client = createClient(ServerReflection, createGrpcTransport({ baseUrl: service.url }));
   const value = "x".repeat(70_000);
   const questions = (async function* () {
@@ -56,7 +57,7 @@ test("a long name that reflection does not know is cut", async () => {
   });
 });
 
-describe("the headers of an error over gRPC stay below 8 KiB:", () => {
+describe("the headers of an error over gRPC stay below 8 KiB", () => {
   const createEntry = "/dailyaggregator.v1.LearningLogService/CreateEntry";
   const importEntries = "/dailyaggregator.v1.LearningLogService/ImportEntries";
   const batch = create(BatchCreateEntriesRequestSchema, { entries: invalid });
@@ -65,47 +66,47 @@ describe("the headers of an error over gRPC stay below 8 KiB:", () => {
   const json = "application/grpc+json";
   test.for([
     [
-      "of a batch",
+      "an invalid batch",
       "/dailyaggregator.v1.LearningLogService/BatchCreateEntries",
       proto,
       {},
       toBinary(BatchCreateEntriesRequestSchema, batch),
     ],
-    ["of a batch in an import", importEntries, proto, {}, toBinary(BatchCreateEntriesRequestSchema, batch)],
     [
-      "of a batch in JSON",
+      "an invalid batch in an import",
+      importEntries,
+      proto,
+      {},
+      toBinary(BatchCreateEntriesRequestSchema, batch),
+    ],
+    [
+      "an invalid batch in JSON",
       "/dailyaggregator.v1.LearningLogService/BatchCreateEntries",
       json,
       {},
       text(toJson(BatchCreateEntriesRequestSchema, batch)),
     ],
-    ["of an unknown service", "/grpc.health.v1.Health/Check", json, {}, text({ service: long })],
-    ["of half a character", "/grpc.health.v1.Health/Check", json, {}, Buffer.from('{"service":"\\ud800"}')],
-    ["of a value of another type", createEntry, json, {}, text({ wordCount: long })],
+    ["an unknown service", "/grpc.health.v1.Health/Check", json, {}, text({ service: long })],
+    ["a lone surrogate", "/grpc.health.v1.Health/Check", json, {}, Buffer.from('{"service":"\\ud800"}')],
+    ["a value of the wrong type", createEntry, json, {}, text({ wordCount: long })],
     [
-      "of a value of another type in an import",
+      "a value of the wrong type in an import",
       importEntries,
       json,
       {},
       text({ entries: [{ wordCount: long }] }),
     ],
-    ["of what is no JSON", createEntry, json, {}, Buffer.from(long)],
-    ["of an unknown encoding", createEntry, proto, { "grpc-encoding": "%".repeat(7_000) }, Buffer.alloc(0)],
+    ["text that is not JSON", createEntry, json, {}, Buffer.from(long)],
+    ["an unknown encoding", createEntry, proto, { "grpc-encoding": "%".repeat(7_000) }, Buffer.alloc(0)],
     [
-      "of an unknown encoding in an import",
+      "an unknown encoding in an import",
       importEntries,
       proto,
       { "grpc-encoding": "%".repeat(7_000) },
       Buffer.alloc(0),
     ],
-    [
-      "of a deadline that is none",
-      createEntry,
-      proto,
-      { "grpc-timeout": "%".repeat(7_000) },
-      Buffer.alloc(0),
-    ],
-  ] as const)("%s", async ([, path, type, headers, message]) => {
+    ["an invalid deadline", createEntry, proto, { "grpc-timeout": "%".repeat(7_000) }, Buffer.alloc(0)],
+  ] as const)("for %s", async ([, path, type, headers, message]) => {
     const request = {
       path,
       headers: { "content-type": type, te: "trailers", ...headers },
@@ -134,7 +135,7 @@ function expectFirst(error: Awaited<ReturnType<typeof failureOf>>): void {
   expect(fields.length).toBeGreaterThan(10);
 }
 
-/** As RFC 9113, section 6.5.2, counts them. */
+/** Returns the size of all headers and trailers, as defined in RFC 9113, section 6.5.2. */
 function headerBytes({ headers, trailers }: PlainAnswer): number {
   return [...Object.entries(headers), ...Object.entries(trailers)].reduce(
     (sum, [name, value]) => sum + 32 + name.length + String(value).length,

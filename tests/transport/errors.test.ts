@@ -19,7 +19,7 @@ import { proxyTo } from "../support/proxied-server.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { startLoggedService, useTestService } from "../support/test-service.ts";
 
-// What a caller sees when something is wrong, whatever protocol is spoken.
+// The errors that callers receive over every protocol.
 
 const service = useTestService();
 
@@ -27,7 +27,7 @@ function newEntry() {
   return { requestId: randomUUID(), userId: randomUUID(), wordCount: 1 };
 }
 
-/** Never for the same learner twice, so that no answer is remembered. */
+/** Returns a request for a new learner, so that no answer comes from the memo. */
 function newRequest() {
   const from = { seconds: 1_000_000_000n };
   return { userId: randomUUID(), from, to: from, granularity: Granularity.DAY };
@@ -36,7 +36,7 @@ function newRequest() {
 describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
   const connect = () => createClient(LearningLogService, createTransport(service.url));
 
-  test("messages over 4 MiB are refused with RESOURCE_EXHAUSTED, and those that follow are taken", async () => {
+  test("messages over 4 MiB are rejected with RESOURCE_EXHAUSTED, and the next message is accepted", async () => {
     const client = connect();
     const userId = "x".repeat(4 * 1024 * 1024 + 1);
     for (let times = 0; times < 5; times += 1) {
@@ -46,13 +46,13 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
     await client.createEntry(newEntry());
   });
 
-  test("a message of just under 4 MiB is read, and refused for what is wrong in it", async () => {
+  test("a message of just under 4 MiB is read, and the error names its invalid field", async () => {
     const userId = "x".repeat(4 * 1024 * 1024 - 100);
     const error = await failureOf(connect().createEntry({ ...newEntry(), userId }));
     expect(violatedFields(error)).toEqual(["user_id"]);
   });
 
-  test("an unknown method or service is UNIMPLEMENTED", async () => {
+  test("a call of an unknown method or service fails with UNIMPLEMENTED", async () => {
     const transport = createTransport(service.url);
     const { createEntry } = LearningLogService.method;
     for (const method of [
@@ -64,7 +64,7 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
     }
   });
 
-  test("a deadline that passes is DEADLINE_EXCEEDED, and the summary's statement is cancelled", async () => {
+  test("calls fail with DEADLINE_EXCEEDED at their deadline, and the statement of a summary is cancelled", async () => {
     await using lock = await lockTables(service.database);
     const client = connect();
     const writes = [
@@ -75,11 +75,11 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
       expect(error).toMatchObject({ code: Code.DeadlineExceeded });
     const summary = failureOf(client.getSummary(newRequest(), { timeoutMs: 500 }));
     expect(await summary).toMatchObject({ code: Code.DeadlineExceeded });
-    // The writes end when they have waited for the lock long enough.
+    // The writes end at the lock timeout of their connections.
     await lock.waitForBlocked(0);
   });
 
-  test("a summary whose caller gives up is cancelled in the database, too", async () => {
+  test("a summary is cancelled in the database when its caller cancels the call", async () => {
     await using lock = await lockTables(service.database);
     const caller = new AbortController();
     const call = failureOf(connect().getSummary(newRequest(), { signal: caller.signal }));
@@ -89,7 +89,7 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
     await lock.waitForBlocked(0, "reads");
   });
 
-  test("a summary whose caller closes the connection is cancelled in the database, too", async () => {
+  test("a summary is cancelled in the database when its caller closes the connection", async () => {
     await using lock = await lockTables(service.database);
     const { proxy, url } = await proxyTo(service.url);
     const client = createClient(LearningLogService, createTransport(url));
@@ -100,7 +100,7 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
     await call;
   });
 
-  test("an unexpected failure is INTERNAL with an id for the log, and tells nothing else", async () => {
+  test("an unexpected failure is INTERNAL, with an id that is in the log and no other information", async () => {
     const { pool } = service.database;
     await pool.query("ALTER TABLE learning_log_aggregates RENAME TO elsewhere");
     try {
@@ -123,7 +123,7 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
   });
 });
 
-test("a small compressed message that is large when unpacked is refused", async () => {
+test("a small compressed message is rejected if it exceeds the limit when decompressed", async () => {
   const compressing = { sendCompression: compressionGzip, compressMinBytes: 0 };
   const baseUrl = service.url;
   for (const transport of [
@@ -136,7 +136,7 @@ test("a small compressed message that is large when unpacked is refused", async 
   }
 });
 
-test("a caller who goes on sending after the answer is asked to stop", async () => {
+test("a caller that continues to send after the answer is asked to stop", async () => {
   const session = http2.connect(service.url);
   onTestFinished(() => session.destroy());
   const stream = session.request({
@@ -148,28 +148,28 @@ test("a caller who goes on sending after the answer is asked to stop", async () 
   const answered = new Promise((resolve) => stream.once("trailers", resolve));
   const closed = new Promise((resolve) => stream.once("close", () => resolve(stream.rstCode)));
   stream.resume();
-  // The prefix of a message of 1 GiB, and never the end of it.
+  // The prefix of a message of 1 GiB, which is never completed.
   stream.write(Buffer.from([0, 0x40, 0, 0, 0]));
   await expect(answered).resolves.toMatchObject({ "grpc-status": String(Code.ResourceExhausted) });
   stream.write(Buffer.alloc(1024 * 1024));
   await expect(closed).resolves.toBe(http2.constants.NGHTTP2_NO_ERROR);
 });
 
-describe("the server keeps to a deadline by itself", () => {
+describe("a deadline in the header of a request", () => {
   test.for([
     ["CreateEntry", () => newEntry(), 1],
     ["BatchCreateEntries", () => ({ entries: [newEntry()] }), 1],
     ["GetSummary", () => summaryJson(), 0],
     ["ListEntries", () => ({ userId: "mia" }), 0],
-  ] as const)("of %s", async ([method, request, writes]) => {
+  ] as const)("is enforced by the server for %s", async ([method, request, writes]) => {
     await using lock = await lockTables(service.database);
     const answer = await post(method, request(), { "connect-timeout-ms": "200" });
     expect(answer).toMatchObject({ status: 504, body: { code: "deadline_exceeded" } });
-    // A write goes on without its caller; it must not meet the lock of the next test.
+    // A write continues after its deadline. It must be blocked by this lock, not by the lock of the next test.
     await lock.waitForBlocked(writes, "writes");
   });
 
-  test("and takes one that is longer than any timer runs", async () => {
+  test("is accepted even if it is longer than the longest timer", async () => {
     for (const [method, request] of [
       ["GetSummary", summaryJson()],
       ["CreateEntry", newEntry()],
@@ -180,30 +180,30 @@ describe("the server keeps to a deadline by itself", () => {
   });
 });
 
-describe("Connect over a plain GET", () => {
-  test("reads a summary", async () => {
+describe("a GET over Connect", () => {
+  test("returns a summary", async () => {
     const response = await get("GetSummary", summaryJson());
     expect(response.status).toBe(200);
     await expect(response.json()).resolves.toEqual({ periods: [{ period: "2024-02-29T00:00:00Z" }] });
   });
 
-  test("never writes", async () => {
+  test("is rejected for a method that writes", async () => {
     const entry = newEntry();
     expect((await get("CreateEntry", entry)).status).toBe(405);
     await expect(post("CreateEntry", entry)).resolves.toMatchObject({ status: 200 });
   });
 });
 
-describe("JSON that no client of ours would send is INVALID_ARGUMENT", () => {
+describe("CreateEntry rejects JSON with INVALID_ARGUMENT", () => {
   const entry = newEntry();
 
   test.for([
     ["a UUID in braces", { ...entry, requestId: `{${randomUUID()}}` }, "request_id"],
-    ["no request_id", { ...entry, requestId: undefined }, "request_id"],
-    ["NUL in user_id", { ...entry, userId: "a\u0000b" }, "user_id"],
+    ["a missing request_id", { ...entry, requestId: undefined }, "request_id"],
+    ["a NUL character in user_id", { ...entry, userId: "a\u0000b" }, "user_id"],
     ["null for word_count", { ...entry, wordCount: null }, "word_count"],
     ["a time before 1970", { ...entry, timestamp: "1969-12-31T23:59:59.999999999Z" }, "timestamp"],
-  ] as const)("%s, and the field is named", async ([, request, field]) => {
+  ] as const)("for %s, and names the field", async ([, request, field]) => {
     const { status, body } = await post("CreateEntry", request);
     expect(status).toBe(400);
     expect(body).toMatchObject({ code: "invalid_argument", message: expect.stringContaining(field) });
@@ -216,35 +216,35 @@ describe("JSON that no client of ours would send is INVALID_ARGUMENT", () => {
   });
 
   test.for([
-    ["nothing", ""],
-    ["no JSON", "nonsense"],
-    ["half of it", '{"requestId": "'],
+    ["an empty body", ""],
+    ["text that is not JSON", "nonsense"],
+    ["truncated JSON", '{"requestId": "'],
     ["a list", "[]"],
     ["null", "null"],
     ["a number", "5"],
-    ["half a character", JSON.stringify({ ...entry, userId: "\ud800" })],
-    ["a string for a number", JSON.stringify({ ...entry, wordCount: "many" })],
+    ["a lone surrogate", JSON.stringify({ ...entry, userId: "\ud800" })],
+    ["a string in place of a number", JSON.stringify({ ...entry, wordCount: "many" })],
     ["a number with a fraction", JSON.stringify({ ...entry, wordCount: 1.5 })],
-    ["a number over the limit", JSON.stringify({ ...entry, wordCount: 2 ** 31 })],
-    ["an object for a string", JSON.stringify({ ...entry, userId: {} })],
-    ["a date for a timestamp", JSON.stringify({ ...entry, timestamp: "2024-02-29" })],
-    ["a timestamp of the year 10000", JSON.stringify({ ...entry, timestamp: "+010000-01-01T00:00:00Z" })],
-    ["the same field twice under two names", `{"word_count": 1, "wordCount": 2}`],
-    ["a very deep structure", `${"[".repeat(100_000)}${"]".repeat(100_000)}`],
-    ["bytes that are no UTF-8", Buffer.from('{"userId": "\xff"}', "latin1")],
-  ] as const)("%s", async ([, body]) => {
+    ["a number over the limit of int32", JSON.stringify({ ...entry, wordCount: 2 ** 31 })],
+    ["an object in place of a string", JSON.stringify({ ...entry, userId: {} })],
+    ["a date in place of a timestamp", JSON.stringify({ ...entry, timestamp: "2024-02-29" })],
+    ["a timestamp in the year 10000", JSON.stringify({ ...entry, timestamp: "+010000-01-01T00:00:00Z" })],
+    ["a field under both of its names", `{"word_count": 1, "wordCount": 2}`],
+    ["deeply nested lists", `${"[".repeat(100_000)}${"]".repeat(100_000)}`],
+    ["bytes that are not UTF-8", Buffer.from('{"userId": "\xff"}', "latin1")],
+  ] as const)("for %s", async ([, body]) => {
     const answer = await post("CreateEntry", body);
     expect(answer).toMatchObject({ status: 400, body: { code: "invalid_argument" } });
   });
 });
 
-test("JSON of a later version, with fields and values that are not known here, is taken for what is known", async () => {
+test("CreateEntry accepts JSON of a later version, and ignores its unknown fields and enum values", async () => {
   const entry = newEntry();
   const answer = await post("CreateEntry", { ...entry, mood: "good", onConflict: "CONFLICT_POLICY_REPLACE" });
   expect(answer).toMatchObject({ status: 200, body: { entry } });
 });
 
-describe("bytes that are no message are refused, and the next message is taken", () => {
+describe("an invalid binary message is rejected, and the next message is accepted", () => {
   const binary: Record<string, (baseUrl: string) => Transport> = {
     gRPC: (baseUrl) => createGrpcTransport({ baseUrl }),
     "gRPC-Web": (baseUrl) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1" }),
@@ -269,7 +269,7 @@ describe("bytes that are no message are refused, and the next message is taken",
 });
 
 describe("the log", () => {
-  test("has the id of an unexpected failure, and what it was", async () => {
+  test("has the id and the cause of an unexpected failure", async () => {
     const { url, logged } = await startLoggedService(service.database.url);
     await service.database.pool.query("ALTER TABLE learning_log_aggregates RENAME TO elsewhere");
     try {
@@ -294,7 +294,7 @@ describe("the log", () => {
     }
   });
 
-  test("has the method of a GET that failed, and not the request in its query", async () => {
+  test("has the method of a failed GET, but not the request in its query", async () => {
     const { url, logged } = await startLoggedService(service.database.url);
     await service.database.pool.query("ALTER TABLE learning_log_aggregates RENAME TO elsewhere");
     try {
@@ -309,7 +309,7 @@ describe("the log", () => {
   });
 
   test.for(Object.entries(transports))(
-    "has nothing of callers who give up over %s",
+    "has no line for calls over %s that their caller cancels",
     async ([, createTransport]) => {
       const { url, logged } = await startLoggedService(service.database.url);
       await using lock = await lockTables(service.database);
@@ -332,30 +332,30 @@ describe("the log", () => {
 });
 
 test.for(["finish", "reset"] as const)(
-  "the log has nothing of an import whose connection breaks (%s)",
+  "the log has no line for an import whose connection breaks (%s)",
   async (way) => {
     const { url, logged } = await startLoggedService(service.database.url);
     const { proxy, url: baseUrl } = await proxyTo(url);
     const client = createClient(LearningLogService, createGrpcTransport({ baseUrl }));
-    const over = Promise.withResolvers<void>();
+    const finished = Promise.withResolvers<void>();
     async function* batches() {
       yield { entries: [newEntry()] };
-      await over.promise;
+      await finished.promise;
     }
     const answers = client.importEntries(batches())[Symbol.asyncIterator]();
     await answers.next();
     const next = failureOf(answers.next());
     proxy[way]();
     await next;
-    over.resolve();
-    // By then, the service has noticed as well.
+    finished.resolve();
+    // After these calls, the service has detected the broken connection, too.
     const other = createClient(LearningLogService, createGrpcTransport({ baseUrl: url }));
     for (let call = 0; call < 20; call += 1) await other.createEntry(newEntry());
     expect(logged()).toEqual([]);
   },
 );
 
-/** The first answer of a stream; throws what the stream throws. */
+/** Returns the first answer of a stream. @throws the error of the stream */
 async function firstOf<Message>(stream: AsyncIterable<Message>): Promise<Message | undefined> {
   for await (const message of stream) return message;
   return undefined;
@@ -375,13 +375,13 @@ interface Answer {
   readonly body: { readonly code?: string; readonly details?: unknown };
 }
 
-/** Calls by GET, as a browser's fetch does. */
+/** Calls a method by GET, as a browser's fetch does. */
 function get(method: string, request: object, url = service.url): Promise<Response> {
   const query = new URLSearchParams({ connect: "v1", encoding: "json", message: JSON.stringify(request) });
   return fetch(`${url}/${LearningLogService.typeName}/${method}?${query}`);
 }
 
-/** Calls as a browser's fetch does, without a client library. */
+/** Calls a method by POST without a client library, as a browser's fetch does. */
 async function post(
   method: string,
   request: object | string | Buffer,

@@ -13,7 +13,7 @@ import { proxyTo } from "../support/proxied-server.ts";
 import { useServerSockets } from "../support/server-sockets.ts";
 import { answerNothing, open } from "./bare-connections.ts";
 
-// Callers leave in each way there is. The server notices at once, and nothing of them is left.
+// The server ends a call when its caller cancels it or disconnects, and closes the connection of a disconnected caller.
 
 const sockets = useServerSockets();
 
@@ -21,22 +21,22 @@ const allTransports = Object.entries(transports);
 const overHttp2 = allTransports.filter(([name]) => name.endsWith("HTTP/2"));
 const methods = ["getSummary", "watchSummary"] as const;
 
-describe.for(adapterNames)("a caller of a call that %s serves", (adapterName) => {
+describe.for(adapterNames)("with the adapter %s", (adapterName) => {
   describe.for(allTransports)("over %s", ([, createTransport]) => {
-    test.for(methods)("gives up %s", async (method) => {
+    test.for(methods)("%s ends when its caller cancels it", async (method) => {
       const { call, ended } = await callThroughProxy(adapterName, createTransport, method);
       call.abort();
       await ended;
     });
 
-    test.for(methods)("closes the connection during %s", async (method) => {
+    test.for(methods)("%s ends when its caller closes the connection", async (method) => {
       const { proxy, url, ended } = await callThroughProxy(adapterName, createTransport, method);
       proxy.finish();
       await ended;
       await expect.poll(() => sockets.openOn(url)).toBe(0);
     });
 
-    test.for(methods)("resets the connection during %s", async (method) => {
+    test.for(methods)("%s ends when its caller resets the connection", async (method) => {
       const { proxy, url, ended } = await callThroughProxy(adapterName, createTransport, method);
       proxy.reset();
       await ended;
@@ -45,7 +45,7 @@ describe.for(adapterNames)("a caller of a call that %s serves", (adapterName) =>
   });
 
   describe.for(overHttp2)("over %s", ([, createTransport]) => {
-    test.for(methods)("falls silent during %s", async (method) => {
+    test.for(methods)("%s ends when its caller stops responding", async (method) => {
       const limits = { silenceMs: 200 };
       const { proxy, url, ended } = await callThroughProxy(adapterName, createTransport, method, limits);
       proxy.silence();
@@ -54,7 +54,7 @@ describe.for(adapterNames)("a caller of a call that %s serves", (adapterName) =>
     });
   });
 
-  /** A call that is never answered, or not to its end, and whose caller can leave. */
+  /** Starts a call through a proxy. Its handler ends only when its signal aborts; then `ended` resolves. */
   async function callThroughProxy(
     adapterName: AdapterName,
     createTransport: (baseUrl: string) => Transport,
@@ -99,8 +99,8 @@ describe.for(adapterNames)("a caller of a call that %s serves", (adapterName) =>
   }
 });
 
-describe("a connection of HTTP/2 without a call", () => {
-  test("is closed when its peer closes it", async () => {
+describe("an HTTP/2 connection", () => {
+  test("without a call is closed when its peer closes it", async () => {
     const { url } = await serve(answerNothing);
     const peers = await Promise.all(Array.from({ length: 50 }, () => openHttp2(url)));
     expect(sockets.openOn(url)).toBe(50);
@@ -108,10 +108,10 @@ describe("a connection of HTTP/2 without a call", () => {
     await expect.poll(() => sockets.openOn(url)).toBe(0);
   });
 
-  test("is closed when its peer closes it, after a stop has begun, too", async () => {
+  test("is closed when its peer closes it while the server shuts down", async () => {
     const { url, close } = await serve({
       ...answerNothing,
-      // A call that holds up the stop.
+      // The call is never completed, so it blocks the shutdown.
       stream: (stream) => stream.respond(),
     });
     const session = http2.connect(url);
@@ -124,13 +124,13 @@ describe("a connection of HTTP/2 without a call", () => {
     await expect(openHttp2(url)).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 
-  test("is closed when its peer falls silent, and kept while its peer answers to PING", async () => {
+  test("without a call is closed when its peer stops responding, and kept while its peer answers PINGs", async () => {
     const silenceMs = 500;
     const { url } = await serve(answerNothing, { silenceMs });
     const session = http2.connect(url);
     onTestFinished(() => session.destroy());
     await once(session, "remoteSettings");
-    // Answers to nothing.
+    // Answers no PING.
     const silent = await openHttp2(url);
     await once(silent, "close");
     expect(session.closed).toBe(false);
@@ -141,7 +141,7 @@ describe("a connection of HTTP/2 without a call", () => {
 describe("a connection without a call", () => {
   const idleMs = 300;
 
-  test("is kept for as long as it is set, over HTTP/1.1", async () => {
+  test("is closed after the idle timeout, not before, over HTTP/1.1", async () => {
     const { url } = await serve(answerNothing, { idleMs });
     const socket = await open(url);
     const openedAt = performance.now();
@@ -151,7 +151,7 @@ describe("a connection without a call", () => {
     expect(performance.now() - openedAt).toBeGreaterThan(idleMs - 10);
   });
 
-  test("is kept for as long as it is set, over HTTP/2, and no PING prolongs that", async () => {
+  test("is closed after the idle timeout, not before, over HTTP/2, although the server sends PINGs", async () => {
     const idleMs = 1_200;
     const { url } = await serve(answerNothing, { idleMs, silenceMs: 500 });
     const openedAt = performance.now();
@@ -161,7 +161,7 @@ describe("a connection without a call", () => {
     expect(performance.now() - openedAt).toBeGreaterThan(idleMs - 10);
   });
 
-  test("is kept for as long as it is set, before its first request, too", async () => {
+  test("is closed after the idle timeout, not before, if it has not sent a request", async () => {
     const { url } = await serve(answerNothing, { idleMs, firstBytesMs: 1 });
     const openedAt = performance.now();
     const socket = await open(url);
@@ -171,11 +171,11 @@ describe("a connection without a call", () => {
   });
 });
 
-describe("a caller who does not take the answer, and closes its side", () => {
-  test("is hung up on over HTTP/1.1", async () => {
+describe("the connection of a caller that does not read the answer, and closes its side", () => {
+  test("is closed over HTTP/1.1", async () => {
     const { url } = await serve({
       ...answerNothing,
-      // More than the systems of both sides take, and not complete.
+      // More than the socket buffers of both sides hold. The response does not end.
       request: (_request, response) => response.write(Buffer.alloc(32_000_000)),
     });
     const caller = await open(url);
@@ -184,7 +184,7 @@ describe("a caller who does not take the answer, and closes its side", () => {
     await expect.poll(() => sockets.openOn(url)).toBe(0);
   });
 
-  test("is hung up on over HTTP/2", async () => {
+  test("is closed over HTTP/2", async () => {
     const { url } = await serve({
       ...answerNothing,
       stream(stream) {
@@ -210,7 +210,7 @@ async function serve(listeners: Listeners, limits: TimeLimits = {}) {
   return { url: `http://127.0.0.1:${server.address.port}`, close };
 }
 
-/** A connection that begins as HTTP/2 does, and then says no more; resolves once the server has answered. */
+/** Opens a connection that sends the HTTP/2 preface and nothing else. Resolves once the server has answered. */
 async function openHttp2(url: string): Promise<Socket> {
   const socket = await open(url);
   socket.write(Buffer.concat([Buffer.from(connectionPreface), settingsFrame({})]));

@@ -6,7 +6,7 @@ import { violatedFields } from "../support/failures.ts";
 import { grpcJsFailure, learningLogClient } from "../support/grpc-js.ts";
 import { useTestService } from "../support/test-service.ts";
 
-// What teams see that call with the gRPC library for Node.js, and no Connect at all.
+// Calls with the gRPC library for Node.js, without Connect, as other teams make them.
 
 const service = useTestService();
 
@@ -14,7 +14,7 @@ function newEntry() {
   return { requestId: randomUUID(), userId: randomUUID(), wordCount: 7 };
 }
 
-test("records an entry and adds it up", async () => {
+test("CreateEntry records an entry, and GetSummary counts it", async () => {
   const client = learningLogClient(service.url);
   const entry = newEntry();
   await expect(client.unary("createEntry", entry)).resolves.toMatchObject({ entry });
@@ -30,7 +30,7 @@ test("records an entry and adds it up", async () => {
   });
 });
 
-test("a known request_id fails with status 6", async () => {
+test("CreateEntry fails with status 6 for a known request_id", async () => {
   const client = learningLogClient(service.url);
   const entry = newEntry();
   await client.unary("createEntry", entry);
@@ -38,14 +38,14 @@ test("a known request_id fails with status 6", async () => {
   expect(code).toBe(6);
 });
 
-test("an invalid entry fails with status 3 and details that name the field", async () => {
+test("CreateEntry fails with status 3 for an invalid entry, and the details name the field", async () => {
   const client = learningLogClient(service.url);
   const { code, metadata } = await grpcJsFailure(
     client.unary("createEntry", { ...newEntry(), wordCount: -1 }),
   );
   expect(code).toBe(grpc.status.INVALID_ARGUMENT);
   const [details] = metadata.get("grpc-status-details-bin");
-  if (!Buffer.isBuffer(details)) throw new Error("there are no details");
+  if (!Buffer.isBuffer(details)) throw new Error("the error has no details");
   const trailer = new Headers({ "grpc-status": "3", "grpc-status-details-bin": details.toString("base64") });
   const error = findTrailerError(trailer);
   expect(error && violatedFields(error)).toEqual(["word_count"]);

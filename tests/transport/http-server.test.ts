@@ -20,14 +20,14 @@ const service = useTestService();
 
 const anHourMs = 3_600_000;
 
-describe("one port for HTTP/1.1 and HTTP/2, however the first bytes come", () => {
+describe("HTTP/1.1 and HTTP/2 share one port", () => {
   test.for([
-    ["at once", []],
-    ["the first byte alone", [1]],
-    ["the first two alone", [2]],
-    ["the first three alone", [3]],
+    ["together", []],
+    ["as one byte and the rest", [1]],
+    ["as two bytes and the rest", [2]],
+    ["as three bytes and the rest", [3]],
     ["one by one", [1, 1, 1, 1, 1, 1]],
-  ] as const)("%s", async ([, cuts]) => {
+  ] as const)("calls succeed over both if the first bytes arrive %s", async ([, cuts]) => {
     const url = await cutFirstBytes(service.url, cuts);
     for (const [name, createTransport] of Object.entries(transports)) {
       const client = createClient(LearningLogService, createTransport(url));
@@ -38,13 +38,13 @@ describe("one port for HTTP/1.1 and HTTP/2, however the first bytes come", () =>
     }
   });
 
-  test("a request of HTTP/1.1 is answered though its sender closed its side already", async () => {
+  test("an HTTP/1.1 request is answered although its sender has closed its side", async () => {
     const socket = await open(service.url);
     socket.end("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     expect(String(await buffer(socket))).toMatch(/^HTTP\/1\.1 200 OK\r\n.*\r\n\r\nalive\n$/s);
   });
 
-  test("methods of HTTP/1.1 that begin as HTTP/2 does are no HTTP/2", async () => {
+  test("HTTP/1.1 methods that start with the same letters as the HTTP/2 preface are served as HTTP/1.1", async () => {
     for (const method of ["POST", "PUT", "PATCH", "PROPFIND"]) {
       await expect(fetch(`${service.url}/healthz`, { method }), method).resolves.toMatchObject({
         status: 404,
@@ -53,7 +53,7 @@ describe("one port for HTTP/1.1 and HTTP/2, however the first bytes come", () =>
   });
 });
 
-describe("nothing that a stranger sends hurts the others", () => {
+describe("invalid input from one client does not affect other clients", () => {
   const requests = [
     "GET // HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "GET //// HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -75,19 +75,19 @@ describe("nothing that a stranger sends hurts the others", () => {
     "PR",
   ].map(Buffer.from);
   const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-  // A ClientHello, for there is no TLS here.
+  // The start of a ClientHello. The server does not support TLS.
   const tls = Buffer.from("16030100c8010000c40303", "hex");
   const random = new Random(seed);
   const noise = Array.from({ length: 50 }, (_, index) =>
     index % 2 === 0 ? random.bytes(1 + index * 7) : Buffer.concat([preface, random.bytes(index * 7)]),
   );
 
-  test("neither malformed requests nor plain noise", async () => {
+  test("calls succeed after malformed requests and random bytes", async () => {
     const client = grpcClient(service.url);
     await client.createEntry({ requestId: randomUUID(), userId: "before", wordCount: 1 });
     for (const bytes of [...requests, tls, ...noise]) {
       const socket = await open(service.url);
-      // With its side closed as well as left open.
+      // Some clients close their side, the others leave it open.
       if (bytes.length % 2 === 0) socket.end(bytes);
       else socket.write(bytes);
       socket.resume();
@@ -99,29 +99,29 @@ describe("nothing that a stranger sends hurts the others", () => {
 
   test.for([
     [
-      "a host that is none",
+      "an invalid host",
       { ":path": `/${LearningLogService.typeName}/GetSummary`, ":authority": ":99999" },
       400,
     ],
-    ["a path of two slashes", { ":path": "//" }, 404],
-    ["a path of a star", { ":path": "*", ":method": "OPTIONS" }, 404],
-  ] as const)("a request of HTTP/2 with %s", async ([, headers, status]) => {
+    ["the path //", { ":path": "//" }, 404],
+    ["the path *", { ":path": "*", ":method": "OPTIONS" }, 404],
+  ] as const)("an HTTP/2 request with %s leaves its connection usable", async ([, headers, status]) => {
     const session = http2.connect(service.url);
     onTestFinished(() => session.destroy());
     await expect(statusOf(session, headers)).resolves.toBe(status);
     await expect(statusOf(session, { ":path": "/healthz" })).resolves.toBe(200);
   });
 
-  test("a malformed host over HTTP/1.1 is told so", async () => {
+  test("an HTTP/1.1 request with an invalid host is rejected with status 400", async () => {
     const socket = await open(service.url);
     socket.end("GET /dailyaggregator.v1.LearningLogService/GetSummary HTTP/1.1\r\nHost: a b[\r\n\r\n");
     expect(String(await buffer(socket))).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
   });
 
-  test("who connects and says nothing, or too little, is hung up on", async () => {
-    const port = await listen(answerNothing, "127.0.0.1", 0, { idleMs: 100, firstBytesMs: 100 });
-    onTestFinished(() => port.close(0));
-    const url = `http://127.0.0.1:${port.address.port}`;
+  test("a connection that sends too few bytes, or none, is closed after a time limit", async () => {
+    const server = await listen(answerNothing, "127.0.0.1", 0, { idleMs: 100, firstBytesMs: 100 });
+    onTestFinished(() => server.close(0));
+    const url = `http://127.0.0.1:${server.address.port}`;
     const silent = await open(url);
     const barely = await open(url);
     barely.write("PR");
@@ -129,22 +129,22 @@ describe("nothing that a stranger sends hurts the others", () => {
     await expect(Promise.all(closed)).resolves.toEqual([Buffer.alloc(0), Buffer.alloc(0)]);
   });
 
-  test("who connects, says nothing and closes its side is hung up on at once", async () => {
+  test("a connection that closes its side after its first byte is closed at once", async () => {
     const silent = await open(service.url);
     silent.end("P");
     await expect(buffer(silent)).resolves.toHaveLength(0);
   });
 });
 
-describe("a call on which nothing moves", () => {
-  test("is broken off if it is the caller who does not go on with the request", async () => {
+describe("a call without progress", () => {
+  test("is aborted over HTTP/2 if the caller does not send the rest of the request", async () => {
     const { session } = await connectTo(() => {});
     const call = session.request({ ":method": "POST", ":path": "/" }, { endStream: false });
     call.write("the first part");
     await expect(resetCodeOf(call)).resolves.toBe(http2.constants.NGHTTP2_CANCEL);
   });
 
-  test("is broken off if it is the caller who does not take the answer", async () => {
+  test("is aborted over HTTP/2 if the caller does not read the answer", async () => {
     const answer = Buffer.alloc(1_000_000);
     const { session } = await connectTo((stream) => {
       stream.respond();
@@ -154,8 +154,8 @@ describe("a call on which nothing moves", () => {
     await expect(resetCodeOf(call)).resolves.toBe(http2.constants.NGHTTP2_CANCEL);
   });
 
-  test("is broken off if it is the caller who does not take the answer, over HTTP/1.1, too", async () => {
-    // More than the systems of both sides take.
+  test("is aborted over HTTP/1.1 if the caller does not read the answer", async () => {
+    // More than the socket buffers of both sides hold.
     const answer = Buffer.alloc(32_000_000);
     const { url, whenClosed } = await connectTo(() => {}, answer);
     const socket = await open(url);
@@ -163,7 +163,7 @@ describe("a call on which nothing moves", () => {
     await whenClosed;
   });
 
-  test("is kept if it is the server who takes its time", async () => {
+  test("is kept if the server causes the delay", async () => {
     const { url, session } = await connectTo(async (stream) => {
       stream.resume();
       await sleep(5 * stalledMs);
@@ -186,16 +186,16 @@ describe("a call on which nothing moves", () => {
       },
       stream,
     };
-    const port = await listen(listeners, "127.0.0.1", 0, { stalledMs });
-    onTestFinished(() => port.close(0));
-    const url = `http://127.0.0.1:${port.address.port}`;
+    const server = await listen(listeners, "127.0.0.1", 0, { stalledMs });
+    onTestFinished(() => server.close(0));
+    const url = `http://127.0.0.1:${server.address.port}`;
     const session = http2.connect(url);
     onTestFinished(() => session.destroy());
     return { url, session, whenClosed };
   }
 });
 
-test("a connection without a call is kept for as long as the configuration says", async () => {
+test("a connection without a call is closed after the configured idle timeout, not before", async () => {
   const idleTimeoutMs = 300;
   const { url } = await startOwnService(service.database.url, { idleTimeoutMs });
   const openedAt = performance.now();
@@ -211,8 +211,8 @@ test("a connection without a call is kept for as long as the configuration says"
   await Promise.all(closed);
 });
 
-describe("a stop", () => {
-  test.for(Object.entries(transports))("lets a call over %s finish", async ([, createTransport]) => {
+describe("a shutdown", () => {
+  test.for(Object.entries(transports))("completes in-flight calls over %s", async ([, createTransport]) => {
     const stopping = await startOwnService(service.database.url);
     const client = createClient(LearningLogService, createTransport(stopping.url));
     await using lock = await lockTables(service.database);
@@ -226,9 +226,9 @@ describe("a stop", () => {
     await stopped;
   });
 
-  test("does not wait for connections that idle", async () => {
-    const port = await listen(answerNothing, "127.0.0.1", 0);
-    const url = `http://127.0.0.1:${port.address.port}`;
+  test("does not wait for idle connections", async () => {
+    const server = await listen(answerNothing, "127.0.0.1", 0);
+    const url = `http://127.0.0.1:${server.address.port}`;
     const silent = await open(url);
     const barely = await open(url);
     barely.write("P");
@@ -242,26 +242,30 @@ describe("a stop", () => {
       (connection) => new Promise((resolve) => connection.once("close", resolve)),
     );
 
-    await port.close(anHourMs);
+    await server.close(anHourMs);
     await Promise.all(closed);
     await expect(goaway).resolves.toBe(http2.constants.NGHTTP2_NO_ERROR);
   });
 
-  test("does not wait for ever for a request that is never answered", async () => {
+  test("aborts calls that are not answered within the grace period", async () => {
     let requests = 0;
     const count = () => (requests += 1);
-    const port = await listen({ request: count, stream: count }, "127.0.0.1", 0);
-    const url = `http://127.0.0.1:${port.address.port}`;
+    const server = await listen({ request: count, stream: count }, "127.0.0.1", 0);
+    const url = `http://127.0.0.1:${server.address.port}`;
     const session = http2.connect(url);
     session.on("error", () => {});
     const calls = Promise.allSettled([fetch(url), statusOf(session, { ":path": "/" })]);
     await expect.poll(() => requests).toBe(2);
-    await port.close(100);
+    await server.close(100);
     await expect(calls).resolves.toMatchObject([{ status: "rejected" }, { status: "rejected" }]);
   });
 });
 
-/** A way to the service on which the first bytes of every connection arrive in packets of these sizes. */
+/**
+ * Starts a proxy that forwards the first bytes of every connection in packets of these sizes.
+ *
+ * @returns the URL of the proxy
+ */
 async function cutFirstBytes(url: string, sizes: readonly number[]): Promise<string> {
   const server = createServer((downstream) => {
     const upstream = connect(Number(new URL(url).port), "127.0.0.1").setNoDelay();
@@ -285,14 +289,14 @@ async function cutFirstBytes(url: string, sizes: readonly number[]): Promise<str
   return `http://127.0.0.1:${await listenOnFreePort(server)}`;
 }
 
-/** How a stream ended whose answer nobody reads. */
+/** Waits until the stream is closed, without reading its answer. @returns the code of RST_STREAM */
 async function resetCodeOf(stream: http2.ClientHttp2Stream): Promise<number | undefined> {
   stream.on("error", () => {});
   await new Promise((resolve) => stream.once("close", resolve));
   return stream.rstCode;
 }
 
-/** The status of an answer over HTTP/2. */
+/** Sends a request over HTTP/2. @returns the status of its answer */
 function statusOf(
   session: http2.ClientHttp2Session,
   headers: http2.OutgoingHttpHeaders,
@@ -305,7 +309,7 @@ function statusOf(
   });
 }
 
-/** The connection that a request was answered on. */
+/** Sends a request, and expects status 200. @returns the connection of the request */
 function getOk(url: string, agent: Agent): Promise<Socket> {
   return new Promise((resolve, reject) => {
     get(url, { agent }, (response) => {

@@ -12,7 +12,7 @@ const service = useTestService();
 describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
   const client = () => createClient(LearningLogService, createTransport(service.url));
 
-  test("records an entry and adds it up", async () => {
+  test("CreateEntry records an entry, and GetSummary counts it", async () => {
     const userId = randomUUID();
     const timestamp = timestampFromDate(new Date("2024-02-29T23:59:59.999Z"));
     const { entry } = await client().createEntry({
@@ -39,7 +39,7 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
     ]);
   });
 
-  test("refuses a known request_id with ALREADY_EXISTS, and counts it once", async () => {
+  test("CreateEntry rejects a known request_id with ALREADY_EXISTS, and the entry is counted once", async () => {
     const userId = randomUUID();
     const entry = { requestId: randomUUID(), userId, wordCount: 5 };
     await client().createEntry(entry);

@@ -9,14 +9,14 @@ import { unaryPaths } from "../../src/config.ts";
 import { transports } from "../support/clients.ts";
 import { useTestService } from "../support/test-service.ts";
 
-// nginx collects what it passes on, unless the answer forbids it by X-Accel-Buffering.
+// nginx buffers an answer unless it has the header "X-Accel-Buffering: no".
 
 const allTransports = Object.entries(transports);
 
 describe.for(unaryPaths)("with the unary path %s", (unaryPath) => {
   const service = useTestService({ unaryPath });
 
-  test.for(allTransports)("a watch over %s forbids proxies to buffer it", async ([, createTransport]) => {
+  test.for(allTransports)("a watch over %s has X-Accel-Buffering: no", async ([, createTransport]) => {
     const { watchSummary } = createClient(LearningLogService, createTransport(service.url));
     await expect(bufferingOf((options) => watchSummary(newRequest(), options))).resolves.toBe("no");
     const { watch } = createClient(Health, createTransport(service.url));
@@ -24,7 +24,7 @@ describe.for(unaryPaths)("with the unary path %s", (unaryPath) => {
   });
 
   test.for(allTransports.filter(([name]) => name.endsWith("HTTP/2")))(
-    "a stream in both directions over %s forbids proxies to buffer it",
+    "a bidirectional stream over %s has X-Accel-Buffering: no",
     async ([, createTransport]) => {
       const { importEntries } = createClient(LearningLogService, createTransport(service.url));
       const batch = { entries: [{ requestId: randomUUID(), userId: "mia", wordCount: 1 }] };
@@ -37,7 +37,7 @@ describe.for(unaryPaths)("with the unary path %s", (unaryPath) => {
     },
   );
 
-  test.for(allTransports)("a unary call over %s leaves it to them", async ([, createTransport]) => {
+  test.for(allTransports)("a unary call over %s has no X-Accel-Buffering", async ([, createTransport]) => {
     const { getSummary } = createClient(LearningLogService, createTransport(service.url));
     let buffering: string | null | undefined;
     await getSummary(newRequest(), { onHeader: (header) => (buffering = header.get("x-accel-buffering")) });
@@ -45,7 +45,7 @@ describe.for(unaryPaths)("with the unary path %s", (unaryPath) => {
   });
 });
 
-/** What the header says of a stream whose first answer has come. */
+/** Cancels the call after its first answer. @returns the value of X-Accel-Buffering */
 async function bufferingOf(
   call: (options: { signal: AbortSignal; onHeader: (header: Headers) => void }) => AsyncIterable<unknown>,
 ): Promise<string | null | undefined> {

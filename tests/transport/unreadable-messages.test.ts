@@ -4,20 +4,20 @@ import { expect, test } from "vitest";
 import { askHttp1, askHttp2 } from "../support/plain-requests.ts";
 import { useTestService } from "../support/test-service.ts";
 
-// A body that is no message is its sender's fault, over each protocol.
+// A body that is not a valid message is INVALID_ARGUMENT over every protocol, because its sender caused the error.
 
 const service = useTestService();
 const log = "/dailyaggregator.v1.LearningLogService";
 
 const garbage = {
-  "a field that is cut off": Buffer.of(0x0a, 0x7f, 0x01),
-  "a tag that is none": Buffer.of(0x07),
-  "a text that is no UTF-8": Buffer.of(0x0a, 0x02, 0xc3, 0x28),
+  "a truncated field": Buffer.of(0x0a, 0x7f, 0x01),
+  "an invalid tag": Buffer.of(0x07),
+  "a string that is not UTF-8": Buffer.of(0x0a, 0x02, 0xc3, 0x28),
 };
 
-test.for(Object.entries(garbage))("%s is INVALID_ARGUMENT over each protocol", async ([, message]) => {
+test.for(Object.entries(garbage))("%s is INVALID_ARGUMENT over every protocol", async ([, message]) => {
   const enveloped = [encodeEnvelope(0, message)];
-  const packed = [encodeEnvelope(1, gzipSync(message))];
+  const compressed = [encodeEnvelope(1, gzipSync(message))];
   for (const path of [
     `${log}/CreateEntry`,
     `${log}/GetSummary`,
@@ -29,7 +29,7 @@ test.for(Object.entries(garbage))("%s is INVALID_ARGUMENT over each protocol", a
       const gzip = { "grpc-encoding": "gzip" };
       for (const [headers, body] of [
         [{}, enveloped],
-        [gzip, packed],
+        [gzip, compressed],
       ] as const) {
         const grpc = { "content-type": "application/grpc", te: "trailers", ...headers };
         const { trailers } = await ask(service.url, { path, headers: grpc, body });
@@ -53,9 +53,9 @@ test.for(Object.entries(garbage))("%s is INVALID_ARGUMENT over each protocol", a
 });
 
 test.for([
-  ["a message that is none", `encoding=proto&base64=1&message=${Buffer.of(0x07).toString("base64url")}`],
-  ["base64 that is none", "encoding=proto&base64=1&message=*"],
-  ["base64 that is none, for JSON", "encoding=json&base64=1&message=*"],
+  ["an invalid message", `encoding=proto&base64=1&message=${Buffer.of(0x07).toString("base64url")}`],
+  ["invalid base64", "encoding=proto&base64=1&message=*"],
+  ["invalid base64 for a message in JSON", "encoding=json&base64=1&message=*"],
 ])("%s in a URL is INVALID_ARGUMENT", async ([, query]) => {
   for (const ask of [askHttp1, askHttp2]) {
     const answer = await ask(service.url, { method: "GET", path: `${log}/GetSummary?connect=v1&${query}` });

@@ -5,7 +5,7 @@ import { isTimestamp } from "../../src/validation/json-timestamp.ts";
 import { askHttp1, askHttp2 } from "../support/plain-requests.ts";
 import { useTestService } from "../support/test-service.ts";
 
-// What JSON can say that Protobuf cannot, over each protocol that takes JSON.
+// Requests that JSON can express and binary Protobuf cannot, over each protocol that accepts JSON.
 
 const service = useTestService();
 const log = "/dailyaggregator.v1.LearningLogService";
@@ -16,7 +16,7 @@ const range = { userId: "mia", from: time, to: time };
 const summary = { ...range, granularity: "GRANULARITY_DAY" };
 const entry = (timestamp: unknown) => ({ requestId: randomUUID(), userId: "mia", wordCount: 1, timestamp });
 
-/** Requests with a time that does not exist, and where it is. */
+/** Methods, requests with a time that does not exist, and the field of this time. */
 const requests = [
   ["CreateEntry", entry(missing), "timestamp"],
   ["BatchCreateEntries", { entries: [entry(time), entry(missing)] }, "entries[1].timestamp"],
@@ -34,7 +34,7 @@ describe.for(requests)("a time that does not exist, in %s: %j", ([method, reques
   const isStream = method === "WatchSummary" || method === "ImportEntries";
   const asks = method === "ImportEntries" ? [askHttp2] : [askHttp1, askHttp2];
 
-  test.for(["application/grpc+json", "application/grpc-web+json"])("is refused over %s", async (type) => {
+  test.for(["application/grpc+json", "application/grpc-web+json"])("is rejected over %s", async (type) => {
     for (const ask of asks) {
       const body = [encodeEnvelope(0, message)];
       const answer = await ask(service.url, {
@@ -54,7 +54,7 @@ describe.for(requests)("a time that does not exist, in %s: %j", ([method, reques
     }
   });
 
-  test("is refused over Connect", async () => {
+  test("is rejected over Connect", async () => {
     for (const ask of asks) {
       const headers = { "content-type": isStream ? "application/connect+json" : "application/json" };
       const body = [isStream ? encodeEnvelope(0, message) : message];
@@ -65,7 +65,7 @@ describe.for(requests)("a time that does not exist, in %s: %j", ([method, reques
     }
   });
 
-  test.runIf(method === "GetSummary" || method === "ListEntries")("is refused in a URL", async () => {
+  test.runIf(method === "GetSummary" || method === "ListEntries")("is rejected in a URL", async () => {
     const query = new URLSearchParams({ connect: "v1", encoding: "json", message: String(message) });
     const answer = await askHttp1(service.url, { method: "GET", path: `${path}?${query}` });
     expect(answer.status).toBe(400);
@@ -104,11 +104,11 @@ test.for([
   ["", false],
   [1_709_208_000, false],
   [{ seconds: 1 }, false],
-] as const)("a Timestamp in JSON: %j, %s", ([json, expected]) => {
+] as const)("JSON value %j is a valid Timestamp: %s", ([json, expected]) => {
   expect(isTimestamp(json)).toBe(expected);
 });
 
-test("of what is no time at all, the error names the field", async () => {
+test("the error for a value that is not a time names the field", async () => {
   const answer = await post("BatchCreateEntries", JSON.stringify({ entries: [entry(time), entry(17)] }));
   expect(answer).toMatchObject({
     status: 400,
@@ -116,7 +116,7 @@ test("of what is no time at all, the error names the field", async () => {
   });
 });
 
-test("of any other field of another type, too", async () => {
+test("the error for a value of the wrong type names the field", async () => {
   const answer = await post("CreateEntry", JSON.stringify({ ...entry(time), wordCount: "many" }));
   expect(answer).toMatchObject({
     status: 400,
@@ -124,7 +124,7 @@ test("of any other field of another type, too", async () => {
   });
 });
 
-test("a text that is no UTF-8 is refused, and not taken with other letters", async () => {
+test("a request that is not valid UTF-8 is rejected, and not recorded with other letters", async () => {
   const text = JSON.stringify({ ...entry(time), userId: "Jürgen" });
   await expect(post("CreateEntry", Buffer.from(text, "latin1"))).resolves.toEqual({
     status: 400,
@@ -134,7 +134,7 @@ test("a text that is no UTF-8 is refused, and not taken with other letters", asy
   await expect(post("CreateEntry", Buffer.from(text))).resolves.toMatchObject({ status: 200 });
 });
 
-test("null, a missing timestamp and fields that are not known are taken", async () => {
+test("a null timestamp, a missing timestamp and unknown fields are accepted", async () => {
   for (const fields of [
     { timestamp: null },
     { timestamp: undefined },

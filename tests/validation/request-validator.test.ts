@@ -40,10 +40,10 @@ const entry = fc.record(
   { requiredKeys: ["requestId", "userId"] },
 );
 
-describe("tells of any request what protovalidate tells of it:", () => {
+describe("the validator gives the same result as protovalidate for", () => {
   test.for([
     ["a batch", BatchCreateEntriesRequestSchema],
-    ["a part of an import", ImportEntriesRequestSchema],
+    ["a message of an import", ImportEntriesRequestSchema],
   ] as const)("%s", ([, schema]) => {
     fc.assert(
       fc.property(fc.array(entry, { maxLength: 3 }), (entries) => {
@@ -56,7 +56,7 @@ describe("tells of any request what protovalidate tells of it:", () => {
     );
   });
 
-  test.for([0, 1, 1000, 1001])("a batch of %i", (count) => {
+  test.for([0, 1, 1000, 1001])("a batch of %i entries", (count) => {
     const valid = { requestId: "3f2b8c1e-0000-4000-8000-000000000001", userId: "mia", wordCount: 0 };
     const request = create(BatchCreateEntriesRequestSchema, { entries: Array(count).fill(valid) });
     expect(verdict(ours.validate(BatchCreateEntriesRequestSchema, request))).toEqual(
@@ -78,10 +78,10 @@ describe("tells of any request what protovalidate tells of it:", () => {
 });
 
 function verdict({ kind, error }: ValidationResult) {
-  return { kind, says: error?.message };
+  return { kind, message: error?.message };
 }
 
-/** @param replacement a text, the place of one of its characters, and what shall be there instead */
+/** Replaces one character of a text. Takes the text, the index of the character, and the replacement. */
 function replaceAt([text, place, character]: [string, number, string]): string {
   return text.slice(0, place) + character + text.slice(place + 1);
 }

@@ -1,43 +1,43 @@
 import type { BenchmarkServer } from "./database.ts";
 import type { Figure } from "./figure.ts";
 
-/** Something that is measured. */
+/** A measurement of the service that `npm run bench` can run. */
 export interface Benchmark {
-  /** As `--only` takes it. */
+  /** The name for `--only`. */
   readonly name: string;
-  /** Runs only when it is asked for by its name. */
+  /** Runs only if `--only` names it. */
   readonly onDemand?: true;
   run(setting: Setting): Promise<Figure[]>;
 }
 
-/** What a benchmark is given. */
+/** What a benchmark needs to run. */
 export interface Setting {
   readonly server: BenchmarkServer;
   readonly effort: Effort;
   /** Flags of Node for the service's process, such as those of the profiler. */
   readonly serviceFlags: readonly string[];
-  /** Tells whoever waits what is going on. */
+  /** Prints a line about the progress. */
   progress(line: string): void;
 }
 
 /** How long the measurements take. */
 export interface Effort {
-  /** How often each turn is taken; the median counts. */
+  /** How often each turn is measured; the median counts. */
   readonly rounds: number;
-  /** The same, where the goal is near what is expected. */
+  /** The same for a benchmark whose expected result is near its goal. */
   readonly manyRounds: number;
-  /** Of each turn; whole seconds, for pgbench takes no others. */
+  /** The duration of each turn; in whole seconds, because pgbench accepts no others. */
   readonly seconds: number;
-  /** How long a process runs before its first turn, until the code it runs most is compiled. */
+  /** How long a process runs before its first turn, so that its hot code is compiled. */
   readonly firstWarmUpSeconds: number;
   /** How long each turn runs before it is measured. */
   readonly warmUpSeconds: number;
   readonly importRows: number;
-  /** To how many entries of one learner the log grows, ten times as many at each step. */
+  /** The numbers of entries of the learners in get-summary-growth, each ten times the one before. */
   readonly logEntries: readonly number[];
 }
 
-/** A run of all takes less than ten minutes. */
+/** All benchmarks together take about 13 minutes. */
 export const fullEffort: Effort = {
   rounds: 3,
   manyRounds: 5,
@@ -48,7 +48,7 @@ export const fullEffort: Effort = {
   logEntries: [10_000, 100_000, 1_000_000, 10_000_000],
 };
 
-/** Shows that the benchmarks work; its figures mean little. */
+/** For a check that the benchmarks work; the figures are not meaningful. */
 export const shortEffort: Effort = {
   rounds: 1,
   manyRounds: 1,

@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 
-/** Connect over one version of HTTP, with nothing that a load does not need. */
+/** A client for Connect over one version of HTTP, with only what a load needs. */
 export interface ConnectClient extends Disposable {
   /**
    * Posts a message.
@@ -16,10 +16,10 @@ export class Http2ConnectClient implements ConnectClient {
   readonly #sessions: ClientHttp2Session[];
   #calls = 0;
 
-  /** @param connections calls take turns on so many of them */
+  /** @param connections the number of connections, which the calls use in turn */
   constructor(url: string, connections: number) {
     this.#sessions = Array.from({ length: connections }, () => connectHttp2(url));
-    // The calls fail as well, and tell.
+    // The calls of the session fail, too, and report the error.
     for (const session of this.#sessions) session.on("error", () => {});
   }
 
@@ -49,7 +49,7 @@ export class Http2ConnectClient implements ConnectClient {
   }
 }
 
-/** On bare sockets, for node:http would spend more on a call than the server does. */
+/** Uses plain sockets, because node:http would spend more time on a call than the server does. */
 export class Http1ConnectClient implements ConnectClient {
   readonly #host: string;
   readonly #port: number;
@@ -76,7 +76,7 @@ export class Http1ConnectClient implements ConnectClient {
   }
 }
 
-/** One request after another; answers must have a Content-Length. */
+/** A connection for one request at a time. Answers must have a Content-Length. */
 class Http1Connection {
   readonly #socket: Socket;
   #received: Buffer = Buffer.alloc(0);

@@ -7,33 +7,33 @@ import { createLog } from "../../../src/telemetry/log.ts";
 import { type Connection, connect, execute } from "../../support/connection.ts";
 import { removeFolder } from "../../support/remove-folder.ts";
 
-/** The PostgreSQL server on which everything is measured. */
+/** The PostgreSQL server of all benchmarks. */
 export interface BenchmarkServer {
   readonly url: string;
   stop(): Promise<void>;
 }
 
-/** A migrated, empty database of one benchmark's own. */
+/** A separate database for a benchmark: migrated, and empty at first. */
 export interface BenchmarkDatabase extends AsyncDisposable {
   readonly url: string;
-  /** For what is not measured. */
+  /** For statements that are not measured. */
   readonly admin: Connection;
-  /** Every turn starts with empty tables and nothing left to write, so that the order of turns says nothing. */
+  /** Empties the tables, and writes all pending data to disk, so that the order of the turns does not matter. */
   reset(): Promise<void>;
-  /** @throws if the log or the aggregates hold another number of entries */
+  /** @throws if the log or the aggregates have a different number of entries */
   expectEntries(count: number): Promise<void>;
 }
 
-/** The rivals' table: the columns, the key and the index of `learning_log`, and nothing else. */
+/** The table of pgbench: it has the columns, the key and the index of `learning_log`, and nothing else. */
 export const bareTable = "bare_learning_log";
 
 const log = createLog("error");
 
-/** The server that BENCH_DATABASE_URL names; without it, an embedded one with PostgreSQL's own defaults. */
+/** The server of BENCH_DATABASE_URL. If this is unset, starts an embedded server with PostgreSQL's default settings. */
 export async function startServer(): Promise<BenchmarkServer> {
   const given = process.env.BENCH_DATABASE_URL;
   if (given) return { url: given, stop: async () => {} };
-  // On the disk of TMPDIR: on a file system in memory, a commit would cost nothing.
+  // TMPDIR must be on a disk: in a memory file system, a commit would take no time.
   const dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-bench-"));
   const server = await startEmbeddedServer({ dataDir, log });
   return {

@@ -5,10 +5,10 @@ export interface Figure {
   readonly unit: string;
   readonly p50Ms?: number | undefined;
   readonly p99Ms?: number | undefined;
-  /** What was measured beside it, in the same run on the same machine, in the same unit. */
+  /** What the figure is compared to: measured in the same run on the same machine, in the same unit. */
   readonly rival?: Rival | undefined;
   readonly goal?: Goal | undefined;
-  /** What a reader should know, such as why there is no rival. */
+  /** A remark for readers, such as why there is no rival. */
   readonly note?: string | undefined;
 }
 
@@ -17,17 +17,17 @@ export interface Rival {
   readonly value: number;
 }
 
-/** A bound of the ratio to the rival, or of the value itself. */
+/** A bound for the ratio to the rival, or for the value itself. */
 export type Goal =
   | { readonly of: "ratio" | "value"; readonly atLeast: number }
   | { readonly of: "ratio" | "value"; readonly atMost: number };
 
-/** The value as a multiple of the rival's. */
+/** The value divided by that of the rival. */
 export function ratioOf({ value, rival }: Figure): number | undefined {
   return rival && value / rival.value;
 }
 
-/** Whether the goal is met; undefined if there is none, or nothing to hold against it. */
+/** Whether the goal is met; undefined if there is no goal, or no rival for its ratio. */
 export function isMet(figure: Figure): boolean | undefined {
   const { goal } = figure;
   const measured = goal?.of === "ratio" ? ratioOf(figure) : figure.value;

@@ -7,22 +7,22 @@ export interface GrpcAnswer {
   /** 0 stands for OK. */
   readonly status: Code | 0;
   readonly message: string;
-  /** The answer without its five bytes in front; empty if there was none. */
+  /** The answer without the five bytes before it; empty if there was no answer. */
   readonly body: Buffer;
 }
 
 /**
- * gRPC over bare `node:http2`, with nothing that a load does not need: a full client would spend more on a call than
- * the server does, and be what is measured.
+ * A client for gRPC over `node:http2`, with only what a load needs. A complete client would spend more time on a call
+ * than the server does, so that the benchmarks would measure the client.
  */
 export class GrpcClient implements Disposable {
   readonly #sessions: ClientHttp2Session[];
   #calls = 0;
 
-  /** @param connections calls take turns on so many of them */
+  /** @param connections the number of connections, which the calls use in turn */
   constructor(url: string, connections: number) {
     this.#sessions = Array.from({ length: connections }, () => connect(url));
-    // The calls fail as well, and tell.
+    // The calls of the session fail, too, and report the error.
     for (const session of this.#sessions) session.on("error", () => {});
   }
 
@@ -39,8 +39,8 @@ export class GrpcClient implements Disposable {
   }
 
   /**
-   * @param framed a request as {@link frame} makes it
-   * @param headers further ones
+   * @param framed a request as {@link frame} returns it
+   * @param headers additional headers
    */
   send(path: string, framed: Buffer, headers: Readonly<Record<string, string>> = {}): Promise<GrpcAnswer> {
     this.#calls += 1;
@@ -79,10 +79,10 @@ export class GrpcClient implements Disposable {
   }
 }
 
-/** A zero for "not compressed", and the length in four bytes. */
+/** The size of an envelope: a zero for "not compressed", and the length in four bytes. */
 const prefixBytes = 5;
 
-/** A message as it goes over the wire. */
+/** A message in its envelope, as it is sent. */
 export function frame(message: Uint8Array): Buffer {
   const framed = Buffer.allocUnsafe(prefixBytes + message.length);
   framed.writeUInt8(0, 0);

@@ -11,13 +11,13 @@ import { SummaryMemo } from "../../../src/summaries/summary-memo.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import type { BenchmarkDatabase } from "./database.ts";
 
-/** The read path without the calls around it, put together as `src/service.ts` does. */
+/** The read path without its RPCs, assembled as in `src/service.ts`. */
 export interface InProcessMemo extends AsyncDisposable {
   readonly memo: SummaryMemo<EncodedSummary>;
   ask(request: GetSummaryRequest): Promise<EncodedSummary>;
 }
 
-/** Resolves when it may memoize. */
+/** Resolves when the memo may store summaries. */
 export async function createInProcessMemo(database: BenchmarkDatabase): Promise<InProcessMemo> {
   const log = createLog("error");
   const config = readConfig({ DATABASE_URL: database.url });

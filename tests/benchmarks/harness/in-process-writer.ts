@@ -5,12 +5,12 @@ import { createLog } from "../../../src/telemetry/log.ts";
 import { createWritePath } from "../../support/write-path.ts";
 import type { BenchmarkDatabase } from "./database.ts";
 
-/** The write path without the calls around it, put together as `src/service.ts` does. */
+/** The write path without its RPCs, assembled as in `src/service.ts`. */
 export interface InProcessWriter extends AsyncDisposable {
   readonly writer: EntryWriter;
 }
 
-/** @param overrides limits other than the defaults of the configuration */
+/** @param overrides limits that differ from the defaults of the configuration */
 export function createInProcessWriter(
   database: BenchmarkDatabase,
   overrides: Partial<EntryWriterLimits> = {},

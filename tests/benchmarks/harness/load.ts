@@ -2,22 +2,22 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 /** What was measured in one turn. */
 export interface Measurement {
-  /** Per second. */
+  /** The number of calls, rows or transactions per second. */
   readonly rate: number;
   readonly p50Ms?: number;
   readonly p99Ms?: number;
 }
 
-/** What a load found. */
+/** What was measured under a load. */
 export interface LoadMeasurement extends Measurement {
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** How many calls were answered, those of the warm-up and after the end included. */
+  /** The number of answered calls, including those of the warm-up and those answered after the end. */
   readonly answered: number;
 }
 
 interface LoadOptions {
-  /** How many callers there are; each makes its next call when the last one is answered. */
+  /** The number of callers. Each makes its next call when its last one is answered. */
   readonly inFlight: number;
   readonly warmUpSeconds: number;
   readonly seconds: number;
@@ -27,10 +27,10 @@ interface LoadOptions {
 const stragglersMs = 30_000;
 
 /**
- * A closed loop: so many callers call again and again, until the time is over.
+ * Runs a closed loop: a fixed number of callers call again and again until the time is up.
  *
- * @param call makes one call, and resolves when it is answered as it should be
- * @throws whatever a call throws
+ * @param call makes one call, and resolves when it is answered as expected
+ * @throws the first error of a call
  */
 export async function runLoad(
   { inFlight, warmUpSeconds, seconds }: LoadOptions,
@@ -49,7 +49,7 @@ export async function runLoad(
       await call(caller);
       const end = performance.now();
       answered += 1;
-      // What is answered in the time that is measured counts, whenever it began.
+      // A call counts if it is answered within the measured time, whenever it began.
       if (end >= from && end < to) latencies.push(end - start);
     }
   };
@@ -64,20 +64,20 @@ export async function runLoad(
 }
 
 interface PacedLoadOptions {
-  /** How many calls are begun per second, whether or not the ones before are answered. */
+  /** How many calls begin per second, whether or not the earlier ones are answered. */
   readonly rate: number;
   readonly warmUpSeconds: number;
   readonly seconds: number;
 }
 
-/** How often an open loop looks which calls are due. */
+/** The interval at which an open loop checks how many calls are due. */
 const paceMs = 5;
 
 /**
- * An open loop: calls begin at a steady rate, until the time is over.
+ * Runs an open loop: calls begin at a steady rate until the time is up.
  *
- * @param call makes one call, and resolves when it is answered as it should be
- * @throws whatever a call throws
+ * @param call makes one call, and resolves when it is answered as expected
+ * @throws the first error of a call
  */
 export async function runPacedLoad(
   { rate, warmUpSeconds, seconds }: PacedLoadOptions,
@@ -108,7 +108,7 @@ export async function runPacedLoad(
   return measurement(latencies, seconds, calls.length);
 }
 
-/** Makes calls so long that nothing is new to the processes any more; what comes later is measured. */
+/** Makes calls for this many seconds without measuring them, to warm up the processes. */
 export async function warmUp(
   seconds: number,
   inFlight: number,
@@ -127,7 +127,7 @@ function measurement(latencies: readonly number[], seconds: number, answered: nu
   };
 }
 
-/** The value that so large a part of the sorted values does not exceed; 0 if there are none. */
+/** The least value that this part of the sorted values does not exceed; 0 if there are no values. */
 export function percentile(sorted: ArrayLike<number>, part: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * part) - 1)] ?? 0;
 }
@@ -137,7 +137,7 @@ async function withTimeLimit(work: Promise<unknown>, ms: number): Promise<void> 
   const limit = sleep(ms, undefined, { signal: timer.signal }).then(() => {
     throw new Error("calls are not answered");
   });
-  // Cancelled below; the race has been decided by then.
+  // It rejects when it is aborted below, which is after the race.
   limit.catch(() => {});
   try {
     await Promise.race([work, limit]);

@@ -2,14 +2,14 @@ import { availableParallelism, cpus } from "node:os";
 import { execute } from "../../support/connection.ts";
 import type { BenchmarkServer } from "./database.ts";
 
-/** What the figures were measured on. */
+/** The machine and the software that the figures were measured on. */
 export interface Machine {
   readonly date: string;
   readonly cpu: string;
   readonly cores: number;
   readonly node: string;
   readonly postgres: string;
-  /** Settings without which a commit is not durable. */
+  /** The settings that decide whether a commit is durable. */
   readonly durability: string;
 }
 

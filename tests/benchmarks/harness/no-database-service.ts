@@ -9,8 +9,8 @@ import { createErrorInterceptor } from "../../../src/transport/error-interceptor
 import { listen } from "../../../src/transport/http-server.ts";
 import { createListeners } from "../../../src/transport/request-listeners.ts";
 
-// The rival of retries, a process of its own: the service's port, interceptors and validation, and the error with the
-// same details, but nothing behind them that knows or looks up any entry.
+// The rival of retry-storm, in a separate process. It has the service's port, interceptors and validation, and answers
+// with the same error and details, but neither stores nor looks up any entry.
 
 const routes = (router: ConnectRouter) => {
   router.service(LearningLogService, {

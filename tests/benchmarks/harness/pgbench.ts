@@ -20,10 +20,10 @@ const clients = 64;
 const threads = 2;
 
 /**
- * PostgreSQL's own load generator: each client inserts one row, commits, and inserts the next, with a prepared
- * statement into a table of the same columns, key and index, and no aggregates.
+ * Runs pgbench, PostgreSQL's load generator: each client inserts one row, commits, and inserts the next. It uses a
+ * prepared statement and a table with the same columns, key and index as `learning_log`, and computes no aggregates.
  *
- * @returns undefined if pgbench is not installed, or did nothing in so short a time
+ * @returns undefined if pgbench is not installed, or committed nothing within the time
  */
 export async function measurePgbench(
   database: BenchmarkDatabase,
@@ -33,7 +33,7 @@ export async function measurePgbench(
   const file = path.join(temporary.path, "insert.sql");
   await writeFile(file, script);
   await database.reset();
-  // Not among the arguments, which everybody on the machine can read.
+  // In the environment, because every user of the machine can read the arguments.
   const url = new URL(database.url);
   const env = { ...process.env, PGPASSWORD: decodeURIComponent(url.password) };
   url.password = "";
@@ -50,10 +50,10 @@ export async function measurePgbench(
 }
 
 /**
- * The figures of turns that were taken beside one of pgbench.
+ * The figures of turns, compared to the turn of pgbench.
  *
- * @param measured by the names of the turns
- * @param goal how many times as fast as pgbench they should be
+ * @param measured the measurements, by the names of the turns
+ * @param goal how many times as fast as pgbench each turn should be
  */
 export function besidePgbench(
   what: string,
@@ -65,13 +65,13 @@ export function besidePgbench(
     const { rate, p50Ms, p99Ms } = measurement;
     const figure = { name: `${what}, ${turn}`, value: rate, unit: "rows/s", p50Ms, p99Ms };
     if (pgbench === undefined)
-      return { ...figure, note: "no rival: pgbench is not installed, or did nothing in so short a time" };
+      return { ...figure, note: "no rival: pgbench is not installed, or committed nothing within the time" };
     const rival = { name: `pgbench INSERT, ${clients} clients`, value: pgbench.rate };
     return { ...figure, rival, goal: { of: "ratio", atLeast: goal } as const };
   });
 }
 
-/** What pgbench did per second; 0 if it did nothing, for then it tells no rate. */
+/** The transactions per second; 0 if there were none, because then pgbench prints no rate. */
 function readRate(output: string): number {
   return Number(/^tps = ([\d.]+)/m.exec(output)?.[1] ?? 0);
 }

@@ -10,10 +10,10 @@ import {
   uint32,
 } from "../../support/http2-frames.ts";
 
-/** The length, type and flags of a frame, and its stream. */
+/** The size of a frame's header: length, type, flags and stream id. */
 const headBytes = 9;
 
-/** How much a server may send before it must be told that there is room for more. */
+/** How much a server may send before it needs a WINDOW_UPDATE. */
 const windowBytes = 2 ** 31 - 1;
 
 interface Pending {
@@ -23,8 +23,8 @@ interface Pending {
 }
 
 /**
- * Makes gRPC calls of one method, and looks at nothing of an answer but how long it is; an error comes without a body.
- * It takes a quarter of what a server spends on a call, so that it is the server that is measured.
+ * A client for gRPC calls of one method. Of an answer, it reads only the length; an answer without a body is an error.
+ * It takes a quarter of the time that a server spends on a call, so that the benchmarks measure the server.
  */
 export class RawGrpcClient implements Disposable {
   readonly #connections: Connection[];
@@ -35,9 +35,9 @@ export class RawGrpcClient implements Disposable {
   }
 
   /**
-   * @param connections calls take turns on so many of them
+   * @param connections the number of connections, which the calls use in turn
    * @param path as in `/package.Service/Method`
-   * @param headers of each call, beside those that gRPC needs
+   * @param headers additional headers of each call
    */
   static async open(
     url: string,
@@ -63,9 +63,9 @@ export class RawGrpcClient implements Disposable {
   }
 
   /**
-   * @param framed the request, with its length in front
-   * @returns how many bytes the answer's body has
-   * @throws if the answer is none, or an error
+   * @param framed the request in its envelope
+   * @returns the number of bytes in the answer's body
+   * @throws if the answer is an error, or the connection closes before it
    */
   call(framed: Buffer): Promise<number> {
     this.#calls += 1;
@@ -85,7 +85,7 @@ class Connection {
   readonly #pending = new Map<number, Pending>();
   #nextStreamId = 1;
   #receivedBytes = 0;
-  /** The start of a frame whose end has not come. */
+  /** The bytes of an incomplete frame. */
   #rest: Buffer = Buffer.alloc(0);
 
   constructor(socket: Socket, block: Buffer) {
@@ -98,7 +98,7 @@ class Connection {
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
     socket.on("error", () => {});
     socket.on("close", () => {
-      for (const { reject } of this.#pending.values()) reject(new Error("the connection broke"));
+      for (const { reject } of this.#pending.values()) reject(new Error("the connection closed"));
     });
   }
 
@@ -107,7 +107,7 @@ class Connection {
     this.#nextStreamId += 2;
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.#pending.set(streamId, { bodyBytes: 0, resolve, reject });
-    // Calls that are begun together go out together.
+    // Calls that begin in the same tick are sent together.
     if (this.#socket.writableCorked === 0) {
       this.#socket.cork();
       process.nextTick(() => this.#socket.uncork());
@@ -146,7 +146,7 @@ class Connection {
         if (pending && (flags & flag.endStream) !== 0) this.#end(streamId, pending);
         break;
       case frameType.reset:
-        pending?.reject(new Error("the server broke the call off"));
+        pending?.reject(new Error("the server reset the stream"));
         break;
       case frameType.settings:
       case frameType.ping:

@@ -1,13 +1,13 @@
 import { type Figure, type Goal, isMet, ratioOf } from "./figure.ts";
 import type { Machine } from "./machine.ts";
 
-/** Everything, for programs. */
+/** The whole report, for programs. */
 export function toJson(machine: Machine, figures: readonly Figure[]): string {
   const judged = figures.map((figure) => ({ ...figure, ratio: ratioOf(figure), met: isMet(figure) }));
   return JSON.stringify({ machine, figures: judged }, undefined, 2);
 }
 
-/** Everything, for people. */
+/** The whole report, for people. */
 export function toTable(machine: Machine, figures: readonly Figure[]): string {
   const { date, cpu, cores, node, postgres, durability } = machine;
   const heading = `${date}, ${cpu}, ${cores} cores, Node ${node}, PostgreSQL ${postgres}, ${durability}`;
@@ -57,7 +57,7 @@ function whole(value: number): string {
   return Math.round(value).toLocaleString("en-US");
 }
 
-/** Numbers stand to the right, words to the left. */
+/** Aligns numbers to the right, and words to the left. */
 function pad(cell: string, width: number): string {
   return /^[\d.,]+$/.test(cell) ? cell.padStart(width) : cell.padEnd(width);
 }

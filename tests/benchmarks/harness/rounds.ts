@@ -1,13 +1,13 @@
 import type { Setting } from "./benchmark.ts";
 import type { Measurement } from "./load.ts";
 
-/** Something and its rivals take turns, so that what else the machine does hits all of them. */
+/** What is measured, and its rivals. They take turns, so that other work on the machine affects all of them. */
 export type Turns<Names extends string> = Readonly<Record<Names, () => Promise<Measurement | undefined>>>;
 
 /**
- * Takes the turns one after another, round by round.
+ * Measures all turns one after another, round by round.
  *
- * @returns of each turn the round whose rate is the median; undefined where a turn had nothing to measure
+ * @returns the measurement of each turn with the median rate; undefined for a turn that could not be measured
  */
 export async function takeTurns<Names extends string>(
   { effort, progress }: Setting,

@@ -20,16 +20,16 @@ export const getSummaryPath = "/dailyaggregator.v1.LearningLogService/GetSummary
 const dayMs = 24 * 60 * 60 * 1000;
 const days = 365;
 
-/** A year that is over, so that summaries of it are memoized. */
+/** A year that has ended, so that its summaries are memoized. */
 export const closedYear = { from: Date.UTC(2025, 0, 1), to: Date.UTC(2025, 11, 31, 12) };
 
-/** A year up to now, so that they are not. */
+/** A year that ends now, so that its summaries are not memoized. */
 export const openYear = { from: Math.floor(Date.now() / dayMs - days + 1) * dayMs, to: Date.now() };
 
-/** A learner who studies some six times a day: as many quarters of an hour in a year have entries. */
+/** The number of entries, and of buckets, of a learner who studies six times a day for a year. */
 export const usualEntries = 2190;
 
-/** An entry in each quarter of an hour. */
+/** The number of buckets of a year if each has an entry. */
 export const mostBuckets = 35_040;
 
 /** @param count how many entries the learner has in the year */
@@ -44,7 +44,7 @@ export async function recordYear(
   await recordManyEntries(admin, { userId, count, from, to });
 }
 
-/** A learner's year by day. @param shiftMs moves its start, for a request that was not made before */
+/** A request for a learner's year by day. @param shiftMs moves the start, so that the request is a new one */
 export function yearByDay(userId: string, year: Year, shiftMs = 0): GetSummaryRequest {
   return create(GetSummaryRequestSchema, {
     userId,
@@ -56,9 +56,10 @@ export function yearByDay(userId: string, year: Year, shiftMs = 0): GetSummaryRe
 }
 
 /**
- * Does not decode the answer: that takes longer than it takes the service to send a memoized one.
+ * Requests a summary. Does not decode the answer, because this takes longer than the service needs to send a memoized
+ * one.
  *
- * @throws if it is not answered with the year
+ * @throws if the call fails, or the answer is too short for a year
  */
 export async function getSummary(client: GrpcClient, request: GetSummaryRequest): Promise<void> {
   const { status, message, body } = await client.unary(getSummaryPath, GetSummaryRequestSchema, request);
@@ -66,24 +67,24 @@ export async function getSummary(client: GrpcClient, request: GetSummaryRequest)
   if (body.length < days * leastPeriodBytes) throw new Error(`the answer has only ${body.length} bytes`);
 }
 
-/** The same with a client whose load is lighter. */
+/** The same with a client that takes less time. */
 export async function getSummaryRaw(client: RawGrpcClient, request: GetSummaryRequest): Promise<void> {
   const bodyBytes = await client.call(frame(toBinary(GetSummaryRequestSchema, request)));
   if (bodyBytes < days * leastPeriodBytes) throw new Error(`the answer has only ${bodyBytes} bytes`);
 }
 
-/** A period's tag and length, and its timestamp's tag, length, tag and seconds. */
+/** The least size of a period: its tag and length, and the tag, length, tag and seconds of its timestamp. */
 const leastPeriodBytes = 10;
 
 /** The statement that the service runs to answer the request. */
 export function statementFor(message: GetSummaryRequest) {
   const { granularity, range } = summaryRequest(message);
   const unit = calendarUnits.get(granularity);
-  if (unit === undefined) throw new Error("hours have another statement");
+  if (unit === undefined) throw new Error("summaries by hour use a different statement");
   return calendarPeriodsStatement(unit, range);
 }
 
-/** What one would write by hand: right for days that begin at midnight and have entries, and for nothing else. */
+/** A statement written by hand. It is correct only if all days begin at midnight and have entries. */
 export function plainStatementFor({ userId, from, to, timeZone }: GetSummaryRequest) {
   return {
     name: "plain-summary",

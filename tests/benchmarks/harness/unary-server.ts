@@ -11,10 +11,10 @@ import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service
 import { unaryNodeAdapter } from "../../../src/transport/unary/unary-node-adapter.ts";
 import { listenOnFreePort } from "../../support/free-port.ts";
 
-// A process that answers CreateEntry with the entry it was given, and does nothing else; `{"url": …}` is its first line.
-// SERVER says what serves it: `lean`, `connect-node` or `grpc-js`; HTTP_VERSION is `1` or `2`; READ_HEADER=1 has an
-// interceptor that reads a header of each request. The entry of user "wait" is never answered. At SIGUSR2 it
-// collects its garbage, if Node is started with --expose-gc.
+// A process that answers CreateEntry with the entry of the request, and does nothing else. Its first line of output is
+// `{"url": …}`. SERVER selects the server: `lean`, `connect-node` or `grpc-js`. HTTP_VERSION is `1` or `2`.
+// READ_HEADER=1 adds an interceptor that reads a header of each request. Entries of user "wait" are never answered. On
+// SIGUSR2, the process collects garbage, if Node was started with --expose-gc.
 
 const readsHeader = process.env.READ_HEADER === "1";
 const headerName = "x-tenant";
@@ -67,7 +67,7 @@ function startGrpcJs(): Promise<number> {
   const definitions = protoLoader.loadSync("dailyaggregator/v1/learning_log_service.proto", {
     includeDirs: [path.join(import.meta.dirname, "../../../proto")],
   });
-  // The definitions are services, messages and enums by their names.
+  // proto-loader returns services, messages and enums by their names.
   const service = definitions[LearningLogService.typeName] as grpc.ServiceDefinition;
   const createEntry: grpc.handleUnaryCall<Record<string, unknown>, object> = (
     { request, metadata },

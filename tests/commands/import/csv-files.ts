@@ -4,17 +4,17 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll } from "vitest";
 
-/** Files for one test file. */
+/** The CSV files of one test file. */
 export interface CsvFiles {
-  /** Writes a file; returns its path. */
+  /** Writes a file. @returns its path */
   write(content: string | Buffer): Promise<string>;
-  /** A path where no file is. */
+  /** A path at which no file exists. */
   readonly missing: string;
 }
 
 export const header = "request_id,user_id,word_count,timestamp";
 
-/** Call it at the top of a test file: what was written is gone after its last test. */
+/** Call it at the top of a test file. The CSV files are deleted after its last test. */
 export function useCsvFiles(): CsvFiles {
   let directory = "";
   beforeAll(async () => {
@@ -33,7 +33,7 @@ export function useCsvFiles(): CsvFiles {
   };
 }
 
-/** CSV with so many entries of one learner, one word in each, a minute apart. */
+/** CSV with this number of entries of one learner, of one word each, a minute apart. */
 export function csvOf(userId: string, count: number): string {
   const start = Date.parse("2024-02-29T00:00:00Z");
   const rows = Array.from({ length: count }, (_, index) =>

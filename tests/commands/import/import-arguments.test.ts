@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { readArguments } from "../../../src/commands/import/import-arguments.ts";
 
-test("takes a file, and then knows its size, the service and a time limit", async () => {
+test("the arguments give the file, its size, the URL of the service and the timeout", async () => {
   expect(
     await readArguments(["package.json", "--url", "https://learning.example.com", "--timeout", "5"]),
   ).toEqual({
@@ -18,7 +18,7 @@ test("takes a file, and then knows its size, the service and a time limit", asyn
   });
 });
 
-test.for(["-h", "--help"])("takes %s, with or without a file", async (option) => {
+test.for(["-h", "--help"])("%s asks for help, with or without a file", async (option) => {
   expect(await readArguments([option])).toBe("help");
   expect(await readArguments(["missing.csv", option])).toBe("help");
 });
@@ -27,20 +27,16 @@ const aUrl = "--url must be a URL such as http://127.0.0.1:8080, not";
 const seconds = "--timeout must be a whole number of seconds from 1 to 86400, not";
 
 test.for([
-  ["nothing", [], /^usage: npm run import -- FILE/],
+  ["no arguments", [], /^usage: npm run import -- FILE/],
   ["two files", ["a.csv", "b.csv"], /^usage: npm run import -- FILE/],
-  [
-    "an option that it does not have",
-    ["-", "--uri", "http://127.0.0.1:1"],
-    /^Unknown option '--uri'.*\nusage: /,
-  ],
+  ["an unknown option", ["-", "--uri", "http://127.0.0.1:1"], /^Unknown option '--uri'.*\nusage: /],
   ["a folder", ["src"], "src is a folder, not a file"],
-  ["a file that is not there", ["missing.csv"], /^ENOENT.*missing\.csv/],
+  ["a missing file", ["missing.csv"], /^ENOENT.*missing\.csv/],
   ["a URL without a scheme", ["-", "--url", "localhost:8080"], `${aUrl} localhost:8080`],
-  ["an address for a URL", ["-", "--url", "127.0.0.1:8080"], `${aUrl} 127.0.0.1:8080`],
-  ["a URL of another kind", ["-", "--url", "ftp://127.0.0.1"], `${aUrl} ftp://127.0.0.1`],
-  ["a time limit of 0", ["-", "--timeout", "0"], `${seconds} 0`],
-  ["a time limit that is no number", ["-", "--timeout", "1m"], `${seconds} 1m`],
-] as const)("refuses %s with one line that says what it takes", async ([, args, message]) => {
+  ["an address instead of a URL", ["-", "--url", "127.0.0.1:8080"], `${aUrl} 127.0.0.1:8080`],
+  ["a URL with an unsupported scheme", ["-", "--url", "ftp://127.0.0.1"], `${aUrl} ftp://127.0.0.1`],
+  ["a timeout of 0", ["-", "--timeout", "0"], `${seconds} 0`],
+  ["a timeout that is not a number", ["-", "--timeout", "1m"], `${seconds} 1m`],
+] as const)("the import rejects %s, and names the reason", async ([, args, message]) => {
   await expect(readArguments(args)).rejects.toThrow(message);
 });

@@ -13,7 +13,7 @@ const service = useTestService();
 checkAggregatesAfterAll(service.database);
 const files = useCsvFiles();
 
-test("keeps every field as it is written: microseconds, offsets, quotes, line breaks, any script", async () => {
+test("an import preserves microseconds, UTC offsets, quotes, line breaks and characters of any script", async () => {
   const users = ['a "quoted", user', "two\nlines", "Zoë 😀"].map((name) => `${name} ${randomUUID()}`);
   const quote = (text: string) => `"${text.replaceAll('"', '""')}"`;
   const rows = users.map((user) => `${randomUUID()},${quote(user)},7,2024-02-29T13:00:00.123456+01:00`);
@@ -35,22 +35,22 @@ test.for([
   ["spaces around the fields", (csv: string) => csv.replaceAll(",", " , ")],
   ["every field in quotes", (csv: string) => csv.replaceAll(/[^,\n]+/g, '"$&"')],
   ["a byte order mark before a quote", (csv: string) => `\ufeff${csv.replace("request_id", '"request_id"')}`],
-  ["gzip around it", (csv: string) => gzipSync(csv)],
+  ["gzip compression", (csv: string) => gzipSync(csv)],
   [
-    "gzip around a byte order mark and CRLF",
+    "gzip compression, a byte order mark and CRLF",
     (csv: string) => gzipSync(`\ufeff${csv.replaceAll("\n", "\r\n")}`),
   ],
-] as const)("takes a file with %s", async ([, change]) => {
+] as const)("an import accepts a file with %s", async ([, change]) => {
   const userId = randomUUID();
   expect(await importFile(change(csvOf(userId, 3)))).toEqual({
     created: 3,
     duplicates: 0,
     rejected: 0,
-    said: [],
+    rejections: [],
   });
 });
 
-test("finds the columns in any order and among others", async () => {
+test("an import finds the columns in any order and among others", async () => {
   const userId = randomUUID();
   const names = "note,timestamp,word_count,request_id,user_id,more";
   const row = `x,2024-02-29T12:00:00Z,7,${randomUUID()},${userId},`;
@@ -62,7 +62,7 @@ test.for([
   ["LF", "\n"],
   ["CRLF", "\r\n"],
 ] as const)(
-  "names the line and the reason of each row it rejects, and records the rest (%s)",
+  "an import reports the line and reason of each rejected row, and records the others (%s)",
   async ([, lineBreak]) => {
     const userId = randomUUID();
     const id = () => randomUUID();
@@ -86,8 +86,8 @@ test.for([
       `${id()},${userId},1`,
       `${id()},${userId},1,${time}`,
     ];
-    const { said, ...tally } = await importFile(lines.join(lineBreak));
-    expect(said).toEqual([
+    const { rejections, ...tally } = await importFile(lines.join(lineBreak));
+    expect(rejections).toEqual([
       [3, expect.stringMatching(/^request_id: .*UUID/)],
       [4, "user_id is empty"],
       [5, "word_count -1 is not a whole number from 0 to 2147483647"],
@@ -106,13 +106,13 @@ test.for([
   },
 );
 
-test("rejects a row whose request_id is known with another payload, and changes nothing", async () => {
+test("an import rejects a row whose request_id is known with another payload, and changes nothing", async () => {
   const userId = randomUUID();
   const csv = csvOf(userId, 2);
   await importFile(csv);
-  const { said, ...tally } = await importFile(csv.replaceAll(",1,", ",9,"));
+  const { rejections, ...tally } = await importFile(csv.replaceAll(",1,", ",9,"));
   expect(tally).toEqual({ created: 0, duplicates: 0, rejected: 2 });
-  expect(said).toEqual([
+  expect(rejections).toEqual([
     [2, expect.stringMatching(/^request_id [0-9a-f-]{36} is known with another payload$/)],
     [3, expect.stringMatching(/^request_id [0-9a-f-]{36} is known with another payload$/)],
   ]);
@@ -123,59 +123,51 @@ test.for([
   ["word_count", { wordCount: 7 }],
   ["user_id", { userId: `another ${randomUUID()}` }],
   ["timestamp", { time: "2024-02-29T12:00:00.000001Z" }],
-] as const)("rejects the second row of a request_id if its %s is another one", async ([, other]) => {
+] as const)("an import rejects a repeated request_id if its %s differs", async ([, other]) => {
   const requestId = randomUUID();
   const row = ({ userId = "one", wordCount = 1, time = "2024-02-29T12:00:00Z" }) =>
     [requestId, userId, wordCount, time].join(",");
-  // The last but one is within the same batch as the first; between it and the last one are more rows than a batch has.
+  // The first repetitions are in the same batch as the first row. The last two are in a later batch.
   const [, ...others] = csvOf(randomUUID(), 1000).split("\n");
   const first = row({});
   const lines = [header, first, row(other), first, ...others, row(other), first.toUpperCase()];
-  const { said, ...tally } = await importFile(lines.join("\n").replace("ONE", "one"));
+  const { rejections, ...tally } = await importFile(lines.join("\n").replace("ONE", "one"));
   expect(tally).toEqual({ created: 1001, duplicates: 2, rejected: 2 });
   const reason = `request_id ${requestId} is known with another payload`;
-  expect(said).toEqual([
+  expect(rejections).toEqual([
     [3, reason],
     [1005, reason],
   ]);
 });
 
-test("a file with nothing but the columns has no rows", async () => {
-  expect(await importFile(`${header}\n`)).toEqual({ created: 0, duplicates: 0, rejected: 0, said: [] });
+test("an import of a file with only the header records nothing", async () => {
+  expect(await importFile(`${header}\n`)).toEqual({ created: 0, duplicates: 0, rejected: 0, rejections: [] });
 });
 
 test.for([
   ["is empty", "", "columns missing in the first line: request_id, user_id, word_count, timestamp"],
-  ["has nothing but empty lines", "\n\n", "columns missing in the first line:"],
-  ["is an empty one in gzip", gzipSync(""), "columns missing in the first line:"],
+  ["has only empty lines", "\n\n", "columns missing in the first line:"],
+  ["is empty after decompression", gzipSync(""), "columns missing in the first line:"],
+  ["lacks two columns", "request_id,user,timestamp\n", "missing in the first line: user_id, word_count"],
+  ["ends in the middle of gzip data", gzipSync(csvOf("u", 100)).subarray(0, -10), "unexpected end of file"],
   [
-    "has no columns of these names",
-    "request_id,user,timestamp\n",
-    "missing in the first line: user_id, word_count",
-  ],
-  ["is cut off within gzip", gzipSync(csvOf("u", 100)).subarray(0, -10), "unexpected end of file"],
-  [
-    "has something behind its gzip data",
+    "has other data after its gzip data",
     Buffer.concat([gzipSync(csvOf("u", 100)), Buffer.alloc(512)]),
     "Trailing junk found after the end",
   ],
-  ["is not what its first bytes say", Buffer.from([0x1f, 0x8b, 1, 2, 3]), "unknown compression method"],
-] as const)("a file that %s ends the import with the reason", async ([, content, reason]) => {
+  ["has an invalid gzip header", Buffer.from([0x1f, 0x8b, 1, 2, 3]), "unknown compression method"],
+] as const)("an import of a file that %s fails with the reason", async ([, content, reason]) => {
   await expect(importFile(content)).rejects.toThrow(reason);
 });
 
 test.for([
+  ["an unclosed quote", (csv: string) => `${csv}\n"${randomUUID()},u,1`, "line 703: a quote is not closed"],
   [
-    "a quote that is not closed",
-    (csv: string) => `${csv}\n"${randomUUID()},u,1`,
-    "line 703: a quote is not closed",
-  ],
-  [
-    "something behind a closing quote",
+    "text after a closing quote",
     (csv: string) => `${csv}\n"${randomUUID()}"x,u,1`,
     "line 703: text follows a closing quote",
   ],
-] as const)("records everything before %s, and ends with the line", async ([, change, reason]) => {
+] as const)("an import records all rows before %s, and fails with the line", async ([, change, reason]) => {
   const userId = randomUUID();
   await expect(importFile(change(csvOf(userId, 701)))).rejects.toThrow(reason);
   expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 701 });
@@ -183,13 +175,13 @@ test.for([
 
 async function importFile(content: string | Buffer) {
   const tally = { created: 0, duplicates: 0, rejected: 0 };
-  const said: [line: number, reason: string][] = [];
+  const rejections: [line: number, reason: string][] = [];
   const rows = readRows(await files.write(content), () => {});
   await importRows(
     grpcClient(service.url),
     rows,
-    { onRejected: (line, reason) => said.push([line, reason]) },
+    { onRejected: (line, reason) => rejections.push([line, reason]) },
     tally,
   );
-  return { ...tally, said };
+  return { ...tally, rejections };
 }

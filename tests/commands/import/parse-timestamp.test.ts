@@ -17,7 +17,7 @@ test.for([
   ["2024-01-02T03+00:00", "2024-01-02T03:00:00Z"],
   ["2024-01-02T03:04:05+0200", "2024-01-02T01:04:05Z"],
   ["2024-01-02T03:04:05.000-0330", "2024-01-02T06:34:05Z"],
-] as const)("takes %s", ([text, expected]) => {
+] as const)("%s is accepted", ([text, expected]) => {
   const { seconds, nanos } = timestampFromMs(Date.parse(expected));
   expect(parseTimestamp(text)).toEqual({ timestamp: { seconds, nanos }, exceedsMicroseconds: false });
 });
@@ -27,12 +27,12 @@ test.for([
   ["2024-01-02T03:04:05.123456000Z", 123_456_000, false],
   ["2024-01-02T03:04:05.123456001Z", 123_456_001, true],
   ["2024-01-02T03:04:05.1234567+00", 123_456_700, true],
-] as const)("says of %s whether it is finer than a microsecond", ([text, nanos, exceedsMicroseconds]) => {
+] as const)("%s is reported if it exceeds microseconds", ([text, nanos, exceedsMicroseconds]) => {
   expect(parseTimestamp(text)).toMatchObject({ timestamp: { nanos }, exceedsMicroseconds });
 });
 
 test.for(["2024-01-02T03:04:05", "2024-01-02 03:04:05.123456", "2024-01-02T03:04"] as const)(
-  "refuses %s, which has no zone",
+  "%s is rejected, because it has no time zone",
   (text) => {
     expect(() => parseTimestamp(text)).toThrow(new RangeError(`timestamp ${text} has no time zone`));
   },
@@ -63,7 +63,7 @@ test.for([
   "1704164645",
   "infinity",
   "yesterday",
-] as const)("refuses %s", (text) => {
+] as const)("%s is rejected as invalid", (text) => {
   const reason = `timestamp ${text} is not a valid time such as 2024-02-29T12:00:00+01:00`;
   expect(() => parseTimestamp(text)).toThrow(new RangeError(reason));
 });

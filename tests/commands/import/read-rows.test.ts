@@ -14,27 +14,27 @@ test.for([
   ["a header that ends in CRLF and rows that end in LF", `${header}\r\n${rows(1, 2, 3, 4, 5).join("\n")}\n`],
   ["a header that ends in LF and rows that end in CRLF", `${header}\n${rows(1, 2, 3, 4, 5).join("\r\n")}`],
   ["a header that ends in CR and rows that end in CRLF", `${header}\r${rows(1, 2, 3, 4, 5).join("\r\n")}`],
-  ["CR only", [header, ...rows(1, 2, 3, 4, 5)].join("\r")],
+  ["CR as its only line end", [header, ...rows(1, 2, 3, 4, 5)].join("\r")],
   [
-    "two exports, one in CRLF and one in LF",
+    "two concatenated exports, the first with CRLF and the second with LF",
     `${[header, ...rows(1, 2, 3)].join("\r\n")}\r\n${rows(4, 5).join("\n")}`,
   ],
   [
-    "two exports, one in LF and one in CRLF",
+    "two concatenated exports, the first with LF and the second with CRLF",
     `${[header, ...rows(1, 2, 3)].join("\n")}\n${rows(4, 5).join("\r\n")}`,
   ],
-  ["doubled line ends", [header, ...rows(1, 2, 3, 4, 5)].join("\r\r\n")],
-] as const)("reads every row of a file with %s", async ([, csv]) => {
+  ["CR CR LF as its line end", [header, ...rows(1, 2, 3, 4, 5)].join("\r\r\n")],
+] as const)("an import reads every row of a file with %s", async ([, csv]) => {
   expect(await usersOf(csv)).toEqual([1, 2, 3, 4, 5].map((index) => `user ${index}`));
 });
 
-test("reads every row of a file whose header alone ends in CRLF, with a column behind the four", async () => {
+test("an import reads every row if only the header ends in CRLF, and a fifth column follows", async () => {
   const lines = rows(1, 2, 3, 4, 5).map((line) => `${line},note`);
   expect(await usersOf(`${header},note\r\n${lines.join("\n")}\n`)).toHaveLength(5);
 });
 
-test("reads every line end and every character, however the file is cut into chunks", async () => {
-  // Each row moves what follows by a byte against the chunks, which are a power of two.
+test("an import reads every line end and character correctly across chunk boundaries", async () => {
+  // The rows vary in length, so that the chunks, whose size is a power of two, end in every part of a row.
   const users = Array.from(
     { length: 3000 },
     (_, index) => `${"ü".repeat(index % 7)}${"x".repeat(index % 3)}😀`,
@@ -45,7 +45,7 @@ test("reads every line end and every character, however the file is cut into chu
   expect(await usersOf(csv.join(""))).toEqual(users);
 });
 
-test("tells the line in which a row begins, whatever line ends are within quotes", async () => {
+test("a rejected row is reported with the line in which it begins, whatever line ends are within quotes", async () => {
   const lines = [
     header,
     row(1, '"two\r\nlines"'),
@@ -64,38 +64,38 @@ test("tells the line in which a row begins, whatever line ends are within quotes
 
 test.for([
   [
-    "decimals written with a comma",
+    "an unquoted comma in a number",
     `${id(1)},u,1,234,${time}`,
     "has a value in field 5, which has no name in the first line",
   ],
   [
-    "a comma in a name",
+    "an unquoted comma in a name",
     `${id(1)},Doe, Jane,1,${time}`,
     "has a value in field 5, which has no name in the first line",
   ],
-  ["a field too few", `${id(1)},u,${time}`, "has 3 fields, the first line has 4"],
-  ["nothing but a field", "u", "has 1 fields, the first line has 4"],
-  ["no fields that have anything", ",,,", "request_id, user_id, word_count, timestamp are empty"],
-  ["no request_id", `,u,1,${time}`, "request_id is empty"],
+  ["a missing field", `${id(1)},u,${time}`, "has 3 fields, the first line has 4"],
+  ["a single field", "u", "has 1 fields, the first line has 4"],
+  ["only empty fields", ",,,", "request_id, user_id, word_count, timestamp are empty"],
+  ["an empty request_id", `,u,1,${time}`, "request_id is empty"],
   ["a user_id of spaces", `${id(1)},  ,1,${time}`, "user_id is empty"],
   ["an empty word_count and timestamp", `${id(1)},u,"", `, "word_count, timestamp are empty"],
-  ["a quote in a word", `${id(1)},the "great",1,${time}`, "has a quote in an unquoted field"],
+  ["a quote within an unquoted field", `${id(1)},the "great",1,${time}`, "has a quote in an unquoted field"],
   ["a space before a quote", `${id(1)}, "u",1,${time}`, "has a quote in an unquoted field"],
-  ["the header again", header, "word_count word_count is not a whole number from 0 to 2147483647"],
+  ["the column names again", header, "word_count word_count is not a whole number from 0 to 2147483647"],
   ["a second byte order mark", `\ufeff${row(1)}`, undefined],
-  ["spaces behind what is no text", `${id(1)} ,u, 1 , ${time} `, undefined],
-] as const)("a row with %s gets its reason, and the rows around it are read", async ([, line, reason]) => {
+  ["spaces around all fields but the user_id", `${id(1)} ,u, 1 , ${time} `, undefined],
+] as const)("a row with %s gets its reason, if any, and affects no other row", async ([, line, reason]) => {
   const csv = [header, row(8), line, row(9)].join("\n");
   expect(await reasonsOf(csv)).toEqual(reason === undefined ? [] : [[3, reason]]);
   expect(await usersOf(csv)).toEqual(expect.arrayContaining(["user 8", "user 9"]));
 });
 
-test("a user_id that begins with a byte order mark is rejected: it looks like another one", async () => {
+test("a user_id that begins with a byte order mark is rejected, because it looks like another user_id", async () => {
   const csv = `user_id,request_id,word_count,timestamp\nu,${id(1)},1,${time}\n\ufeffu,${id(2)},1,${time}`;
   expect(await reasonsOf(csv)).toEqual([[3, "user_id begins with a byte order mark"]]);
 });
 
-test("a reason repeats no more of a field than fits, and nothing that a terminal obeys", async () => {
+test("a reason quotes at most 80 characters of a field, and no control characters", async () => {
   const csv = [header, `${id(1)},u,${"9".repeat(1000)},${time}`, `${id(2)},u,\u001b[2J,${time}`].join("\n");
   expect(await reasonsOf(csv)).toEqual([
     [2, `word_count ${"9".repeat(80)}… is not a whole number from 0 to 2147483647`],
@@ -103,7 +103,7 @@ test("a reason repeats no more of a field than fits, and nothing that a terminal
   ]);
 });
 
-test("empty fields behind the columns are nothing, as spreadsheets leave them", async () => {
+test("empty fields after the last column, which spreadsheets write, are ignored", async () => {
   expect(await reasonsOf([header, `${row(1)},,`, `${row(2)}, ,`].join("\n"))).toEqual([]);
   expect(await usersOf([`${header},,`, `${row(1)},,`, row(2)].join("\n"))).toEqual(["user 1", "user 2"]);
 });
@@ -119,21 +119,21 @@ test("a value in a column without a name is rejected", async () => {
   ]);
 });
 
-test("keeps the spaces of a user_id, because with them it is another learner's", async () => {
+test("spaces of a user_id are kept, because they distinguish learners", async () => {
   const csv = [header, row(1, "u"), row(2, "u "), row(3, " u"), row(4, '"u "')].join("\n");
   expect(await usersOf(csv)).toEqual(["u", "u ", " u", "u "]);
 });
 
 test.for([
-  ["behind the commas", ", "],
-  ["before and behind the commas", " , "],
-] as const)("takes off spaces where the first line has them, too: %s", async ([, comma]) => {
+  ["after the commas", ", "],
+  ["before and after the commas", " , "],
+] as const)("spaces around the fields are removed if the header has them, too: %s", async ([, comma]) => {
   const lines = [header, row(1, "u"), row(2, '"u"'), row(3, '" u "'), row(4, "voilà"), row(5, "ఠ")];
   const csv = lines.join("\n").replaceAll(",", comma);
   expect(await usersOf(csv)).toEqual(["u", "u", " u ", "voilà", "ఠ"]);
 });
 
-test("rejects rows in Windows-1252, and reads those around them", async () => {
+test("rows in Windows-1252 are rejected, and the rows around them are read", async () => {
   const csv = [header, row(1), row(2, "Jürgen"), row(3, "Jörgen"), row(4)].join("\n");
   const content = Buffer.from(csv, "latin1");
   expect(await reasonsOf(content)).toEqual([
@@ -144,19 +144,19 @@ test("rejects rows in Windows-1252, and reads those around them", async () => {
 });
 
 test.for([
-  ["cut off in the middle of a character", Buffer.from("ü").subarray(0, 1)],
-  ["overlong", Buffer.from([0xc0, 0xaf])],
+  ["a truncated character", Buffer.from("ü").subarray(0, 1)],
+  ["an overlong encoding", Buffer.from([0xc0, 0xaf])],
   ["a surrogate", Buffer.from([0xed, 0xa0, 0x80])],
-  ["beyond Unicode", Buffer.from([0xf4, 0x90, 0x80, 0x80])],
+  ["a code point beyond Unicode", Buffer.from([0xf4, 0x90, 0x80, 0x80])],
 ] as const)(
-  "rejects a row with bytes that are %s, in whatever column, also at the end of the file",
+  "a row with %s is rejected, even in an unused column at the end of the file",
   async ([, bytes]) => {
     const note = Buffer.concat([Buffer.from(`${header},note\n${row(1)},\n${row(2)},`), bytes]);
     expect(await reasonsOf(note)).toEqual([[3, "has bytes that are not UTF-8"]]);
   },
 );
 
-test("takes U+FFFD where it is written", async () => {
+test("U+FFFD is accepted where the file itself contains it", async () => {
   expect(await usersOf([header, row(1, "\ufffd")].join("\n"))).toEqual(["\ufffd"]);
 });
 
@@ -164,7 +164,7 @@ test.for([
   ["UTF-16LE", (text: string) => Buffer.from(text, "utf16le")],
   ["UTF-16BE", (text: string) => Buffer.from(text, "utf16le").swap16()],
 ] as const)(
-  "reads %s with a byte order mark, and rejects a row with half a character",
+  "%s with a byte order mark is read, and a row with half of a surrogate pair is rejected",
   async ([, encode]) => {
     const csv = [header, row(1, "Zoë 😀"), row(2, "\ud800"), row(3)].join("\r\n");
     for (const content of [encode(`\ufeff${csv}`), gzipSync(encode(`\ufeff${csv}`))]) {
@@ -177,53 +177,53 @@ test.for([
 const missing = "columns missing in the first line:";
 test.for([
   [
-    "semicolons",
+    "semicolons as separators",
     header.replaceAll(",", ";"),
     `${missing} ${spaced(header)}; separate the fields by commas, not by semicolons`,
   ],
   [
-    "tabs",
+    "tabs as separators",
     header.replaceAll(",", "\t"),
     `${missing} ${spaced(header)}; separate the fields by commas, not by tabs`,
   ],
   [
-    "names in capitals",
+    "column names in capitals",
     header.toUpperCase(),
     `${missing} ${spaced(header)}; write request_id, not REQUEST_ID`,
   ],
   [
-    "names in camel case",
+    "column names in camel case",
     "request_id,userId,word_count,timestamp",
     `${missing} user_id; write user_id, not userId`,
   ],
   ["no header", row(1), `${missing} ${spaced(header)}; it looks like a row: put ${header} above it`],
-  ["UTF-16 without a mark", Buffer.from(header, "utf16le"), "this is not UTF-8"],
+  ["UTF-16 without a byte order mark", Buffer.from(header, "utf16le"), "this is not UTF-8"],
   [
-    "a ZIP archive",
+    "the content of a ZIP archive",
     Buffer.from("PK\u0003\u0004\u0014"),
     "this is a ZIP archive or a spreadsheet: save it as CSV",
   ],
   [
-    "two columns of one name",
+    "two columns of the same name",
     `${header},word_count`,
     "the first line names word_count more than once, in columns 3 and 5",
   ],
   [
-    "two columns of nearly one name",
+    "two columns whose names differ only in case",
     `User_ID,${header}`,
     "the first line names user_id more than once, in columns 1 and 3",
   ],
-  ["a quote in a name", `${header},the "note"`, "line 1"],
-] as const)("a file with %s is refused with what is wrong", async ([, firstLine, reason]) => {
+  ["a quote in a column name", `${header},the "note"`, "line 1"],
+] as const)("a file with %s is rejected with the reason", async ([, firstLine, reason]) => {
   const content = Buffer.concat([Buffer.from(firstLine), Buffer.from(`\n${row(1)}`)]);
   await expect(read(content)).rejects.toThrow(reason);
 });
 
-test("names of other columns may be there twice", async () => {
+test("other columns may have the same name", async () => {
   expect(await usersOf([`${header},note,note`, `${row(1)},a,b`].join("\n"))).toEqual(["user 1"]);
 });
 
-test("a quote that is never closed ends the reading before it fills the memory", async () => {
+test("an unclosed quote is reported before the rest of the file fills the memory", async () => {
   const csv = [header, row(1), `${id(2)},"u,1,${time}`, ...Array<string>(50_000).fill(row(3))].join("\n");
   await expect(read(csv)).rejects.toThrow(
     "line 3: the row is larger than 1 MiB; probably a quote is not closed",

@@ -10,20 +10,20 @@ import { lockWrites } from "../../support/table-locks.ts";
 import { useTestDatabase } from "../../support/test-database.ts";
 import { startOwnService } from "../../support/test-service.ts";
 
-// The clients wait before they try again.
+// The imports wait before they retry.
 vi.setConfig({ testTimeout: 60_000 });
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);
 
-test("goes on when a service that is busy has room again", async () => {
+test("an import continues when a busy service accepts entries again", async () => {
   const writing = { maxStatements: 2, maxStatementRows: 500, maxPendingRows: 500 };
   const { url } = await startOwnService(database.url, { writing });
   const userId = randomUUID();
   await using lock = await lockWrites(database);
   const single = grpcClient(url).createEntry(entryOf(`another ${userId}`));
   await lock.waitForBlocked(1);
-  // There is room for all but one entry of a batch until that one is written.
+  // Until the single entry is written, a batch of 500 exceeds the limit by one.
   const { tally, retries } = await importEntries(url, rowsOf(userId, 1200), () => lock.release());
   await single;
   expect(tally).toEqual({ created: 1200, duplicates: 0, rejected: 0 });
@@ -33,14 +33,14 @@ test("goes on when a service that is busy has room again", async () => {
   expect(await aggregatesOf(database.pool, userId)).toMatchObject({ entries: 1200 });
 });
 
-test("ends with the reason when the service stays busy", async () => {
+test("an import fails with the reason if the service stays busy", async () => {
   const writing = { maxStatements: 2, maxStatementRows: 10, maxPendingRows: 10 };
   const { url } = await startOwnService(database.url, { writing });
   const importing = importEntries(url, rowsOf(randomUUID(), 11), () => {}, 5000);
   await expect(importing).rejects.toThrow("[resource_exhausted] too many entries are waiting to be written");
 });
 
-test("goes on when the connection broke, and loses and repeats nothing", async () => {
+test("an import continues after its connection breaks, and loses and repeats no entry", async () => {
   const userId = randomUUID();
   const { proxy, url } = await proxyTo((await startOwnService(database.url)).url);
   async function* rows() {
@@ -51,19 +51,19 @@ test("goes on when the connection broke, and loses and repeats nothing", async (
     yield* rowsOf(userId, 1);
   }
   const { tally, retries } = await importEntries(url, rows(), () => proxy.heal());
-  // What was recorded when the connection broke, but not acknowledged any more, was sent again.
+  // Entries that were recorded but not acknowledged before the connection broke were sent again.
   expect(tally.created + tally.duplicates).toBe(6001);
   expect(tally.rejected).toBe(0);
   expect(retries.length).toBeGreaterThanOrEqual(2);
   expect(await aggregatesOf(database.pool, userId)).toMatchObject({ entries: 6001 });
 });
 
-test("waits for rows that come late, and goes on when the connection broke meanwhile", async () => {
+test("an import waits for a slow source of rows, and continues if its connection breaks meanwhile", async () => {
   const userId = randomUUID();
   const { proxy, url } = await proxyTo((await startOwnService(database.url)).url);
   async function* rows() {
     yield* rowsOf(userId, 500);
-    // For longer than the service may take.
+    // Longer than the timeout for an acknowledgement.
     await sleep(5500);
     proxy.cut();
     yield* rowsOf(userId, 500);
@@ -72,7 +72,7 @@ test("waits for rows that come late, and goes on when the connection broke meanw
   expect(tally).toEqual({ created: 1000, duplicates: 0, rejected: 0 });
 });
 
-/** @param onRetry is called before the import waits and goes on */
+/** @param onRetry called before the import waits and retries */
 async function importEntries(
   url: string,
   rows: AsyncIterable<Row>,

@@ -10,13 +10,13 @@ import { connect, execute } from "../../support/connection.ts";
 import { killPostgres, makeDataDir, useDataTemplate } from "../../support/data-folder.ts";
 import { removeFolder } from "../../support/remove-folder.ts";
 
-// Whole servers start and stop here, and machines can be busy.
+// The tests start and stop whole servers, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
 const template = useDataTemplate();
 const log = createLog("silent");
 
-test("comes back at the same address after it is killed, though one of its statements still runs", async () => {
+test("the server restarts at the same address after it is killed, even while a statement still runs", async () => {
   const dataDir = await makeDataDir(template.path);
   const server = await startServer(dataDir);
   await startBusyStatement(server.url);
@@ -24,7 +24,7 @@ test("comes back at the same address after it is killed, though one of its state
   await expect.poll(() => canQuery(server.url), { timeout: 60_000 }).toBe(true);
 });
 
-test("says that it failed if it cannot be brought back", async () => {
+test("the server reports a failure if it cannot be restarted", async () => {
   const dataDir = await makeDataDir(template.path);
   const server = await startServer(dataDir);
   await truncate(path.join(dataDir, "postgres/global/pg_control"), 0);
@@ -34,7 +34,7 @@ test("says that it failed if it cannot be brought back", async () => {
 });
 
 test.runIf((await newestRelease()) === process.versions.tz)(
-  "has the time zone rules of this process, now and in years that only a rule covers",
+  "the server has the time zone rules of this process, even for years that only a rule covers",
   async () => {
     const server = await startServer(await makeDataDir(template.path));
     for (const year of ["1975", "2026", "2039", "2096"]) {
@@ -44,10 +44,10 @@ test.runIf((await newestRelease()) === process.versions.tz)(
 );
 
 test.for(["$HOME $(touch oh-no) `touch oh-no`", `a "quoted" and 'quoted' name; with \\ größe 单词 `])(
-  "keeps its data in a folder called %s",
+  "the server keeps its data in a folder named %s",
   async (name) => {
     const parent = await makeDataDir();
-    // Under root, the server's own account must be able to enter it, or the data go elsewhere.
+    // Under root, the data is stored elsewhere unless the server's account can access this folder.
     await chmod(parent, 0o755);
     const dataDir = path.join(parent, name);
     const server = await startServer(dataDir);
@@ -58,19 +58,19 @@ test.for(["$HOME $(touch oh-no) `touch oh-no`", `a "quoted" and 'quoted' name; w
   },
 );
 
-test("refuses a folder with a line break in its name", async () => {
+test("the server rejects a data folder with a line break in its path", async () => {
   const dataDir = path.join(await makeDataDir(), "two\nlines");
   await expect(startEmbeddedServer({ dataDir, log })).rejects.toThrow(/has a line break in its path$/);
 });
 
-test.runIf(process.platform === "linux")("refuses a folder in /proc at once", async () => {
+test.runIf(process.platform === "linux")("the server rejects a data folder in /proc at once", async () => {
   await expect(startEmbeddedServer({ dataDir: "/proc/x", log })).rejects.toThrow(
     /^cannot write DATA_DIR \/proc\/x: /,
   );
 });
 
 test.runIf(process.getuid?.() === 0)(
-  "runs for root in a folder that only root can enter, keeps its data, and opens the folder to nobody",
+  "under root, the server keeps its data in a folder that only root can access, and leaves it closed",
   async () => {
     const closed = await mkdtemp(path.join(tmpdir(), "daily-aggregator-test-"));
     const dataDir = path.join(closed, "project/.data");
@@ -103,7 +103,7 @@ async function canQuery(url: string): Promise<boolean> {
   );
 }
 
-/** Keeps one process of the server busy for a while: with a loop, because one that waits notices a crash. */
+/** Keeps one process of the server busy for 3 seconds, in a loop, because a process that waits notices a crash. */
 async function startBusyStatement(url: string): Promise<void> {
   const client = await connect(url);
   const { promise: running, resolve } = Promise.withResolvers<void>();

@@ -12,7 +12,7 @@ import { removeFolder } from "../../support/remove-folder.ts";
 
 const berlin = "Europe/Berlin";
 
-test("a system whose rules are newer than Node's gives the embedded server its own", async () => {
+test("the embedded server gets the system's time zone rules if they are newer than Node's", async () => {
   const zones = await makeZones({ [berlin]: "TZif of PostgreSQL", "Asia/Tokyo": "TZif of PostgreSQL" });
   const system = await makeZones({
     "tzdata.zi": "# version 2099c\nR d 1916\n",
@@ -21,16 +21,16 @@ test("a system whose rules are newer than Node's gives the embedded server its o
   await expect(newestRelease(system)).resolves.toBe("2099c");
   await renewTimeZoneRules(zones, system);
   await expect(read(zones, berlin)).resolves.toBe("TZif of the system");
-  // The system may lack a zone, and Node knows it.
+  // The system lacks this zone, so Node's rules are used.
   await expect(read(zones, "Asia/Tokyo")).resolves.toMatch(/\n<\+09>-9\n$/);
 });
 
 test.for([
   ["older", { "tzdata.zi": "# version 2025b\n", [berlin]: "TZif of the system" }],
   ["of unknown age", { [berlin]: "TZif of the system" }],
-  ["not there", {}],
+  ["missing", {}],
 ] as const)(
-  "a system whose rules are %s leaves the embedded server with those of Node",
+  "the embedded server gets Node's time zone rules if those of the system are %s",
   async ([, files]) => {
     const zones = await makeZones({ [berlin]: "TZif of PostgreSQL" });
     const system = await makeZones(files);
@@ -40,19 +40,19 @@ test.for([
   },
 );
 
-test("a zone that only Node knows is added", async () => {
+test("the embedded server gets a time zone that only Node knows", async () => {
   const zones = await makeZones({});
   await renewTimeZoneRules(zones, await makeZones({}));
   await expect(read(zones, "America/Argentina/Ushuaia")).resolves.toMatch(/^TZif2/);
 });
 
-test("the release of the rules that come with PostgreSQL is the one of its pinned version", () => {
+test("the release of the bundled rules is stated for the pinned version of PostgreSQL", () => {
   const versions = new Set(Object.values(packageJson.optionalDependencies));
-  // With another version comes another release: look into src/timezone of its source, and set both.
+  // Another version may have another release: look it up in src/timezone of PostgreSQL's source, and set both.
   expect(versions).toEqual(new Set([bundledRules.version]));
 });
 
-/** A folder with files, until the test finishes. */
+/** Creates a folder with these files. It is removed when the test finishes. @returns its path */
 async function makeZones(files: Readonly<Record<string, string>>): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), "daily-aggregator-test-"));
   onTestFinished(() => removeFolder(folder));

@@ -7,30 +7,30 @@ export type Instance = "a" | "b";
 /** A learner's entries by request_id. */
 export type Log = ReadonlyMap<string, OracleEntry>;
 
-/** A call that changes the log at some moment between its begin and its answer. Times are of `performance.now()`. */
+/** A call that changes the log between its beginning and its answer. Times are in ms of `performance.now()`. */
 interface Write {
   readonly instance: Instance;
   readonly isDeletion: boolean;
   readonly began: number;
-  /** Infinity while it is under way. */
+  /** Infinity while the call is in progress. */
   answered: number;
   readonly apply: (log: Log) => Log;
 }
 
-/** A question, from when it was asked to when it was answered. */
+/** The times at which a question was asked and answered, in milliseconds of `performance.now()`. */
 export interface Asking {
   readonly instance: Instance;
   readonly asked: number;
   readonly answered: number;
-  /** That instance knew from before it was asked until it had answered that it did not hear of the other's writes. */
+  /** Whether the instance knew, from before the question until after the answer, that it received no notifications. */
   readonly isDeaf: boolean;
 }
 
-/** What was written of one learner, and what may be read of it. */
+/** The writes of one learner, and the logs that an answer may show. */
 export class History {
   readonly #writes: Write[] = [];
 
-  /** @returns to be called when the write is answered */
+  /** Records that a write begins. @returns a function to call when the write is answered */
   begin(instance: Instance, isDeletion: boolean, apply: (log: Log) => Log): () => void {
     const began = performance.now();
     const write = { instance, isDeletion, began, answered: Number.POSITIVE_INFINITY, apply };
@@ -41,8 +41,8 @@ export class History {
   }
 
   /**
-   * Every log that an answer may be a recount of: the writes it must show, any of those it may show, and each in an
-   * order that contradicts no one who waited for a write's answer before the next.
+   * Returns every log that an answer may be a recount of. Each contains all writes that the answer must show, and any
+   * of those that it may show. If a write was answered before another one began, it is applied first.
    */
   possibleLogs(asking: Asking): Log[] {
     const found = new Map<string, Log>();
@@ -64,12 +64,14 @@ export class History {
 }
 
 /**
- * What an instance has answered it must show, and what the other one has, too: at once if that was a deletion, which
- * is answered only when every instance knows of it, or if this instance is deaf; else after the lease.
+ * Whether an answer must show a write. An instance must show its own writes once it has answered them. It must also
+ * show the writes that the other instance has answered. It must show them at once if the write is a deletion, which is
+ * answered only when it is effective on all instances, or if the instance knows that it receives no notifications.
+ * Otherwise, it must show them after the lease.
  */
 function mustShow({ instance, asked, isDeaf }: Asking, write: Write): boolean {
-  const isHeardAtOnce = write.instance === instance || write.isDeletion || isDeaf;
-  return write.answered <= asked - (isHeardAtOnce ? 0 : leaseMs);
+  const isVisibleAtOnce = write.instance === instance || write.isDeletion || isDeaf;
+  return write.answered <= asked - (isVisibleAtOnce ? 0 : leaseMs);
 }
 
 function contentsOf(log: Log): string {

@@ -12,10 +12,10 @@ import { questions } from "./questions.ts";
 import { steps } from "./steps.ts";
 import { themes } from "./theme.ts";
 
-// Two instances of the service over one database, and learners to whom all kinds of things happen at all kinds of
-// moments: every answer must be a recount of the log, as it was at a moment that the answer may show.
+// Two instances of the service use one database. Random calls about each learner arrive at random times. Every answer
+// must be a recount of the log at a time that the answer may show.
 //
-// `npm test` runs a few interleavings, `npm run test:model` 2,000.
+// `npm test` runs a few interleavings, and `npm run test:model` runs 2,000.
 
 const runs = 24 * effort;
 
@@ -23,18 +23,18 @@ const interleavings = themes.chain((theme) =>
   fc.record({ questions: questions(theme), steps: steps(theme) }),
 );
 
-/** How many learners there are at a time. Most of the time, each waits for something. */
+/** The number of concurrent learners. It can be high, because each learner waits most of the time. */
 const lanes = 24;
 
 const database = useTestDatabase();
-// An hour has just ended: for some seconds its entries may come unannounced, and then its summaries can be memoized.
+// An hour has just ended. For some seconds, its new entries are not announced. Later, its summaries can be memoized.
 const clock = useClockPastTheHour(database, 20);
 const services = useTwoServices({}, database);
 checkAggregatesAfterAll(database);
 const instances = 2;
 beforeAll(() => waitForNotifications(database, instances));
 
-test(`${runs} interleavings of writes, reads and cuts give no wrong answer`, {
+test(`${runs} interleavings of writes, reads and broken connections give correct answers`, {
   timeout: 72_000 * effort,
 }, async () => {
   const world = { services, clock, gaps: new NotificationGaps(database, instances) };
@@ -45,7 +45,7 @@ test(`${runs} interleavings of writes, reads and cuts give no wrong answer`, {
         // One counterexample is enough.
         if (!failed) await runInterleaving(world, interleaving);
       }),
-      // A race that was lost once may be won the next time: there is no use in looking for a shorter one.
+      // A failure may depend on timing and not occur again, so a search for a shorter interleaving is useless.
       { numRuns: runs / lanes, seed: seed + index, endOnFailure: true },
     );
   };

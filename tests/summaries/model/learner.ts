@@ -13,19 +13,23 @@ import { type Asking, History, type Instance, type Log } from "./history.ts";
 import type { Asked, Command, Interleaving, Recording, Sent, Step, Time } from "./interleaving.ts";
 import type { NotificationGaps } from "./notification-gaps.ts";
 
-/** What all learners share. */
+/** The services, the clock and the gaps that all learners share. */
 export interface World {
   readonly services: TwoServices;
   readonly clock: DatabaseClock;
   readonly gaps: NotificationGaps;
 }
 
-/** A question whose range stands. */
+/** A question whose range is fixed. */
 type Question = OracleQuestion & { readonly pageSize: number };
 
 type SentEntry = OracleEntry & { readonly requestId: string };
 
-/** Does what an interleaving says to a new learner; throws if an answer is not a recount of the log. */
+/**
+ * Executes an interleaving for a new learner.
+ *
+ * @throws if an answer is not a recount of the log
+ */
 export async function runInterleaving(world: World, { questions, steps }: Interleaving): Promise<void> {
   const learner = new Learner(world, questions);
   for (const step of steps) await learner.take(step);
@@ -69,7 +73,7 @@ class Learner {
     }
   }
 
-  /** When both instances have heard of everything, they must answer everything right. */
+  /** Waits until both instances have received all notifications, and checks that all their answers are correct. */
   async settle(): Promise<void> {
     await this.#world.gaps.closed();
     await sleep(leaseMs);
@@ -105,7 +109,8 @@ class Learner {
       userId: this.#userId,
       timestamp: timestampFromMicros(timestamp),
     }));
-    // What is new in a batch is recorded together; what was sent before may meet a deletion each for itself.
+    // The new entries of a batch are recorded together. An entry that was sent before is a separate write, because it
+    // may have been deleted meanwhile.
     const parts = [
       entries.filter((entry) => !known.has(entry)),
       ...entries.filter((entry) => known.has(entry)).map((entry) => [entry]),
@@ -146,9 +151,9 @@ class Learner {
     changes: readonly ((log: Log) => Log)[],
     call: () => Promise<unknown>,
   ): Promise<void> {
-    const answered = changes.map((change) => this.#history.begin(instance, isDeletion, change));
+    const writes = changes.map((change) => this.#history.begin(instance, isDeletion, change));
     await call();
-    for (const tell of answered) tell();
+    for (const markAnswered of writes) markAnswered();
   }
 
   async #read(instance: Instance, question: Question): Promise<void> {
@@ -164,7 +169,7 @@ class Learner {
       expect(pages.flat()).toEqual(only);
       expect(pages).toHaveLength(Math.max(1, Math.ceil(only.length / pageSize)));
     } else {
-      // Each page may show another moment; the first is enough to be sure of.
+      // Each page may show another state of the log, so only the first one is compared.
       expect(possible.map((periods) => periods.slice(0, pageSize))).toContainEqual(pages[0]);
     }
   }
@@ -183,7 +188,7 @@ class Learner {
   }
 }
 
-/** What is known already stays as it is. */
+/** Returns a change that adds entries to the log. Entries that the log already has stay unchanged. */
 function recording(entries: readonly SentEntry[]): (log: Log) => Log {
   const recorded = entries.map(({ requestId, ...entry }) => [requestId, entry] as const);
   return (log) => new Map([...recorded, ...log]);

@@ -8,25 +8,25 @@ import {
 } from "../../support/notification-links.ts";
 import type { TestDatabase } from "../../support/test-database.ts";
 
-/** How long the instances listen, at least, from one cut to the next: else there would be little in their memories. */
+/** The shortest time that the instances listen between two cuts, in milliseconds, so that they can memoize answers. */
 const restMs = 1_000;
 
-/** The times when neither instance hears of the other's writes. */
+/** The times when no instance receives notifications. */
 export class NotificationGaps {
   readonly #database: TestDatabase;
   readonly #instances: number;
-  /** Until both listen again, and have done so for a while. */
+  /** Pending until the instances have listened again for {@link restMs}; then undefined. */
   #resting: Promise<unknown> | undefined;
   #closed: Promise<void> = Promise.resolve();
-  /** When the connections were seen to be gone, in milliseconds of `performance.now()`. */
-  #goneAt = Number.POSITIVE_INFINITY;
+  /** When the connections were found closed, in milliseconds of `performance.now()`; Infinity while they are open. */
+  #closedAt = Number.POSITIVE_INFINITY;
 
   constructor(database: TestDatabase, instances: number) {
     this.#database = database;
     this.#instances = instances;
   }
 
-  /** Cuts the connections of both, and does not wait until they notice; does nothing if a cut was not long ago. */
+  /** Breaks the connections of all instances, without waiting until they detect it. Does nothing soon after a cut. */
   async cut(): Promise<void> {
     if (this.#resting) return;
     const closed = Promise.withResolvers<void>();
@@ -40,20 +40,20 @@ export class NotificationGaps {
     void this.#follow().then(closed.resolve, closed.reject);
   }
 
-  /** Resolves once both listen. */
+  /** Resolves when all instances listen. */
   async closed(): Promise<void> {
     await this.#closed;
   }
 
-  /** Whether both have known since then that they do not hear of each other's writes. */
+  /** Whether all instances have known since a time, of `performance.now()`, that they receive no notifications. */
   async lastedSince(time: number): Promise<boolean> {
-    return time > this.#goneAt + leaseMs && (await countNotificationLinks(this.#database)) === 0;
+    return time > this.#closedAt + leaseMs && (await countNotificationLinks(this.#database)) === 0;
   }
 
   async #follow(): Promise<void> {
     await waitForCut(this.#database);
-    this.#goneAt = performance.now();
+    this.#closedAt = performance.now();
     await waitForNotifications(this.#database, this.#instances);
-    this.#goneAt = Number.POSITIVE_INFINITY;
+    this.#closedAt = Number.POSITIVE_INFINITY;
   }
 }

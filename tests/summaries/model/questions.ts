@@ -3,10 +3,13 @@ import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { Asked, Time } from "./interleaving.ts";
 import { hour, periodLengths, second, type Theme, timeZones } from "./theme.ts";
 
-/** What is asked of one learner: two questions about long ago that have most in common, one about these days, and a long one. */
+/**
+ * Generates the questions about one learner: two about long ago that differ in one field, one about the present, and
+ * sometimes a long one.
+ */
 export function questions(theme: Theme): fc.Arbitrary<Asked[]> {
   const closed = fc.record({ ...options(theme), ...closedRange(theme) });
-  // Not shorter: there would be too many of them.
+  // Longer, because the range would contain too many shorter periods.
   const longer = longerPeriods.get(theme.granularity) ?? theme.granularity;
   return fc
     .record({
@@ -18,7 +21,7 @@ export function questions(theme: Theme): fc.Arbitrary<Asked[]> {
     })
     .map(({ closed, twin, changed, recent, long }) => [
       closed,
-      // Differs in one field, and so may its answer.
+      // Differs in one field, so that its answer may differ.
       { ...closed, [changed]: twin[changed] },
       recent,
       ...(long ? [longQuestion(theme)] : []),
@@ -48,7 +51,7 @@ function closedRange({ granularity, instant }: Theme) {
   };
 }
 
-/** Some of these are open, some have just ended; in some `to` has passed and its period has not. */
+/** Some of these ranges are open, and some have just ended. In some, `to` has passed, but its period has not ended. */
 const recentRange = {
   from: fc.constantFrom(2n * hour, 3n * hour, 30n * hour).map((ago): Time => ({ ago })),
   to: fc.constantFrom(-hour, 0n, 20n * second, 100n * second, 600n * second).map((ago): Time => ({ ago })),
@@ -65,7 +68,7 @@ const granularityOfRecent = fc.constantFrom(
   ],
 );
 
-/** One that takes the database long enough for a write to be answered meanwhile. */
+/** A question that takes the database so long that a write can be answered meanwhile. */
 function longQuestion({ timeZone, instant }: Theme): Asked {
   const year = 365n * 24n * hour;
   return {
@@ -87,7 +90,7 @@ const longerPeriods = new Map([
   [Granularity.QUARTER, Granularity.YEAR],
 ]);
 
-/** That value, and now and then another one. */
+/** Generates the value, and sometimes one of the others. */
 function mostly<Value>(value: Value, others: fc.Arbitrary<Value>): fc.Arbitrary<Value> {
   return fc.oneof({ weight: 3, arbitrary: fc.constant(value) }, { weight: 1, arbitrary: others });
 }

@@ -5,7 +5,7 @@ import { recentTimes, type Theme, timesLongAgo } from "./theme.ts";
 
 const instances = ["a", "b"] as const satisfies readonly Instance[];
 
-/** What happens to one learner. Questions are named by their place among those of `questions.ts`. */
+/** Generates the steps for one learner. Steps refer to a question by its index in the result of `questions.ts`. */
 export function steps(theme: Theme): fc.Arbitrary<Step[]> {
   const command = commands(theme);
   const step = fc.oneof(
@@ -27,7 +27,10 @@ function atOnce(command: fc.Arbitrary<Command>): fc.Arbitrary<Step> {
     .map((commands): Step => ({ does: "at once", commands }));
 }
 
-/** What a memo is most likely to get wrong: an answer is kept, an entry comes that changes it, the same is asked again. */
+/**
+ * Generates the steps that are most likely to reveal an error of the memo: an answer is stored, an entry changes it,
+ * and the same question is asked again.
+ */
 function scenes(theme: Theme): fc.Arbitrary<Step[]> {
   const questionAndTime = fc.oneof(
     fc.record({ question: fc.constantFrom(0, 1, 3), time: timesLongAgo(theme) }),
@@ -47,7 +50,7 @@ function scenes(theme: Theme): fc.Arbitrary<Step[]> {
       const create: Command = { does: "create", instance: writer, entries: [entry] };
       return fc.constantFrom<Step[][]>(
         [read, create, read],
-        // Nothing is heard from the cut on, and for a moment nobody knows.
+        // After the cut, no notification arrives, and at first the instances have not detected that.
         [read, { does: "cut notifications" }, { ...create, instance: reader }, read],
         [create, read, { does: "cut notifications" }, { does: "delete all", instance: other }, read],
         [{ does: "at once", commands: [read, create].map(later) }, read],
@@ -55,7 +58,7 @@ function scenes(theme: Theme): fc.Arbitrary<Step[]> {
     });
 }
 
-/** The next one begins while the one before is likely to be under way. */
+/** Begins each command while the previous one is probably still in progress. */
 function later(command: Command, index: number) {
   return { afterMs: 10 * index, command };
 }

@@ -4,7 +4,7 @@ import { micros } from "../../support/micros.ts";
 import { transitionsOf } from "../zones.ts";
 import type { Time } from "./interleaving.ts";
 
-// Zones of which all releases of the IANA database say the same, of the years below and of the present.
+// Zones that have the same rules in all releases of the IANA database, for the years below and for the present.
 export const timeZones = [
   ...["UTC", "Europe/Berlin", "America/New_York", "America/Havana", "America/St_Johns", "Asia/Kolkata"],
   ...["Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia", "Pacific/Chatham"],
@@ -23,11 +23,11 @@ export const periodLengths = new Map([
   [Granularity.YEAR, 365n * 24n * hour],
 ]);
 
-/** What the questions and entries of one learner have in common, so that they meet. */
+/** Shared by the questions and entries of one learner, so that the entries affect the answers. */
 export interface Theme {
   readonly timeZone: string;
   readonly granularity: Granularity;
-  /** Long ago. */
+  /** A time long ago, in microseconds since 1970. */
   readonly instant: bigint;
 }
 
@@ -35,7 +35,7 @@ export const themes: fc.Arbitrary<Theme> = fc
   .record({ timeZone: fc.constantFrom(...timeZones), granularity: fc.constantFrom(...periodLengths.keys()) })
   .chain((theme) => instants(theme.timeZone).map((instant) => ({ ...theme, instant })));
 
-/** When the clock was changed; or, for zones where it was not, a leap day. */
+/** Generates times of clock changes, and also a leap day, because some zones have no changes. */
 function instants(timeZone: string): fc.Arbitrary<bigint> {
   const changes = transitionsOf(timeZone, Temporal.Instant.from(start), Temporal.Instant.from(end));
   return fc.constantFrom(
@@ -52,9 +52,9 @@ export function timesLongAgo({ granularity, instant }: Theme): fc.Arbitrary<Time
 
 export const recentTimes: fc.Arbitrary<Time> = fc
   .constantFrom(
-    // At the present time, and so told to nobody; ...
+    // Not late, so not announced.
     ...[-60n, 0n, 10n, 25n, 27n, 29n],
-    // ... and late.
+    // Late.
     ...[40n, 100n, 7200n],
   )
   .map((seconds) => ({ ago: seconds * second }));

@@ -7,10 +7,10 @@ import type { Listeners } from "../../../src/transport/unary/http/listeners.ts";
 
 type Adapter = (options: ConnectNodeAdapterOptions) => Listeners;
 
-/** What answers the methods of a test; the types of the requests are those of the service. */
+/** The handlers of a test, for methods of LearningLogService. */
 export type Methods = Partial<ServiceImpl<typeof LearningLogService>>;
 
-/** Serves both versions of HTTP on one port until the test finishes. @returns where */
+/** Serves both versions of HTTP on one port until the test finishes. @returns the base URL */
 export async function serve(
   adapter: Adapter,
   methods: Methods,
@@ -19,12 +19,12 @@ export async function serve(
   const routes = (router: ConnectRouter) => {
     router.service(LearningLogService, methods);
   };
-  const port = await listen(adapter({ ...options, routes }), "127.0.0.1", 0);
-  onTestFinished(() => port.close(0));
-  return `http://127.0.0.1:${port.address.port}`;
+  const server = await listen(adapter({ ...options, routes }), "127.0.0.1", 0);
+  onTestFinished(() => server.close(0));
+  return `http://127.0.0.1:${server.address.port}`;
 }
 
-/** Where a method is on a server. */
+/** Returns the path of a method's URL. */
 export function pathOf(method: "CreateEntry" | "GetSummary" | "ImportEntries"): string {
   return `/${LearningLogService.typeName}/${method}`;
 }

@@ -26,7 +26,7 @@ import { adapters } from "../../support/adapters.ts";
 import { failureOf } from "../../support/failures.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
 
-// What handlers, interceptors and clients see of a unary call, on both adapters and over every protocol.
+// What handlers, interceptors and clients observe of a unary call, with both adapters and over every protocol.
 
 type TransportOptions = Partial<
   Pick<
@@ -57,14 +57,14 @@ const cases = Object.entries(adapters).flatMap(([adapterName, adapter]) =>
   ),
 );
 
-/** Answers with the entry that was asked for. */
+/** Answers with the entry of the request. */
 const echo: Methods = {
   createEntry: ({ requestId, userId, wordCount = 0 }) => ({ entry: { requestId, userId, wordCount } }),
 };
 
 const wordy = { requestId: "r", userId: "x".repeat(10_000), wordCount: 7 };
 
-describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
+describe.for(cases)("with the adapter %s, over %s", ([, transportName, adapter, createTransport]) => {
   const start = async (
     methods: Methods,
     options?: Parameters<typeof serve>[2],
@@ -74,14 +74,14 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     return createClient(LearningLogService, createTransport(baseUrl, transportOptions));
   };
 
-  test("a message goes there and back", async () => {
+  test("the client receives the message that it has sent", async () => {
     const client = await start(echo);
     for (const entry of [wordy, { requestId: "", userId: "", wordCount: 0 }, { userId: "ß🎓" }]) {
       expect((await client.createEntry(entry)).entry).toMatchObject(entry);
     }
   });
 
-  test("a handler is told everything about its call", async () => {
+  test("a handler receives the method, protocol, URL, headers and deadline of its call", async () => {
     let context: HandlerContext | undefined;
     const methods: Methods = {
       createEntry(_request, given) {
@@ -120,7 +120,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     expect(timeoutMs).toBeUndefined();
   });
 
-  test("a client sees the headers and trailers that a handler sets", async () => {
+  test("a client receives the headers and trailers that a handler sets", async () => {
     const bytes = new Uint8Array([1, 2, 250]);
     const client = await start({
       createEntry(_request, { responseHeader, responseTrailer }) {
@@ -149,7 +149,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     expect(decodeBinaryHeader(trailer?.get("x-trailer-bin") ?? "")).toEqual(bytes);
   });
 
-  test("an error reaches the client with its details and its metadata", async () => {
+  test("a client receives an error with its details and metadata", async () => {
     const client = await start({
       createEntry(_request, { responseTrailer }) {
         responseTrailer.set("x-trailer", "t");
@@ -166,9 +166,9 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
   });
 
   test.for([
-    ["thrown", () => new Error("secret")],
-    ["rejected", () => Promise.reject(new TypeError("secret"))],
-  ] as const)("what is %s and no ConnectError is an internal error without a word", async ([, fail]) => {
+    ["a thrown error", () => new Error("secret")],
+    ["an error of a rejected promise", () => Promise.reject(new TypeError("secret"))],
+  ] as const)("%s that is not a ConnectError becomes INTERNAL without its message", async ([, fail]) => {
     const client = await start({
       async createEntry() {
         throw await fail();
@@ -178,14 +178,14 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     expect(error).toMatchObject({ code: Code.Internal, rawMessage: "internal error" });
   });
 
-  test("a method that nobody implements is UNIMPLEMENTED", async () => {
+  test("a call of a method without an implementation fails with UNIMPLEMENTED", async () => {
     const client = await start({});
     const error = await failureOf(client.createEntry({}));
     const rawMessage = `${LearningLogService.typeName}.CreateEntry is not implemented`;
     expect(error).toMatchObject({ code: Code.Unimplemented, rawMessage });
   });
 
-  test("interceptors come in their order, and may change everything on the way in and out", async () => {
+  test("interceptors run in their order, and may change everything in the request and the response", async () => {
     const key = createContextKey("nobody");
     const order: string[] = [];
     let passedSignal: AbortSignal | undefined;
@@ -245,7 +245,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     expect(trailer?.get("x-by")).toBe("interceptor");
   });
 
-  test("an interceptor keeps apart what it keeps of each call", async () => {
+  test("an interceptor has separate state for each call", async () => {
     const counting: Interceptor = (next) => {
       let calls = 0;
       return (request) => {
@@ -267,7 +267,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     }
   });
 
-  test("an interceptor may answer for the handler, or refuse", async () => {
+  test("an interceptor may reject a call in place of the handler", async () => {
     const refuse: Interceptor = () => async () => {
       throw new ConnectError("not today", Code.PermissionDenied);
     };
@@ -276,7 +276,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     expect(error).toMatchObject({ code: Code.PermissionDenied, rawMessage: "not today" });
   });
 
-  test("context values and the gate come before the message", async () => {
+  test("contextValues and requestGate run before the message is read", async () => {
     const key = createContextKey(0);
     const client = await start(
       { createEntry: (_request, { values }) => ({ entry: { wordCount: values.get(key) } }) },
@@ -294,7 +294,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     expect(await refused).toMatchObject({ code: Code.Unauthenticated, rawMessage: "bad luck" });
   });
 
-  test("at the deadline, the signal says so", async () => {
+  test("the signal aborts with DEADLINE_EXCEEDED at the deadline", async () => {
     const { promise: aborted, resolve } = Promise.withResolvers<unknown>();
     const client = await start({
       async createEntry(_request, { signal }) {
@@ -303,25 +303,25 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
         throw signal.reason;
       },
     });
-    // The client keeps no time of its own.
+    // Sent as headers, so that only the server enforces the deadline.
     const headers = { "connect-timeout-ms": "100", "grpc-timeout": "100m" };
     const error = await failureOf(client.createEntry({}, { headers }));
     expect(error).toMatchObject({ code: Code.DeadlineExceeded, rawMessage: "the operation timed out" });
     await expect(aborted).resolves.toMatchObject({ code: Code.DeadlineExceeded });
   });
 
-  test("a deadline beyond the longest one is refused", async () => {
+  test("a deadline over maxTimeoutMs is rejected", async () => {
     const client = await start(echo, { maxTimeoutMs: 1000 });
     const error = await failureOf(client.createEntry({}, { timeoutMs: 2000 }));
     expect(error).toMatchObject({ code: Code.InvalidArgument, rawMessage: "timeout 2000ms must be <= 1000" });
   });
 
-  test("the signal aborts when the caller gives up", async () => {
-    const { promise: started, resolve: start1 } = Promise.withResolvers<void>();
+  test("the signal aborts when the caller cancels the call", async () => {
+    const { promise: started, resolve: begin } = Promise.withResolvers<void>();
     const { promise: aborted, resolve } = Promise.withResolvers<AbortSignal>();
     const client = await start({
       async createEntry(_request, { signal }) {
-        start1();
+        begin();
         await new Promise((ended) => signal.addEventListener("abort", ended));
         resolve(signal);
         return {};
@@ -355,7 +355,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     }
   });
 
-  test("the signal aborts at the end of a call, too, and no sooner", async () => {
+  test("the signal aborts when a call ends, not before", async () => {
     const signals: AbortSignal[] = [];
     let abortedEarly = false;
     const client = await start({
@@ -373,7 +373,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
   });
 
   test.for([compressionGzip, compressionBrotli])(
-    "messages may be compressed both ways by $name",
+    "requests and answers may be compressed with $name",
     async (compression) => {
       const options = { acceptCompression: [compression], sendCompression: compression, compressMinBytes: 0 };
       const client = await start(echo, { compressMinBytes: 0 }, options);
@@ -388,7 +388,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     },
   );
 
-  test("a compression that the server does not know is refused, and the ones that it knows are named", async () => {
+  test("an unknown compression is rejected, and the error names the known ones", async () => {
     const unknown = { ...compressionGzip, name: "zip" };
     const client = await start(echo, {}, { sendCompression: unknown, compressMinBytes: 0 });
     const error = await failureOf(client.createEntry(wordy));
@@ -398,7 +398,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     });
   });
 
-  test("a message over the limit is refused, whether it was compressed or not; the next one is taken", async () => {
+  test("a message over the limit is rejected, compressed or not, and the next one is accepted", async () => {
     const options = { readMaxBytes: 1000 };
     const client = await start(echo, options);
     const compressing = await start(echo, options, { sendCompression: compressionGzip, compressMinBytes: 0 });
@@ -408,7 +408,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
     }
   });
 
-  test("an answer over the limit is an error", async () => {
+  test("an answer over the limit fails with RESOURCE_EXHAUSTED", async () => {
     const client = await start(
       { createEntry: () => ({ entry: { userId: wordy.userId } }) },
       { writeMaxBytes: 1000 },
@@ -417,7 +417,7 @@ describe.for(cases)("%s, %s", ([, transportName, adapter, createTransport]) => {
   });
 });
 
-describe.for(Object.entries(adapters))("%s", ([, adapter]) => {
+describe.for(Object.entries(adapters))("with the adapter %s", ([, adapter]) => {
   test("a method without side effects can be called by GET", async () => {
     let context: HandlerContext | undefined;
     const url = await serve(adapter, {
@@ -437,7 +437,7 @@ describe.for(Object.entries(adapters))("%s", ([, adapter]) => {
     }
   });
 
-  test("streams are served as before", async () => {
+  test("streams are served over every protocol", async () => {
     const url = await serve(adapter, {
       async *watchSummary({ userId }) {
         for (let entry = 1; entry <= userId.length; entry += 1)

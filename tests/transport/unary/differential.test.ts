@@ -12,14 +12,14 @@ import { randomRequests } from "./random-requests.ts";
 import { exchange, type Target } from "./wire-exchange.ts";
 import { readMaxBytes } from "./wire-request.ts";
 
-// Whatever comes over the wire, the lean adapter answers as connect-node's does.
+// The lean adapter answers every request, valid or invalid, as connect-node's adapter does.
 
 const numRuns = 400 * effort;
 
 const connectNode = useAdapter("connect-node");
 const lean = useAdapter("lean");
 
-test("the lean adapter answers any request as connect-node does", {
+test("the lean adapter answers random requests as connect-node does", {
   timeout: 40_000 * effort,
 }, async () => {
   await fc.assert(
@@ -27,7 +27,7 @@ test("the lean adapter answers any request as connect-node does", {
       const ask = (timeoutMs: number) =>
         Promise.all([exchange(request, connectNode(), timeoutMs), exchange(request, lean(), timeoutMs)]);
       let [expected, actual] = await ask(60);
-      // On a busy machine, a sender may have given up before one of the answers came.
+      // On a busy machine, a sender may time out before one of the answers arrives.
       if (!isDeepStrictEqual(actual, expected)) [expected, actual] = await ask(3_000);
       expect(actual).toEqual(expected);
     }),
@@ -35,7 +35,7 @@ test("the lean adapter answers any request as connect-node does", {
   );
 });
 
-/** Serves the echo service over both versions of HTTP while the tests run. */
+/** Serves the echo service over both versions of HTTP while the tests run. @returns a getter for its addresses */
 function useAdapter(name: AdapterName): () => Target {
   const listeners = adapters[name]({
     routes: echoRoutes,
@@ -59,7 +59,7 @@ function useAdapter(name: AdapterName): () => Target {
     await Promise.all([http1, overHttp2].map((server) => new Promise((resolve) => server.close(resolve))));
   });
   return () => {
-    if (session === undefined || session.destroyed) throw new Error("there is no connection");
+    if (session === undefined || session.destroyed) throw new Error("the HTTP/2 session is closed");
     return { http1Port, session };
   };
 }

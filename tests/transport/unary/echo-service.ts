@@ -9,7 +9,7 @@ import {
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 
-/** What a caller can ask the service for, in `page_token`. */
+/** The behaviours of the service. A caller chooses one in `page_token`. */
 export const wishes = [
   "plain",
   "large",
@@ -21,7 +21,10 @@ export const wishes = [
   "throw",
 ] as const;
 
-/** Answers what it saw of the request, and does as it is asked. Its other methods are not implemented. */
+/**
+ * Implements only ListEntries. It answers with what the handler received, and behaves as `page_token` requests: see
+ * {@link wishes}.
+ */
 export function echoRoutes(router: ConnectRouter): void {
   router.service(LearningLogService, {
     listEntries({ userId, pageToken: wish }, context) {

@@ -20,15 +20,15 @@ const compressedGrpcWeb = {
   missingBytes: undefined,
 } as const;
 
-/** What random requests have found: the two adapters once answered these differently. */
+/** Requests that random tests have found: the two adapters once answered them differently. */
 export const foundRequests: readonly WireRequest[] = [
-  // Trailers that are compressed are no second message, so the body goes on.
+  // Compressed trailers are not a second message, so the server reads on.
   {
     ...compressedGrpcWeb,
     body: Buffer.concat([envelope(gzipSync(message), 1), envelope(Buffer.alloc(0), 0x81)]),
     ends: false,
   },
-  // There may be several trailers, and the last ones may be damaged.
+  // A body may have several trailers, and the last ones may be invalid.
   {
     ...compressedGrpcWeb,
     body: Buffer.concat([envelope(gzipSync(message), 0x81), envelope(Buffer.alloc(1), 0x81)]),

@@ -4,11 +4,11 @@ import { onTestFinished } from "vitest";
 import { type CreateEntryRequest, CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { pathOf } from "./adapters.ts";
 
-// Calls whose bodies and answers a test sends and reads by itself.
+// Calls over HTTP/2 without a client library: the test sends the body and reads the answer.
 
-/** Connects over HTTP/2 until the test finishes. */
+/** Opens an HTTP/2 session, which is closed when the test finishes. */
 export function connectTo(url: string): ClientHttp2Session {
-  // In MB, for what is to be sent.
+  // In megabytes. The session holds the data that is not sent yet.
   const session = connect(url, { maxSessionMemory: 1_000 });
   onTestFinished(() => session.destroy());
   return session;
@@ -26,7 +26,7 @@ export function startCall(
   return stream;
 }
 
-/** Waits for the trailers of gRPC. @returns grpc-status */
+/** Waits for the trailers of gRPC. @returns their grpc-status */
 export function statusOf(stream: ClientHttp2Stream): Promise<unknown> {
   stream.resume();
   return new Promise((resolve) => stream.once("trailers", (trailers) => resolve(trailers["grpc-status"])));
@@ -37,7 +37,7 @@ export function closing(stream: ClientHttp2Stream): Promise<ClientHttp2Stream> {
   return new Promise((resolve) => stream.once("close", () => resolve(stream)));
 }
 
-/** A request with a user_id of this length. */
+/** Creates a request with a user_id of this length. */
 export function withUserId(length: number): CreateEntryRequest {
   return create(CreateEntryRequestSchema, { userId: "x".repeat(length) });
 }

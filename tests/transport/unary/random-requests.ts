@@ -8,7 +8,7 @@ import { envelope, type Header, type WireRequest } from "./wire-request.ts";
 
 const service = "/dailyaggregator.v1.LearningLogService";
 
-/** Calls as a client makes them, and such with a few things wrong. */
+/** Generates valid calls, and calls with one or two changes that may make them invalid. */
 export function randomRequests(): fc.Arbitrary<WireRequest> {
   const change = fc.oneof(changesOfHeaders(), changesOfBodies());
   const changes = fc.oneof(
@@ -18,14 +18,14 @@ export function randomRequests(): fc.Arbitrary<WireRequest> {
   return fc
     .tuple(validRequests(), changes)
     .map(([request, applied]) => applied.reduce((changed, change) => change(changed), request))
-    .filter((request) => canBeSent(request) && !isToDiffer(request));
+    .filter((request) => canBeSent(request) && !mayDiffer(request));
 }
 
 /**
- * connect-node takes the bare head of an envelope for the end of a body, and looks for faults behind a second message,
- * which is one too many already.
+ * Whether the adapters may answer differently. connect-node accepts a body that ends directly after the prefix of an
+ * envelope, and checks for errors after a second message, although the second message is one already.
  */
-function isToDiffer({ body }: WireRequest): boolean {
+function mayDiffer({ body }: WireRequest): boolean {
   let rest = body;
   for (let messages = 0; rest.length >= 5; messages += 1) {
     if (messages === 2) return true;
@@ -36,17 +36,20 @@ function isToDiffer({ body }: WireRequest): boolean {
   return rest.length === 5;
 }
 
-/** Node's client of HTTP/2 sends no header twice that must not be there twice, and no `te` but this one. */
+/**
+ * Whether Node's client can send the request. Over HTTP/2, it rejects a repetition of a header that may occur only
+ * once, and any `te` other than `trailers`.
+ */
 function canBeSent({ httpVersion, headers }: WireRequest): boolean {
   if (httpVersion === 1) return true;
-  const names = headers.map(([name]) => name).filter((name) => single.has(name));
+  const names = headers.map(([name]) => name).filter((name) => singleHeaders.has(name));
   return (
     new Set(names).size === names.length &&
     headers.every(([name, value]) => name !== "te" || value === "trailers")
   );
 }
 
-const single = new Set(["content-type", "content-encoding", "user-agent", "te", "expect"]);
+const singleHeaders = new Set(["content-type", "content-encoding", "user-agent", "te", "expect"]);
 
 function validRequests(): fc.Arbitrary<WireRequest> {
   return fc

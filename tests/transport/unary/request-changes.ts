@@ -2,7 +2,7 @@ import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { envelope, type Header, readMaxBytes, type WireRequest } from "./wire-request.ts";
 
-// What can be wrong with a request.
+// Changes that can make a request invalid.
 
 type Change = (request: WireRequest) => WireRequest;
 
@@ -27,7 +27,7 @@ export function changesOfHeaders(): fc.Arbitrary<Change> {
       ...request,
       headers: [...without(request.headers, added[0]), added],
     })),
-    // Once more than it is there already.
+    // Keeps a header of the same name, so that the header occurs twice.
     header.map((added) => (request) => ({ ...request, headers: [...request.headers, added] })),
     place.map((index) => (request) => ({
       ...request,
@@ -82,7 +82,7 @@ export function changesOfBodies(): fc.Arbitrary<Change> {
     fc
       .constantFrom(0x01, 0x02, 0x03, 0x80, 0x81, 0xff)
       .map((flags) => (body: Buffer) => Buffer.concat([Buffer.from([flags]), body.subarray(1)])),
-    // A second envelope, or what gRPC-Web has for trailers.
+    // A second envelope, or trailers of gRPC-Web.
     fc.tuple(fc.constantFrom(0x00, 0x01, 0x02, 0x80, 0x81), fc.uint8Array({ maxLength: 30 })).map(
       ([flags, bytes]) =>
         (body: Buffer) =>
@@ -112,7 +112,7 @@ export function changesOfBodies(): fc.Arbitrary<Change> {
       .map((text) => () => Buffer.from(text)),
   );
   return fc.oneof(
-    // Not in place: shrinking needs the body that there was.
+    // Changes a copy, because shrinking needs the original body.
     {
       weight: 6,
       arbitrary: bodies.map((change) => (request: WireRequest) => ({
@@ -151,7 +151,7 @@ const contentTypes = [
   "",
 ];
 
-/** None that passes during the call: how far it gets by then is a matter of luck. */
+/** No deadline passes during the call, because the answer would depend on the progress at that time. */
 const timeouts = [
   "10000",
   "10S",
@@ -198,7 +198,7 @@ const paths: readonly ((path: string) => string)[] = [
   (path) => `/${path}`,
   (path) => path.replace("ListEntries", "Nonsense"),
   (path) => path.replace("LearningLogService", "Nonsense"),
-  // Not for GET, not implemented, and a stream.
+  // A method that does not allow GET, one that is not implemented, and a stream.
   (path) => path.replace("ListEntries", "CreateEntry"),
   (path) => path.replace("ListEntries", "GetSummary"),
   (path) => path.replace("ListEntries", "ImportEntries"),

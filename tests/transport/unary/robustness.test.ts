@@ -11,8 +11,8 @@ import { adapters } from "../../support/adapters.ts";
 import { askHttp1, askHttp2, ownAgent } from "../../support/plain-requests.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
 
-// Where the lean path does more for callers than connect-node's adapter by itself: every wait has an end, and one
-// request does not harm others.
+// What the lean path does in addition to connect-node's adapter: every wait is bounded, and a request does not affect
+// other requests.
 
 const path = pathOf("CreateEntry");
 const grpc = { "content-type": "application/grpc", te: "trailers" };
@@ -27,11 +27,11 @@ const echo: Methods = {
   },
 };
 
-/** Handlers that hear nothing of deadlines. */
+/** A handler that never answers, and ignores its deadline. */
 const never: Methods = { createEntry: () => new Promise(() => {}) };
 
-describe("a deadline is kept", () => {
-  test("though the handler does not heed it", async () => {
+describe("a deadline", () => {
+  test("is enforced although the handler ignores it", async () => {
     const url = await serve(unaryNodeAdapter, never);
     const headers = { ...grpc, "grpc-timeout": "50m", "connect-timeout-ms": "50" };
     const { trailers } = await askHttp2(url, { path, headers, body: [framed] });
@@ -43,14 +43,14 @@ describe("a deadline is kept", () => {
     }
   });
 
-  test("of a delegated call, too", async () => {
+  test("of a delegated call is enforced, too", async () => {
     const url = await serve(unaryNodeAdapter, never);
     const headers = { ...grpc, "grpc-timeout": "50m" };
     const { trailers } = await askHttp1(url, { path, headers, body: [framed] });
     expect(trailers).toMatchObject({ "grpc-status": "4" });
   });
 
-  test("though the message never comes", async () => {
+  test("is enforced although the message is never completed", async () => {
     const url = await serve(unaryNodeAdapter, echo);
     const session = connectHttp2(url);
     onTestFinished(() => session.destroy());
@@ -61,7 +61,7 @@ describe("a deadline is kept", () => {
     expect(trailers).toMatchObject({ "grpc-status": "4" });
   });
 
-  test("and one that has passed already keeps the handler from being called", async () => {
+  test("that has already passed is reported without calling the handler", async () => {
     let calls = 0;
     const url = await serve(unaryNodeAdapter, {
       createEntry() {
@@ -76,7 +76,7 @@ describe("a deadline is kept", () => {
   });
 
   test.for(["99999999H", "600H", "597H", "9999999S"])(
-    "and one of %s, for which no timer runs, does not pass at once, for streams neither",
+    "of %s, which is too long for a timer, does not time out unary calls or streams at once",
     async (timeout) => {
       for (const adapter of Object.values(adapters)) {
         const url = await serve(adapter, echo);
@@ -93,7 +93,7 @@ describe("a deadline is kept", () => {
     },
   );
 
-  test("and one of Connect for which no timer runs does not pass at once", async () => {
+  test("in connect-timeout-ms that is too long for a timer does not time out calls at once", async () => {
     for (const adapter of Object.values(adapters)) {
       const url = await serve(adapter, echo);
       const headers = { "connect-timeout-ms": "9999999999" };
@@ -108,8 +108,8 @@ describe("a deadline is kept", () => {
   });
 });
 
-describe("what is left of a body when it is answered", () => {
-  test("does not block a connection of HTTP/1.1", async () => {
+describe("the rest of a body after the answer", () => {
+  test("does not block the connection over HTTP/1.1", async () => {
     const url = await serve(unaryNodeAdapter, echo, { readMaxBytes: 1000 });
     const agent = ownAgent();
     const large = [Buffer.alloc(1_000_000, " "), Buffer.alloc(1_000_000, " ")];
@@ -121,7 +121,7 @@ describe("what is left of a body when it is answered", () => {
     }
   });
 
-  test("is asked for no more over HTTP/2, without an error", async () => {
+  test("is stopped over HTTP/2 by a reset with NO_ERROR", async () => {
     const url = await serve(unaryNodeAdapter, echo, { readMaxBytes: 1000 });
     const session = connectHttp2(url);
     onTestFinished(() => session.destroy());
@@ -129,7 +129,7 @@ describe("what is left of a body when it is answered", () => {
     for (const headers of [
       { ":path": path, ...grpc },
       { ":path": path, "content-type": "application/proto", "content-length": "2000" },
-      // Handed on.
+      // Delegated to connect-node.
       { ":path": importPath, ...grpc },
     ]) {
       const stream = session.request({ ":method": "POST", ...headers });
@@ -141,7 +141,7 @@ describe("what is left of a body when it is answered", () => {
   });
 });
 
-test("a body that is cut right behind the length of a message is not taken for an end", async () => {
+test("a body that ends directly after the length of a message is rejected as incomplete", async () => {
   const url = await serve(unaryNodeAdapter, echo);
   for (const body of [Buffer.of(0, 0, 0, 0, 7), Buffer.concat([framed, Buffer.of(0, 0, 0, 0, 7)])]) {
     const { trailers } = await askHttp2(url, { path, headers: grpc, body: [body] });
@@ -149,10 +149,10 @@ test("a body that is cut right behind the length of a message is not taken for a
   }
 });
 
-test("a header that cannot be sent breaks off its call and no other", async () => {
+test("a response header that cannot be sent aborts only its own call", async () => {
   const url = await serve(unaryNodeAdapter, {
     createEntry({ userId }, { responseHeader }) {
-      // A control character: Headers takes it, HTTP/1.1 does not.
+      // Headers accepts a control character, but HTTP/1.1 does not.
       if (userId === "bad") responseHeader.set("x-bad", "\u0001");
       return {};
     },
@@ -164,14 +164,14 @@ test("a header that cannot be sent breaks off its call and no other", async () =
 });
 
 test.for([
-  ["a host that is none", { ":authority": ":99999" }, 400],
-  ["an expectation that cannot be met", { expect: "the unexpected" }, 417],
-] as const)("%s over HTTP/2 is answered by its status", async ([, headers, status]) => {
+  ["status 400 for an invalid host", { ":authority": ":99999" }, 400],
+  ["status 417 for an unknown expectation", { expect: "the unexpected" }, 417],
+] as const)("a request over HTTP/2 is rejected with %s", async ([, headers, status]) => {
   const url = await serve(unaryNodeAdapter, echo);
   expect((await askHttp2(url, { path, headers: { ...grpc, ...headers } })).status).toBe(status);
 });
 
-test("a client that waits for 100 Continue is told to", async () => {
+test("a client that waits for 100 Continue receives it", async () => {
   const url = await serve(unaryNodeAdapter, echo);
   const session = connectHttp2(url);
   onTestFinished(() => session.destroy());
@@ -182,7 +182,7 @@ test("a client that waits for 100 Continue is told to", async () => {
   expect(trailers).toMatchObject({ "grpc-status": "0" });
 });
 
-test("context values that cannot be made fail their call and no other", async () => {
+test("an exception in contextValues fails only its own call", async () => {
   const contextValues = ({ headers }: { headers: Record<string, unknown> }) => {
     if (headers["x-bad"] !== undefined) throw new Error("no values");
     return createContextValues();
@@ -196,7 +196,7 @@ test("context values that cannot be made fail their call and no other", async ()
   }
 });
 
-test("callers who leave at any time do no harm", async () => {
+test("callers that disconnect at any time do not affect other calls", async () => {
   const url = await serve(unaryNodeAdapter, {
     createEntry: () => new Promise((resolve) => setTimeout(resolve, 5, {})),
   });
@@ -219,7 +219,7 @@ test("callers who leave at any time do no harm", async () => {
   expect(trailers).toMatchObject({ "grpc-status": "0" });
 });
 
-test("requests that follow each other on a connection of HTTP/1.1 are answered in order", async () => {
+test("pipelined requests on an HTTP/1.1 connection are answered in order", async () => {
   const url = await serve(unaryNodeAdapter, echo);
   const socket = connect(Number(new URL(url).port), "127.0.0.1");
   const head = `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n`;

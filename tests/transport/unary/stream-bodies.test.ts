@@ -12,7 +12,7 @@ import { askHttp2 } from "../../support/plain-requests.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
 import { closing, connectTo, startCall, statusOf, withUserId } from "./http2-calls.ts";
 
-// Bodies of streams, which connect-node serves whatever serves unary calls; and of what else it serves.
+// Bodies of the calls that connect-node serves: streams, with both adapters, and unary calls.
 
 const methods: Methods = {
   createEntry: () => ({}),
@@ -23,8 +23,8 @@ const methods: Methods = {
 
 const types = ["application/grpc", "application/grpc-web", "application/connect+proto"];
 
-describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adapter]) => {
-  test("takes a message in frames of one byte with work that its length explains", {
+describe.for(Object.entries(adapters))("a stream that the adapter %s serves", ([, adapter]) => {
+  test("reads a message in frames of one byte in linear time", {
     timeout: 120_000,
   }, async () => {
     const url = await serve(adapter, methods);
@@ -36,12 +36,13 @@ describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adap
     }
     stream.end();
     await expect(status).resolves.toBe("0");
-    // One or two seconds, with the client; about fifteen if the server goes through all that has come for each byte.
+    // CPU time of the client and the server: one or two seconds, or about fifteen if the server iterates over all
+    // received bytes for each new one.
     expect(process.cpuUsage(before).user / 1e6).toBeLessThan(8);
   });
 
   test.for(types)(
-    "of %s is refused, if the connection's messages would take more than 128 MiB",
+    "of type %s is rejected if the messages of its connection would hold more than 128 MiB",
     async (type) => {
       const url = await serve(adapter, methods);
       const session = connectTo(url);
@@ -54,7 +55,7 @@ describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adap
       const refusal = await Promise.race(unfinished.map(bodyOrStatus));
       expect(refusal).toMatch(/^8$|grpc-status: 8|resource_exhausted/);
 
-      // Neither others nor small messages on the same connection are refused.
+      // Messages on other connections, and small ones on this connection, are accepted.
       const small = { headers: { "content-type": "application/grpc", te: "trailers" } };
       const body = [envelopeOf(1)];
       const { trailers } = await askHttp2(url, { ...small, path: pathOf("ImportEntries"), body });
@@ -63,7 +64,7 @@ describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adap
       next.end(body[0]);
       await expect(statusOf(next)).resolves.toBe("0");
 
-      // When they are gone, there is room again.
+      // The memory of cancelled streams is available again.
       for (const stream of unfinished) stream.close(constants.NGHTTP2_CANCEL);
       const last = startCall(session, "ImportEntries", "application/grpc");
       last.end(large);
@@ -71,8 +72,8 @@ describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adap
     },
   );
 
-  test("is broken off, if the answers that nobody takes would take more than 128 MiB", async () => {
-    const left = Promise.withResolvers<void>();
+  test("is reset if the unread answers of its connection would hold more than 128 MiB", async () => {
+    const ended = Promise.withResolvers<void>();
     const requestId = "x".repeat(48 * 1024 * 1024);
     const url = await serve(adapter, {
       async *importEntries() {
@@ -80,7 +81,7 @@ describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adap
           yield { duplicates: [create(DuplicateEntrySchema, { conflict: { requestId } })] };
           yield { createdCount: 1 };
         } finally {
-          left.resolve();
+          ended.resolve();
         }
       },
     });
@@ -90,10 +91,10 @@ describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adap
     });
     const refused = await Promise.race(unread.map(closing));
     expect(refused.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    await left.promise;
+    await ended.promise;
   });
 
-  test("takes any number of messages, one after another", { timeout: 120_000 }, async () => {
+  test("accepts any number of messages, one after another", { timeout: 120_000 }, async () => {
     const url = await serve(adapter, methods);
     const stream = startCall(connectTo(url), "ImportEntries", "application/grpc");
     const status = statusOf(stream);
@@ -103,7 +104,7 @@ describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adap
     await expect(status).resolves.toBe("0");
   });
 
-  test("takes messages however they are cut", async () => {
+  test("accepts messages however their bytes are split", async () => {
     const url = await serve(adapter, methods);
     const messages = Buffer.concat([3, 20_000, 1, 40_000, 70].map(envelopeOf));
     for (const size of [7, 16_384, messages.length]) {
@@ -117,13 +118,13 @@ describe.for(Object.entries(adapters))("a stream that is served by %s", ([, adap
       };
       const { trailers, body: answers } = await askHttp2(url, request);
       expect(trailers).toMatchObject({ "grpc-status": "0" });
-      // An envelope with one count.
+      // Each answer is an envelope with one count.
       expect(answers).toHaveLength(5 * (5 + 2));
     }
   });
 });
 
-test("unary calls that connect-node serves may not take more than 128 MiB of a connection either", async () => {
+test("the unary calls of a connection that connect-node serves hold at most 128 MiB, too", async () => {
   const url = await serve(adapters["connect-node"], methods);
   const session = connectTo(url);
   const large = toBinary(CreateEntryRequestSchema, withUserId(48 * 1024 * 1024));
@@ -135,7 +136,7 @@ test("unary calls that connect-node serves may not take more than 128 MiB of a c
   await expect(Promise.race(unfinished.map(bodyOrStatus))).resolves.toContain("resource_exhausted");
 });
 
-/** The status in the trailers of gRPC, or in the body, as the other protocols have it. */
+/** Returns the status in the trailers of gRPC. Other protocols have it in the body, whose first part is returned. */
 function bodyOrStatus(stream: ClientHttp2Stream): Promise<unknown> {
   return new Promise((resolve) => {
     stream.once("trailers", (trailers) => resolve(trailers["grpc-status"]));

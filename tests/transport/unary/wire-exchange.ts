@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { WireRequest } from "./wire-request.ts";
 
-/** What a caller can tell of an answer. */
+/** The parts of an answer that a caller can observe. */
 export interface WireAnswer {
   /** Undefined if the request was not answered. */
   readonly status: number | undefined;
@@ -11,17 +11,21 @@ export interface WireAnswer {
   readonly headers: readonly string[];
   readonly body: string;
   readonly trailers: readonly string[];
-  /** Of HTTP/2, if there is no answer. */
+  /** The code of RST_STREAM, if a request over HTTP/2 was not answered. */
   readonly resetCode?: number | undefined;
 }
 
-/** Where each version of HTTP is spoken. */
+/** A server: its port for HTTP/1.1, and a session for HTTP/2. */
 export interface Target {
   readonly http1Port: number;
   readonly session: http2.ClientHttp2Session;
 }
 
-/** @param timeoutMs after this long, a sender who does not say that there is no more gives up */
+/**
+ * Sends a request and receives its answer.
+ *
+ * @param timeoutMs how long a sender that does not complete its request waits for the answer before it gives up
+ */
 export function exchange(
   request: WireRequest,
   { http1Port, session }: Target,
@@ -36,7 +40,7 @@ async function exchangeHttp1(request: WireRequest, port: number, timeoutMs: numb
   const socket = connect({ port, host: "127.0.0.1", noDelay: true });
   const received: Buffer[] = [];
   socket.on("data", (chunk: Buffer) => received.push(chunk));
-  // A server may hang up before it has read everything.
+  // A server may close the connection before it has read everything.
   socket.on("error", () => {});
   const closed = new Promise((resolve) => socket.once("close", resolve));
   const { verb, path, headers, body, missingBytes } = request;
@@ -104,7 +108,7 @@ async function exchangeHttp2(
   stream.on("error", () => {});
   const closed = new Promise((resolve) => stream.once("close", resolve));
   stream.once("end", () => {
-    // Whatever is left to be sent is not wanted any more.
+    // The answer is complete, so the rest of the request need not be sent.
     stream.close();
   });
   for (const part of split(request)) {
@@ -132,7 +136,7 @@ function split({ body, parts }: WireRequest): Buffer[] {
   );
 }
 
-/** The last answer in what a connection brought until it was closed. */
+/** Parses the last answer in the bytes that a connection received until it was closed. */
 function parseHttp1(received: Buffer): WireAnswer {
   const text = received.toString("latin1");
   const headEnd = text.indexOf("\r\n\r\n");
@@ -140,7 +144,7 @@ function parseHttp1(received: Buffer): WireAnswer {
   const [statusLine = "", ...fields] = text.slice(0, headEnd).split("\r\n");
   const status = Number(statusLine.split(" ")[1]);
   const rest = text.slice(headEnd + 4);
-  // "100 Continue" comes before the answer.
+  // "100 Continue" precedes the answer.
   if (status < 200) return parseHttp1(Buffer.from(rest, "latin1"));
   const headers = fields.map(splitField);
   const isChunked = headers.some(([name]) => name === "transfer-encoding");
@@ -171,12 +175,12 @@ function splitField(line: string): Field {
   return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
 }
 
-/** Headers that need not be equal: the clock, and how the end of the body is told (the body itself is compared). */
-const immaterial = ["date", "transfer-encoding", "content-length"];
+/** Headers that may differ: the time, and those that mark the end of the body. (The body itself is compared.) */
+const ignoredHeaders = ["date", "transfer-encoding", "content-length"];
 
 function sorted(fields: readonly Field[]): string[] {
   return fields
-    .filter(([name]) => !immaterial.includes(name))
+    .filter(([name]) => !ignoredHeaders.includes(name))
     .map(([name, value]) => `${name}: ${value}`)
     .sort();
 }

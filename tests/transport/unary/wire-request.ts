@@ -1,24 +1,25 @@
-/** How large a message the servers take. */
+/** The maximum size of a message that the servers accept, in bytes. */
 export const readMaxBytes = 400;
 
-/** A request as it goes over the wire. */
+/** A request, as it is sent. */
 export interface WireRequest {
   readonly httpVersion: 1 | 2;
   readonly verb: string;
-  /** With the query. */
+  /** The path, with the query. */
   readonly path: string;
   readonly headers: readonly Header[];
   readonly body: Buffer;
-  /** In how many parts the body is sent. */
+  /** The number of parts in which the body is sent. */
   readonly parts: number;
-  /** How many bytes are promised beyond those that come; undefined if nothing is said about it. */
+  /** How many bytes the Content-Length exceeds the body by; undefined if the length is not sent. */
   readonly missingBytes: number | undefined;
-  /** Whether the sender says that there is no more. */
+  /** Whether the sender ends the body. */
   readonly ends: boolean;
 }
 
 export type Header = readonly [name: string, value: string];
-/** A message as gRPC and gRPC-Web send it. */
+
+/** Puts a message into the envelope of gRPC and gRPC-Web. */
 export function envelope(data: Buffer, flags: number): Buffer {
   const prefix = Buffer.alloc(5);
   prefix.writeUInt8(flags);

@@ -9,7 +9,7 @@ import { adapters } from "../../support/adapters.ts";
 import { askHttp1, askHttp2, type PlainAnswer, type PlainRequest } from "../../support/plain-requests.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
 
-// What goes over the wire, asked without a library of RPC: both adapters answer the same, to the header.
+// Requests that are sent without an RPC library: both adapters answer with the same status, headers, trailers and body.
 
 const methods: Methods = {
   createEntry({ userId }, { responseHeader, responseTrailer }) {
@@ -39,25 +39,25 @@ const grpcBodies: Readonly<Record<string, readonly [status: number, body: Uint8A
   "an empty message": [0, encodeEnvelope(0, new Uint8Array())],
   "a long message": [0, encodeEnvelope(0, long)],
   "a message that makes the handler fail": [5, encodeEnvelope(0, messageFrom("fail"))],
-  "a message that makes the handler tell more": [0, encodeEnvelope(0, messageFrom("tell"))],
-  nothing: [12, new Uint8Array()],
+  "a message that makes the handler set headers and trailers": [0, encodeEnvelope(0, messageFrom("tell"))],
+  "an empty body": [12, new Uint8Array()],
   "two messages": [12, encodeEnvelopes({ flags: 0, data: small }, { flags: 0, data: long })],
-  "two messages, the second one damaged": [
+  "two messages, the second one invalid": [
     3,
     encodeEnvelopes({ flags: 0, data: small }, { flags: 0, data: half }),
   ],
-  "half a prefix": [3, Uint8Array.of(0, 0)],
-  "half a message": [3, encodeEnvelope(0, small).subarray(0, -1)],
-  "a message and a half": [3, Buffer.concat([encodeEnvelope(0, small), Uint8Array.of(0, 0)])],
-  "no message of the schema": [3, encodeEnvelope(0, half)],
-  "more than the limit": [8, encodeEnvelope(0, messageFrom("x".repeat(10_001)))],
-  "the announcement of more than the limit": [8, Uint8Array.of(0, 255, 255, 255, 255)],
-  "a compressed message without a word": [13, encodeEnvelope(1, gzipSync(small))],
-  "a flag that means nothing": [0, encodeEnvelope(2, small)],
+  "an incomplete prefix": [3, Uint8Array.of(0, 0)],
+  "an incomplete message": [3, encodeEnvelope(0, small).subarray(0, -1)],
+  "a message and an incomplete prefix": [3, Buffer.concat([encodeEnvelope(0, small), Uint8Array.of(0, 0)])],
+  "a message that cannot be parsed": [3, encodeEnvelope(0, half)],
+  "a message over the limit": [8, encodeEnvelope(0, messageFrom("x".repeat(10_001)))],
+  "a prefix with a length over the limit": [8, Uint8Array.of(0, 255, 255, 255, 255)],
+  "a compressed message without grpc-encoding": [13, encodeEnvelope(1, gzipSync(small))],
+  "an unknown flag": [0, encodeEnvelope(2, small)],
 };
 
-describe("a body over gRPC is answered the same, whole or byte by byte", () => {
-  test.for(Object.entries(grpcBodies))("%s", async ([, [status, body]]) => {
+describe("both adapters give the same answer over gRPC", () => {
+  test.for(Object.entries(grpcBodies))("to %s, whole and in pieces", async ([, [status, body]]) => {
     for (const pieces of [[body], inBytes(body)]) {
       const answer = await bothAnswer(askHttp2, { path: pathOf("CreateEntry"), headers: grpc, body: pieces });
       expect(answer).toMatchObject({
@@ -69,7 +69,7 @@ describe("a body over gRPC is answered the same, whole or byte by byte", () => {
   });
 });
 
-test("a damaged message is told before what comes in later pieces, and after what comes in its own", async () => {
+test("an invalid message takes precedence over an error in a later chunk, not over one in its own chunk", async () => {
   const body = Buffer.concat([encodeEnvelope(0, half), Uint8Array.of(0, 255, 255, 255, 255)]);
   const path = pathOf("CreateEntry");
   const whole = await bothAnswer(askHttp2, { path, headers: grpc, body: [body] });
@@ -78,16 +78,13 @@ test("a damaged message is told before what comes in later pieces, and after wha
   expect(pieces.trailers["grpc-status"]).toBe("3");
 });
 
-describe("a body over gRPC-Web is answered the same", () => {
+describe("both adapters give the same answer over gRPC-Web", () => {
   const bodies = {
     ...grpcBodies,
-    "an end of stream, which counts for nothing": [12, encodeEnvelope(0x80, small)],
-    "an end of stream, and a message": [
-      0,
-      encodeEnvelopes({ flags: 0x80, data: long }, { flags: 0, data: small }),
-    ],
+    "trailers without a message": [12, encodeEnvelope(0x80, small)],
+    "trailers before a message": [0, encodeEnvelopes({ flags: 0x80, data: long }, { flags: 0, data: small })],
   } as const;
-  test.for(Object.entries(bodies))("%s", async ([, [status, body]]) => {
+  test.for(Object.entries(bodies))("to %s", async ([, [status, body]]) => {
     const headers = { "content-type": "application/grpc-web+proto" };
     for (const ask of [askHttp1, askHttp2]) {
       const answer = await bothAnswer(ask, { path: pathOf("CreateEntry"), headers, body: [body] });
@@ -100,11 +97,11 @@ describe("a body over gRPC-Web is answered the same", () => {
   });
 });
 
-describe("the headers of a request are answered the same", () => {
+describe("both adapters give the same answer to the headers of a request", () => {
   const framed = encodeEnvelope(0, small);
-  const packed = encodeEnvelope(1, gzipSync(small));
+  const compressed = encodeEnvelope(1, gzipSync(small));
   test.for([
-    ["a type in other letters", { "content-type": "Application/GRPC+Proto" }, framed, 0],
+    ["a content type in mixed case", { "content-type": "Application/GRPC+Proto" }, framed, 0],
     [
       "JSON with a charset",
       { "content-type": "application/grpc+json; charset=utf-8" },
@@ -113,22 +110,27 @@ describe("the headers of a request are answered the same", () => {
     ],
     ["a deadline", { "grpc-timeout": "10S" }, framed, 0],
     ["a deadline without a unit", { "grpc-timeout": "10" }, framed, 3],
-    ["a deadline of too many digits", { "grpc-timeout": "123456789n" }, framed, 3],
+    ["a deadline with too many digits", { "grpc-timeout": "123456789n" }, framed, 3],
     ["a deadline over the limit", { "grpc-timeout": "2M" }, framed, 3],
-    ["gzip", { "grpc-encoding": "gzip" }, packed, 0],
-    ["gzip for an answer that is too short for it", { "grpc-accept-encoding": "identity, gzip" }, framed, 0],
+    ["gzip", { "grpc-encoding": "gzip" }, compressed, 0],
+    [
+      "gzip accepted for an answer that is too short for it",
+      { "grpc-accept-encoding": "identity, gzip" },
+      framed,
+      0,
+    ],
     ["brotli before gzip", { "grpc-accept-encoding": "br,gzip" }, encodeEnvelope(0, long), 0],
     ["identity", { "grpc-encoding": "identity" }, framed, 0],
     ["an unknown encoding", { "grpc-encoding": "zip" }, framed, 12],
     [
-      "an unknown encoding and a deadline that is none",
+      "an unknown encoding and an invalid deadline",
       { "grpc-encoding": "zip", "grpc-timeout": "1" },
       framed,
       12,
     ],
-    ["gzip that is none", { "grpc-encoding": "gzip" }, encodeEnvelope(1, small), 3],
+    ["invalid gzip", { "grpc-encoding": "gzip" }, encodeEnvelope(1, small), 3],
     [
-      "gzip of more than the limit",
+      "gzip that exceeds the limit when decompressed",
       { "grpc-encoding": "gzip" },
       encodeEnvelope(1, gzipSync(Buffer.alloc(99_999))),
       8,
@@ -143,8 +145,18 @@ describe("the headers of a request are answered the same", () => {
     ["Protobuf", { "content-type": "application/proto" }, small, 200],
     ["JSON", { "content-type": "application/json" }, json, 200],
     ["JSON with a charset", { "content-type": "application/json;charset=utf-8" }, json, 200],
-    ["nothing, which is an empty message", { "content-type": "application/proto" }, new Uint8Array(), 200],
-    ["nothing, which is no JSON", { "content-type": "application/json" }, new Uint8Array(), 400],
+    [
+      "an empty body of Protobuf, which is an empty message",
+      { "content-type": "application/proto" },
+      new Uint8Array(),
+      200,
+    ],
+    [
+      "an empty body of JSON, which is invalid",
+      { "content-type": "application/json" },
+      new Uint8Array(),
+      400,
+    ],
     [
       "a message that makes the handler fail",
       { "content-type": "application/proto" },
@@ -152,40 +164,45 @@ describe("the headers of a request are answered the same", () => {
       404,
     ],
     [
-      "a message that makes the handler tell more",
+      "a message that makes the handler set headers and trailers",
       { "content-type": "application/proto" },
       messageFrom("tell"),
       200,
     ],
     ["a deadline", { "content-type": "application/json", "connect-timeout-ms": "10000" }, json, 200],
-    [
-      "a deadline that is none",
-      { "content-type": "application/json", "connect-timeout-ms": "-1" },
-      json,
-      400,
-    ],
+    ["an invalid deadline", { "content-type": "application/json", "connect-timeout-ms": "-1" }, json, 400],
     [
       "a deadline over the limit",
       { "content-type": "application/json", "connect-timeout-ms": "60001" },
       json,
       400,
     ],
-    ["half a message", { "content-type": "application/proto" }, half, 400],
-    ["more than the limit", { "content-type": "application/proto" }, messageFrom("x".repeat(10_001)), 429],
+    ["an incomplete message", { "content-type": "application/proto" }, half, 400],
+    [
+      "a message over the limit",
+      { "content-type": "application/proto" },
+      messageFrom("x".repeat(10_001)),
+      429,
+    ],
     ["gzip", { "content-type": "application/proto", "content-encoding": "gzip" }, gzipSync(small), 200],
     ["an unknown encoding", { "content-type": "application/proto", "content-encoding": "zip" }, small, 501],
-    ["gzip that is none", { "content-type": "application/proto", "content-encoding": "gzip" }, small, 400],
-    ["gzip wanted", { "content-type": "application/proto", "accept-encoding": "deflate, gzip" }, long, 200],
+    ["invalid gzip", { "content-type": "application/proto", "content-encoding": "gzip" }, small, 400],
     [
-      "gzip wanted of a short answer",
+      "gzip accepted for a long answer",
+      { "content-type": "application/proto", "accept-encoding": "deflate, gzip" },
+      long,
+      200,
+    ],
+    [
+      "gzip accepted for an answer that is too short for it",
       { "content-type": "application/proto", "accept-encoding": "gzip" },
       small,
       200,
     ],
-    ["the type of a stream", { "content-type": "application/connect+proto" }, small, 415],
-    ["the type of gRPC-Web with text", { "content-type": "application/grpc-web-text" }, small, 415],
-    ["an unknown type", { "content-type": "text/plain" }, small, 415],
-    ["no type", {}, small, 415],
+    ["the content type of a stream", { "content-type": "application/connect+proto" }, small, 415],
+    ["the content type of gRPC-Web with text", { "content-type": "application/grpc-web-text" }, small, 415],
+    ["an unknown content type", { "content-type": "text/plain" }, small, 415],
+    ["no content type", {}, small, 415],
   ] as const)("over Connect: %s", async ([, headers, body, status]) => {
     for (const ask of [askHttp1, askHttp2]) {
       const answer = await bothAnswer(ask, { path: pathOf("CreateEntry"), headers, body: [body] });
@@ -194,10 +211,10 @@ describe("the headers of a request are answered the same", () => {
   });
 
   test.for([
-    ["none", {}, 400],
+    ["no version", {}, 400],
     ["another version", { "connect-protocol-version": "2" }, 400],
-    ["the version", { "connect-protocol-version": "1" }, 200],
-  ] as const)("where the version of Connect is required: %s", async ([, headers, status]) => {
+    ["the known version", { "connect-protocol-version": "1" }, 200],
+  ] as const)("over Connect, if the version is required: %s", async ([, headers, status]) => {
     const request = {
       path: pathOf("CreateEntry"),
       headers: { "content-type": "application/json", ...headers },
@@ -208,7 +225,7 @@ describe("the headers of a request are answered the same", () => {
   });
 });
 
-describe("a header that is sent twice is answered the same", () => {
+describe("both adapters give the same answer to a repeated header", () => {
   const framed = encodeEnvelope(0, small);
   const types = {
     grpc: [grpc, framed],
@@ -246,7 +263,7 @@ describe("a header that is sent twice is answered the same", () => {
   });
 });
 
-describe("what is no unary call is answered the same", () => {
+describe("both adapters give the same answer to other paths, HTTP methods and protocols", () => {
   const message = encodeURIComponent('{"userId":"mia"}');
   const base64 = Buffer.from(
     toBinary(GetSummaryRequestSchema, create(GetSummaryRequestSchema, { userId: "mia" })),
@@ -255,16 +272,26 @@ describe("what is no unary call is answered the same", () => {
     ["an unknown path", "POST", "/nowhere", 404],
     ["an unknown method", "POST", `${pathOf("CreateEntry")}s`, 404],
     ["PUT", "PUT", pathOf("CreateEntry"), 405],
-    ["GET of what has side effects", "GET", `${pathOf("CreateEntry")}?encoding=json&message=${message}`, 405],
-    ["GET", "GET", `${pathOf("GetSummary")}?encoding=json&message=${message}`, 200],
     [
-      "GET in base64",
+      "GET of a method with side effects",
+      "GET",
+      `${pathOf("CreateEntry")}?encoding=json&message=${message}`,
+      405,
+    ],
+    [
+      "GET of a method without side effects",
+      "GET",
+      `${pathOf("GetSummary")}?encoding=json&message=${message}`,
+      200,
+    ],
+    [
+      "GET with a message in base64",
       "GET",
       `${pathOf("GetSummary")}?encoding=proto&base64=1&message=${base64.toString("base64url")}`,
       200,
     ],
-    ["GET of a message that is none", "GET", `${pathOf("GetSummary")}?encoding=json&message=x`, 400],
-    ["GET of base64 that is none", "GET", `${pathOf("GetSummary")}?encoding=proto&base64=1&message=*`, 400],
+    ["GET with an invalid message", "GET", `${pathOf("GetSummary")}?encoding=json&message=x`, 400],
+    ["GET with invalid base64", "GET", `${pathOf("GetSummary")}?encoding=proto&base64=1&message=*`, 400],
     ["GET without a message", "GET", `${pathOf("GetSummary")}?encoding=proto`, 200],
     ["GET without an encoding", "GET", `${pathOf("GetSummary")}?message=${message}`, 415],
     [
@@ -285,8 +312,8 @@ describe("what is no unary call is answered the same", () => {
   test.for([
     ["JSON", { "content-type": "application/json" }, 200],
     ["gRPC", grpc, 415],
-    ["nothing that is known", { "content-type": "text/plain" }, 415],
-  ] as const)("GET with the type of %s", async ([, headers, status]) => {
+    ["no known protocol", { "content-type": "text/plain" }, 415],
+  ] as const)("GET with the content type of %s", async ([, headers, status]) => {
     const request = {
       method: "GET",
       path: `${pathOf("GetSummary")}?encoding=json&message=${message}`,
@@ -304,7 +331,7 @@ describe("what is no unary call is answered the same", () => {
     expect(answer).toMatchObject({ status: 200, trailers: { "grpc-status": "0" } });
   });
 
-  test("a query behind a call is part of its URL only", async () => {
+  test("a POST with a query, which does not affect the call", async () => {
     const request = { path: `${pathOf("CreateEntry")}?a=b`, headers: grpc, body: [encodeEnvelope(0, small)] };
     const { trailers } = await bothAnswer(askHttp2, request);
     expect(trailers).toMatchObject({ "grpc-status": "0" });
@@ -314,13 +341,13 @@ describe("what is no unary call is answered the same", () => {
     ["gRPC", { grpc: false }, grpc, encodeEnvelope(0, small)],
     ["gRPC-Web", { grpcWeb: false }, { "content-type": "application/grpc-web" }, encodeEnvelope(0, small)],
     ["Connect", { connect: false }, { "content-type": "application/json" }, json],
-  ] as const)("%s, where it is switched off", async ([, switches, headers, body]) => {
+  ] as const)("%s, if it is disabled", async ([, switches, headers, body]) => {
     const request = { path: pathOf("CreateEntry"), headers, body: [body] };
     expect((await bothAnswer(askHttp2, request, switches)).status).toBe(415);
   });
 });
 
-test("a message that cannot be unpacked is told before whatever comes in later pieces", async () => {
+test("a decompression error takes precedence over everything in later chunks", async () => {
   const headers = { ...grpc, "grpc-encoding": "gzip" };
   const bad = encodeEnvelope(1, small);
   for (const next of [
@@ -336,15 +363,15 @@ test("a message that cannot be unpacked is told before whatever comes in later p
 
 test.for([
   ["that cannot be parsed", grpc, encodeEnvelope(0, half)],
-  ["that is compressed without a word", grpc, encodeEnvelope(1, gzipSync(small))],
-  ["that cannot be unpacked", { ...grpc, "grpc-encoding": "gzip" }, encodeEnvelope(1, small)],
-] as const)("a message %s is answered before the end of the body", async ([, headers, body]) => {
+  ["that is compressed without grpc-encoding", grpc, encodeEnvelope(1, gzipSync(small))],
+  ["that cannot be decompressed", { ...grpc, "grpc-encoding": "gzip" }, encodeEnvelope(1, small)],
+] as const)("a message %s is rejected before the end of the body", async ([, headers, body]) => {
   const request = { path: pathOf("CreateEntry"), headers, body: [body], endless: true };
   const { trailers } = await bothAnswer(askHttp2, request);
   expect(trailers["grpc-status"]).toMatch(/^(13|3)$/);
 });
 
-test("a compressed end of stream over gRPC-Web is unpacked, and counts for nothing", async () => {
+test("compressed trailers over gRPC-Web are decompressed, and do not count as a message", async () => {
   const headers = { "content-type": "application/grpc-web", "grpc-encoding": "gzip" };
   for (const [data, status] of [
     [gzipSync(small), 12],
@@ -356,7 +383,7 @@ test("a compressed end of stream over gRPC-Web is unpacked, and counts for nothi
   }
 });
 
-test("everything may be served under a prefix", async () => {
+test("both adapters can serve calls under a path prefix", async () => {
   const path = `/api${pathOf("CreateEntry")}`;
   const request = { path, headers: { "content-type": "application/json" }, body: [json] };
   for (const ask of [askHttp1, askHttp2]) {
@@ -365,7 +392,7 @@ test("everything may be served under a prefix", async () => {
   }
 });
 
-/** What connect-node answers, once it is seen that the other adapter answers the same. */
+/** Sends a request to both adapters, and expects the same answer. @returns the answer */
 async function bothAnswer(
   ask: (url: string, request: PlainRequest) => Promise<PlainAnswer>,
   request: PlainRequest,

@@ -6,19 +6,19 @@ import { expect, test } from "vitest";
 import { boundError } from "../../../../src/transport/unary/call/bounded-error.ts";
 import { effort, Random, seed } from "../../../support/random.ts";
 
-test("the details of an error find room in its headers, or are left out", () => {
+test("the details of an error fit into its headers, or are left out", () => {
   const random = new Random(seed);
-  const lengths = { whole: 0, cut: 0 };
+  const counts = { whole: 0, cut: 0 };
   for (let round = 0; round < 1000 * effort; round += 1) {
     const given = errorWithDetails(random);
     const bounded = boundError(given);
     const isWhole = bounded.details.length === given.details.length;
     expect(detailsHeader(bounded).length).toBeLessThan(6000);
     if (!isWhole) expect(detailsHeader(given).length).toBeGreaterThan(5000);
-    lengths[isWhole ? "whole" : "cut"] += 1;
+    counts[isWhole ? "whole" : "cut"] += 1;
   }
-  expect(lengths.whole).toBeGreaterThan(100);
-  expect(lengths.cut).toBeGreaterThan(100);
+  expect(counts.whole).toBeGreaterThan(100);
+  expect(counts.cut).toBeGreaterThan(100);
 });
 
 function errorWithDetails(random: Random): ConnectError {
@@ -54,7 +54,7 @@ function randomValue(random: Random, depth: number): JsonValue {
   }
 }
 
-/** Up to three bytes for each unit of UTF-16. */
+/** Returns a text with one to three bytes of UTF-8 for each UTF-16 code unit. */
 function randomText(random: Random): string {
   return random.pick(["a", "ä", "語", "😀"]).repeat(random.pick([0, 1, 10, 500]));
 }

@@ -8,13 +8,13 @@ import { unaryNodeAdapter } from "../../../../src/transport/unary/unary-node-ada
 import { serve } from "../adapters.ts";
 import { closing, connectTo, startCall, statusOf, withUserId } from "../http2-calls.ts";
 
-// What the calls of one connection of HTTP/2 hold in memory is bounded; when they let go of it, there is room again.
+// The calls of an HTTP/2 connection hold a limited amount of memory. Released memory is available again.
 
 const ok = "0";
 const resourceExhausted = "8";
 const small = encodeEnvelope(0, toBinary(CreateEntryRequestSchema, create(CreateEntryRequestSchema, {})));
 
-test("of requests that do not come to an end, those are refused that would hold more than 128 MiB", async () => {
+test("an incomplete request is rejected if the requests of its connection would hold more than 128 MiB", async () => {
   const session = connectTo(await serve(unaryNodeAdapter, { createEntry: () => ({}) }));
   const size = 48 * 1024 * 1024;
   const large = encodeEnvelope(0, toBinary(CreateEntryRequestSchema, withUserId(size)));
@@ -28,7 +28,7 @@ test("of requests that do not come to an end, those are refused that would hold 
   }
 });
 
-test("of answers that nobody takes, those are not sent that would hold more than 128 MiB", async () => {
+test("an answer is not sent if the unread answers of its connection would hold more than 128 MiB", async () => {
   const { userId } = withUserId(48 * 1024 * 1024);
   const session = connectTo(await serve(unaryNodeAdapter, { createEntry: () => ({ entry: { userId } }) }));
   const unread = Array.from({ length: 3 }, () => send(session, small).end());
@@ -36,7 +36,7 @@ test("of answers that nobody takes, those are not sent that would hold more than
   expect(refused.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
 });
 
-test("connections that hold all they can leave something for the next one, and give it back", () => {
+test("connections that hold as much as they can leave memory for the next one, and release theirs", () => {
   const part = 64 * 1024;
   const greedy = Array.from({ length: 20 }, () => new ConnectionMemory({}));
   onTestFinished(() => {
@@ -45,7 +45,7 @@ test("connections that hold all they can leave something for the next one, and g
   for (const memory of greedy) while (memory.hold(part));
   expect(greedy[0]?.bytes).toBe(128 * 1024 * 1024);
   expect(greedy.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(640 * 1024 * 1024);
-  // The batch of a thousand entries, and more.
+  // More than a batch of 1000 entries needs.
   const next = new ConnectionMemory({});
   expect(next.hold(1024 * 1024)).toBe(true);
 
@@ -55,7 +55,7 @@ test("connections that hold all they can leave something for the next one, and g
   next.release();
 });
 
-/** Sends a body, and leaves the request open. */
+/** Starts a call, sends its body, and leaves the request open. */
 function send(session: ClientHttp2Session, body: Uint8Array): ClientHttp2Stream {
   const stream = startCall(session, "CreateEntry", "application/grpc");
   stream.write(body);

@@ -23,7 +23,7 @@ const encoded = new EncodedMessage(CreateEntryResponseSchema, bytes);
 const createEntry = () => encoded.toMessage();
 
 describe.for(Object.entries(adapters))(
-  "a handler of %s that answers with an encoded message",
+  "an encoded message that a handler returns with the adapter %s",
   ([, adapter]) => {
     test.for([
       ["gRPC", createGrpcTransport, true],
@@ -32,12 +32,12 @@ describe.for(Object.entries(adapters))(
       ["gRPC-Web", createGrpcWebTransport, false],
       ["Connect", createConnectTransport, true],
       ["Connect", createConnectTransport, false],
-    ] as const)("over %s is understood (%#)", async ([, createTransport, useBinaryFormat]) => {
+    ] as const)("is decoded by a client over %s (%#)", async ([, createTransport, useBinaryFormat]) => {
       const baseUrl = await serve(adapter, { createEntry });
       for (const acceptCompression of [[], [compressionGzip]]) {
         const options = { baseUrl, useBinaryFormat, httpVersion: "2", acceptCompression } as const;
         const client = createClient(LearningLogService, createTransport(options));
-        // The second answer comes from the same bytes.
+        // The second answer is created from the same bytes.
         for (let call = 0; call < 2; call += 1) expect(await client.createEntry({})).toEqual(response);
       }
     });
@@ -53,8 +53,8 @@ describe("an encoded message", () => {
     expect(isFieldSet(empty, CreateEntryResponseSchema.field.entry)).toBe(false);
   });
 
-  test("goes over the wire as it is, if the limit allows", async () => {
-    // The same message with its fields the other way round: nobody writes it like that.
+  test("is sent unchanged if it does not exceed the limit", async () => {
+    // The same message with its fields in reverse order, as no encoder writes it.
     const reversed = new Uint8Array([...bytes.subarray(-2), ...bytes.subarray(0, -2)]);
     const methods = {
       createEntry: () => new EncodedMessage(CreateEntryResponseSchema, reversed).toMessage(),
