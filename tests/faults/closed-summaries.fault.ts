@@ -6,6 +6,7 @@ import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import { expectAggregatesMatchLog } from "../support/aggregates.ts";
 import type { LearningLogClient } from "../support/clients.ts";
 import { withConnection } from "../support/connection.ts";
+import { installClock, setClock } from "../support/database-clock.ts";
 import { startServiceProcess } from "../support/service-process.ts";
 import { useTestDatabase } from "../support/test-database.ts";
 import { besideBystander } from "./beside-bystander.ts";
@@ -13,7 +14,6 @@ import { isLongForm, seededRandom } from "./fault-run.ts";
 import { Ledger } from "./ledger.ts";
 import { startLoad } from "./load.ts";
 import { openOwnClient } from "./own-client.ts";
-import { setClock, useShiftedClock } from "./shifted-clock.ts";
 
 // The service memoizes summaries of closed periods. A memoized summary has every committed entry, however long the
 // commit took, and however the database's clock was set meanwhile.
@@ -27,7 +27,7 @@ const rounds = isLongForm ? 3 : 1;
 const hour = new Date(Math.floor(Date.now() / hourMs) * hourMs - hourMs);
 
 beforeAll(async () => {
-  await useShiftedClock(database.pool);
+  await installClock(database.pool);
   // A commit waits while its learner is in this table, as it would for an unreachable synchronous standby.
   await database.pool.query(`
     CREATE TABLE held_up (user_id text PRIMARY KEY);

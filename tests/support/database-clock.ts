@@ -1,3 +1,4 @@
+import type pg from "pg";
 import { beforeAll } from "vitest";
 import type { TestDatabase } from "./test-database.ts";
 
@@ -10,9 +11,42 @@ export interface DatabaseClock {
 }
 
 /**
- * Gives a test database a clock that starts shortly after a full hour in UTC and can be set. Later connections find its
- * functions `now()` and `clock_timestamp()` before PostgreSQL's own ones. Call it at the top of a test file, after its
- * database and before everything that connects to it.
+ * Gives a database a clock that a test can set. Connections that are opened later find its functions before those of
+ * PostgreSQL with the same names. It simulates an operator who sets the clock, a standby with another clock that takes
+ * over, and time that passes.
+ */
+export async function installClock(pool: pg.Pool): Promise<void> {
+  await pool.query("CREATE TABLE public.clock AS SELECT 0::bigint AS ahead_ms");
+  for (const [name, volatility] of [
+    ["now", "STABLE"],
+    ["transaction_timestamp", "STABLE"],
+    ["statement_timestamp", "STABLE"],
+    ["clock_timestamp", "VOLATILE"],
+  ]) {
+    await pool.query(
+      `CREATE FUNCTION public.${name}() RETURNS timestamptz ${volatility} LANGUAGE SQL
+      RETURN pg_catalog.${name}() + (SELECT ahead_ms FROM public.clock) * interval '1 millisecond'`,
+    );
+  }
+  await pool.query(
+    `DO $$ BEGIN
+      EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());
+    END $$`,
+  );
+}
+
+/** Sets the clock that {@link installClock} has created. It runs on from there. */
+export async function setClock(pool: pg.Pool, time: Date): Promise<void> {
+  await shiftClock(pool, time.getTime() - Date.now());
+}
+
+async function shiftClock(pool: pg.Pool, aheadMs: number): Promise<void> {
+  await pool.query("UPDATE public.clock SET ahead_ms = $1", [aheadMs]);
+}
+
+/**
+ * Gives a test database a clock that starts shortly after a full hour in UTC and can be set. Call it at the top of a
+ * test file, after its database and before everything that connects to it.
  *
  * @param secondsPast how many seconds after the full hour the clock starts
  */
@@ -20,27 +54,14 @@ export function useClockPastTheHour({ pool }: TestDatabase, secondsPast: number)
   const hourMs = 3_600_000;
   let aheadMs = hourMs - (Date.now() % hourMs) + secondsPast * 1000;
   beforeAll(async () => {
-    await pool.query("CREATE TABLE public.clock AS SELECT $1::bigint AS ahead_ms", [aheadMs]);
-    for (const [name, kind] of [
-      ["now", "STABLE"],
-      ["clock_timestamp", "VOLATILE"],
-    ]) {
-      await pool.query(
-        `CREATE FUNCTION public.${name}() RETURNS timestamptz ${kind} LANGUAGE SQL
-        RETURN pg_catalog.${name}() + (SELECT ahead_ms FROM public.clock) * interval '1 millisecond'`,
-      );
-    }
-    await pool.query(
-      `DO $$ BEGIN
-        EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());
-      END $$`,
-    );
+    await installClock(pool);
+    await shiftClock(pool, aheadMs);
   });
   return {
     now: () => BigInt(Date.now() + aheadMs) * 1000n,
     async turn(seconds) {
       aheadMs += seconds * 1000;
-      await pool.query("UPDATE public.clock SET ahead_ms = $1", [aheadMs]);
+      await shiftClock(pool, aheadMs);
     },
   };
 }
