@@ -2,9 +2,7 @@ import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
 import { presentEntry, recordable } from "./harness/entries.ts";
 import { createInProcessWriter } from "./harness/in-process-writer.ts";
-import { runLoad, warmUp } from "./harness/load.ts";
-import { besidePgbench, measurePgbench } from "./harness/pgbench.ts";
-import { takeTurns } from "./harness/rounds.ts";
+import { measureBesidePgbench } from "./harness/pgbench.ts";
 
 /** The write path alone: the rate that CreateEntry would have if calls took no time. */
 export const createEntryInProcessBenchmark: Benchmark = {
@@ -16,19 +14,10 @@ export const createEntryInProcessBenchmark: Benchmark = {
 
     // Each call has a separate signal, as over gRPC.
     const record = () => writer.record(recordable(presentEntry()), new AbortController());
-    const measure = async (inFlight: number) => {
-      await database.reset();
-      const load = await runLoad({ inFlight, ...setting.effort }, record);
-      await database.expectEntries(load.answered);
-      return load;
-    };
-    await warmUp(setting.effort.firstWarmUpSeconds, 256, record);
-    const measured = await takeTurns(setting, {
-      "64 in flight": () => measure(64),
-      "256 in flight": () => measure(256),
-      "512 in flight": () => measure(512),
-      pgbench: () => measurePgbench(database, setting.effort.seconds),
+    return await measureBesidePgbench(setting, database, {
+      what: "EntryWriter in process",
+      record,
+      goal: 1.5,
     });
-    return besidePgbench("EntryWriter in process", measured, 1.5);
   },
 };

@@ -4,10 +4,8 @@ import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
 import { presentEntry } from "./harness/entries.ts";
 import { frame } from "./harness/grpc-client.ts";
-import { runLoad, warmUp } from "./harness/load.ts";
-import { besidePgbench, measurePgbench } from "./harness/pgbench.ts";
+import { measureBesidePgbench } from "./harness/pgbench.ts";
 import { RawGrpcClient } from "./harness/raw-grpc-client.ts";
-import { takeTurns } from "./harness/rounds.ts";
 import { startService } from "./harness/service.ts";
 
 const path = "/dailyaggregator.v1.LearningLogService/CreateEntry";
@@ -21,20 +19,11 @@ export const createEntryBenchmark: Benchmark = {
     await using service = await startService(setting, database);
     using client = await RawGrpcClient.open(service.url, connections, path);
 
-    const create = () => client.call(frame(toBinary(CreateEntryRequestSchema, presentEntry())));
-    const measure = async (inFlight: number) => {
-      await database.reset();
-      const load = await runLoad({ inFlight, ...setting.effort }, create);
-      await database.expectEntries(load.answered);
-      return load;
-    };
-    await warmUp(setting.effort.firstWarmUpSeconds, 256, create);
-    const measured = await takeTurns(setting, {
-      "64 in flight": () => measure(64),
-      "256 in flight": () => measure(256),
-      "512 in flight": () => measure(512),
-      pgbench: () => measurePgbench(database, setting.effort.seconds),
+    const record = () => client.call(frame(toBinary(CreateEntryRequestSchema, presentEntry())));
+    return await measureBesidePgbench(setting, database, {
+      what: "CreateEntry over gRPC",
+      record,
+      goal: 1.2,
     });
-    return besidePgbench("CreateEntry over gRPC", measured, 1.2);
   },
 };

@@ -3,10 +3,12 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
+import type { Setting } from "./benchmark.ts";
 import { type BenchmarkDatabase, bareTable } from "./database.ts";
 import { userCount } from "./entries.ts";
 import type { Figure } from "./figure.ts";
-import type { Measurement } from "./load.ts";
+import { type Measurement, runLoad, warmUp } from "./load.ts";
+import { takeTurns } from "./rounds.ts";
 
 const run = promisify(execFile);
 
@@ -20,12 +22,47 @@ const clients = 64;
 const threads = 2;
 
 /**
+ * Measures the rate of recording single entries with several numbers of calls in flight, and that of pgbench.
+ *
+ * @param record records one entry
+ * @param goal how many times as fast as pgbench it should be
+ */
+export async function measureBesidePgbench(
+  setting: Setting,
+  database: BenchmarkDatabase,
+  { what, record, goal }: { what: string; record: () => Promise<unknown>; goal: number },
+): Promise<Figure[]> {
+  const measure = async (inFlight: number) => {
+    await database.reset();
+    const load = await runLoad({ inFlight, ...setting.effort }, record);
+    await database.expectEntries(load.answered);
+    return load;
+  };
+  await warmUp(setting.effort.firstWarmUpSeconds, 256, record);
+  const { pgbench, ...measured } = await takeTurns(setting, {
+    "64 in flight": () => measure(64),
+    "256 in flight": () => measure(256),
+    "512 in flight": () => measure(512),
+    pgbench: () => measurePgbench(database, setting.effort.seconds),
+  });
+  return Object.entries(measured).flatMap(([turn, measurement]) => {
+    if (measurement === undefined) return [];
+    const { rate, p50Ms, p99Ms } = measurement;
+    const figure = { name: `${what}, ${turn}`, value: rate, unit: "rows/s", p50Ms, p99Ms };
+    if (pgbench === undefined)
+      return { ...figure, note: "no rival: pgbench is not installed, or committed nothing within the time" };
+    const rival = { name: `pgbench INSERT, ${clients} clients`, value: pgbench.rate };
+    return { ...figure, rival, goal: { of: "ratio", atLeast: goal } as const };
+  });
+}
+
+/**
  * Runs pgbench, PostgreSQL's load generator: each client inserts one row, commits, and inserts the next. It uses a
  * prepared statement and a table with the same columns, key and index as `learning_log`, and computes no aggregates.
  *
  * @returns undefined if pgbench is not installed, or committed nothing within the time
  */
-export async function measurePgbench(
+async function measurePgbench(
   database: BenchmarkDatabase,
   seconds: number,
 ): Promise<Measurement | undefined> {
@@ -47,28 +84,6 @@ export async function measurePgbench(
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     throw error;
   }
-}
-
-/**
- * The figures of turns, compared to the turn of pgbench.
- *
- * @param measured the measurements, by the names of the turns
- * @param goal how many times as fast as pgbench each turn should be
- */
-export function besidePgbench(
-  what: string,
-  { pgbench, ...measured }: Readonly<Record<string, Measurement | undefined>>,
-  goal: number,
-): Figure[] {
-  return Object.entries(measured).flatMap(([turn, measurement]) => {
-    if (measurement === undefined) return [];
-    const { rate, p50Ms, p99Ms } = measurement;
-    const figure = { name: `${what}, ${turn}`, value: rate, unit: "rows/s", p50Ms, p99Ms };
-    if (pgbench === undefined)
-      return { ...figure, note: "no rival: pgbench is not installed, or committed nothing within the time" };
-    const rival = { name: `pgbench INSERT, ${clients} clients`, value: pgbench.rate };
-    return { ...figure, rival, goal: { of: "ratio", atLeast: goal } as const };
-  });
 }
 
 /** The transactions per second; 0 if there were none, because then pgbench prints no rate. */
