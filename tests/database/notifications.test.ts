@@ -4,10 +4,10 @@ import pino from "pino";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { leaseMs, Notifications } from "../../src/database/notifications.ts";
 import { createLog } from "../../src/telemetry/log.ts";
-import { hasPgBouncer, startPgBouncer } from "../support/pgbouncer.ts";
 import { proxyTo } from "../support/proxied-server.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { hasPgBouncer, startPgBouncer } from "./pgbouncer.ts";
 
 const database = useTestDatabase();
 

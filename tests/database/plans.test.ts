@@ -12,9 +12,9 @@ import { summarizeCalendarPeriods } from "../../src/summaries/sql/summarize-cale
 import { summarizeHours } from "../../src/summaries/sql/summarize-hours.ts";
 import type { SummaryRange } from "../../src/summaries/sql/summary-page.ts";
 import { micros } from "../support/micros.ts";
-import { planCacheModes, scansOf, type TableScan } from "../support/plans.ts";
 import { recordManyEntries } from "../support/record-entries.ts";
 import { useTestDatabase } from "../support/test-database.ts";
+import { planCacheModes, scansOf, type TableScan } from "./plans.ts";
 
 // Each statement reads only the rows that it needs, through an index, however many entries a learner has, and whether
 // PostgreSQL uses a custom or a generic plan. PLAN_ENTRIES is the number of entries of the learner with the most

@@ -19,7 +19,6 @@ import { SummaryMemo } from "../../src/summaries/summary-memo.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { checkAggregatesAfterAll } from "../support/aggregates.ts";
 import { grpcClient } from "../support/clients.ts";
-import { listenTo } from "../support/listen.ts";
 import { micros } from "../support/micros.ts";
 import { cutNotifications } from "../support/notification-links.ts";
 import { recordLearner } from "../support/record-entries.ts";
@@ -29,6 +28,7 @@ import { useTestDatabase } from "../support/test-database.ts";
 import { startOwnService } from "../support/test-service.ts";
 import { createWritePath } from "../support/write-path.ts";
 import { summaryRequestOf } from "./ask.ts";
+import { listenTo } from "./listen.ts";
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);

@@ -18,13 +18,13 @@ import { watchSummary } from "../../src/summaries/watch-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
 import { type LearningLogClient, transports } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
-import { listenTo } from "../support/listen.ts";
 import { micros } from "../support/micros.ts";
 import { cutNotifications, waitForNotifications } from "../support/notification-links.ts";
 import { lockTables } from "../support/table-locks.ts";
 import { startOwnService, useTwoServices } from "../support/test-service.ts";
 import { createWritePath } from "../support/write-path.ts";
 import { answeredPeriod, askService, summaryRequestOf } from "./ask.ts";
+import { listenTo } from "./listen.ts";
 import type { OracleQuestion } from "./oracle.ts";
 
 const services = useTwoServices();

@@ -10,8 +10,8 @@ import { type AdapterName, adapterNames, adapters } from "../support/adapters.ts
 import { transports } from "../support/clients.ts";
 import { connectionPreface, settingsFrame } from "../support/http2-frames.ts";
 import { proxyTo } from "../support/proxied-server.ts";
-import { useServerSockets } from "../support/server-sockets.ts";
 import { answerNothing, open } from "./bare-connections.ts";
+import { useServerSockets } from "./server-sockets.ts";
 
 // The server ends a call when its caller cancels it or disconnects, and closes the connection of a disconnected caller.
 

@@ -1,5 +1,5 @@
 import type { ConnectionPool } from "../../src/database/pool.ts";
-import { connectionPoolOver, createTestPool } from "./test-pool.ts";
+import { connectionPoolOver, createTestPool } from "../support/test-pool.ts";
 
 /** How PostgreSQL read one of the tables. */
 export interface TableScan {

@@ -1,6 +1,6 @@
 import { onTestFinished } from "vitest";
-import { connect } from "./connection.ts";
-import type { TestDatabase } from "./test-database.ts";
+import { connect } from "../support/connection.ts";
+import type { TestDatabase } from "../support/test-database.ts";
 
 /** Listens on a channel until the test finishes. @returns a list to which each received payload is added */
 export async function listenTo({ url }: TestDatabase, channel: string): Promise<string[]> {
