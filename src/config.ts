@@ -20,7 +20,7 @@ export interface Config {
   readonly dataDir: string;
   /** The maximum numbers of connections to the database, for reads and for batches. */
   readonly databasePools: PoolSizes;
-  /** How many single entries are written at once, and how many entries may be pending. */
+  /** The maximum numbers of concurrent statements, of single entries in a statement, and of pending entries. */
   readonly writing: EntryWriterLimits;
   /** How many entries are kept in memory, to answer retries without the database. */
   readonly recentEntries: number;
@@ -28,7 +28,7 @@ export interface Config {
   readonly summaryCacheBytes: number;
   /** Whether pending migrations run before the service listens. */
   readonly migrateOnStart: boolean;
-  /** The origins whose web pages may call; `*` stands for any origin. */
+  /** The origins whose web pages may call the service; `*` stands for any origin. */
   readonly corsOrigins: readonly string[];
   /** Which implementation serves unary calls. */
   readonly unaryPath: UnaryPath;

@@ -10,14 +10,14 @@ import { createLog } from "./telemetry/log.ts";
 // Node keeps closed HTTP/2 streams until a full garbage collection. By default the heap may grow fourfold between two
 // of these; under a load of writes, the process would then use 370 MB instead of 270 MB.
 setFlagsFromString("--heap-growing-percent=75");
-// V8 pretenures (allocates directly in old space) at sites whose objects survived collections during startup. An
-// array of entries there keeps its entries until a full collection: a batch would cost the service a third more.
+// V8 pretenures: code whose objects survived collections during startup then allocates directly in the old generation.
+// An array of entries there keeps its entries until a full collection: a batch would cost the service a third more.
 setFlagsFromString("--no-allocation-site-pretenuring");
 
 /** How long a stop may take before the process exits anyway: less than `stop_grace_period` in docker-compose.yml. */
 const stopWithinMs = 13_000;
 
-/** A signal this soon after the first is ignored: under `npm start`, Ctrl-C sends two, by the terminal and by npm. */
+/** A signal this soon after the first is ignored: for a Ctrl+C, the terminal sends one, and `npm start` another. */
 const repeatedSignalMs = 500;
 
 try {

@@ -40,7 +40,7 @@ export interface Service {
 /** How long in-flight calls may take to finish during a stop. The whole stop takes less than 10 seconds. */
 const drainMs = 7_000;
 
-/** A watcher that has received nothing for this long gets a response without periods. */
+/** A caller of WatchSummary that has received nothing for this long gets a response without periods. */
 const watchHeartbeatMs = 15_000;
 
 /**
@@ -175,7 +175,7 @@ function urlOf({ address: { address, family, port } }: HttpServer): string {
   return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }
 
-/** The first line of an error's message; of an AggregateError, that of the last error in it. */
+/** Returns the first line of an error's message. An AggregateError stands for the last error in it. */
 function reasonOf(error: unknown): string {
   const cause = error instanceof ConnectError ? error.cause : error;
   const last = cause instanceof AggregateError ? cause.errors.at(-1) : cause;

@@ -25,7 +25,8 @@ import type { KnownWatches, WatchedLearners } from "./watched-learners.ts";
 // - A heartbeat does not detect a step backwards that is shorter than the time between two heartbeats. Therefore
 //   `memoizableSeconds` is larger than `lateSeconds`.
 // - The instance that creates an entry does not use the clock for its own memoized summaries. It compares the entry
-//   with the periods that it may have memoized. So they have the entry even before a heartbeat detects a step.
+//   with the periods that it may have memoized. So none of them lacks the entry, even before a heartbeat detects a
+//   step.
 
 /**
  * The channel for changes. A payload is a comma-separated list of `learner:first:last`: a learner key, and the
@@ -52,7 +53,7 @@ export const allTime: ChangedRange = { from: 0n, to: 9_223_372_036_800_000_000n 
 /** The payload that means that any entry of any learner may have changed. */
 const everyChange = "*";
 
-/** Makes every instance discard memoized summaries and read watched ones again, when the transaction commits. */
+/** Makes every instance discard all memoized summaries and read watched ones again, when the transaction commits. */
 export async function announceEverything(client: pg.ClientBase): Promise<void> {
   await client.query("SELECT pg_notify($1, $2)", [changesChannel, everyChange]);
 }
@@ -77,8 +78,8 @@ export interface ChangeFollower {
 }
 
 /**
- * Notifies followers in this process of changes. A change of this instance reaches them before the call is answered, a
- * change of another instance when its announcement is received.
+ * Notifies followers in this process of changes. A change that this instance makes reaches them before the call is
+ * answered. A change that another instance makes reaches them when this instance receives the announcement.
  */
 export class LearnerChanges {
   readonly watched: WatchedLearners;
@@ -136,7 +137,7 @@ export class LearnerChanges {
    * Notifies this instance's followers of entries that it has created, if their periods may be memoized here or their
    * learners may be watched.
    *
-   * @param watches what was known when the entries' statement was sent
+   * @param watches the watches that were known when the entries' statement was sent
    */
   announceCreated(entries: readonly CreatedEntry[], { userIds, asOf }: KnownWatches): void {
     if (this.#followers.size === 0) return;

@@ -3,8 +3,9 @@ import type { Heartbeat, Notifications } from "../database/notifications.ts";
 import type { LearnerKey } from "./learner-key.ts";
 
 /**
- * The channel for watches. A payload is a comma-separated list of learner keys that the sender watches. Or it is a
- * question, `?` and the database's clock in microseconds since 1970: every instance answers it with its list.
+ * The channel for watches. A payload is a list or a question. A list has the keys of the learners that the sender
+ * watches, separated by commas. A question is `?` and the database's clock in microseconds since 1970. Every instance
+ * answers a question with its list.
  */
 export const watchesChannel = "daily_aggregator_watches";
 
@@ -13,14 +14,14 @@ const keysPerNotification = 800;
 
 /**
  * How long a write may rely on the watches that its instance knew, in seconds of the database's clock. The time counts
- * from {@link Notifications.receivedUntil} when the instance looked them up. A later write is announced in any case.
- * `insert-entries.ts` checks this in the write's transaction, after the transaction got its id.
+ * from the value that {@link Notifications.receivedUntil} had when the instance looked them up. A later write is
+ * announced in any case. `insert-entries.ts` checks this in the write's transaction, after the transaction got its id.
  */
 export const watchLookupValidSeconds = 1;
 
 /**
- * The same in microseconds, plus a margin of a quarter of a second: heartbeats do not detect that the database's clock
- * went backwards if the step is shorter than the time between two heartbeats.
+ * {@link watchLookupValidSeconds} in microseconds, plus a margin of a quarter of a second: heartbeats do not detect
+ * that the database's clock went backwards if the step is shorter than the time between two heartbeats.
  */
 const settlingMicros = BigInt(watchLookupValidSeconds) * 1_000_000n + 250_000n;
 
@@ -31,7 +32,7 @@ const answerMicros = 1_000_000n;
 export interface OwnWatches {
   has(learner: LearnerKey): boolean;
   learners(): readonly LearnerKey[];
-  /** Notifies the watchers of the learner that any of its entries may have changed. */
+  /** Notifies the learner's watchers that any entry of the learner may have changed. */
   gap(learner: LearnerKey): void;
 }
 
@@ -48,11 +49,13 @@ interface SentList {
   readonly deadline: bigint | undefined;
 }
 
-/** The times n (see {@link WatchPublisher}) for the messages after which writes of a learner may have been missed. */
+/**
+ * The times n (see {@link WatchPublisher}) of the messages about a learner's watch, while it may have missed writes.
+ */
 interface Unsettled {
-  /** The time n for the first message. */
+  /** The time n of the first message. */
   readonly clock: bigint;
-  /** The time n for the latest message. */
+  /** The time n of the latest message. */
   readonly latest: bigint;
 }
 

@@ -11,7 +11,7 @@ export function describeConnectError(error: unknown): string {
   return last.message.split("\n")[0] ?? last.message;
 }
 
-/** Whether the server asked for a password, and node-postgres had none, or the server rejected an empty one. */
+/** Whether the server asked for a password that node-postgres did not have, or rejected an empty password. */
 function needsPassword(error: Error): boolean {
   return (
     /client password must be a (non-empty )?string/.test(error.message) ||

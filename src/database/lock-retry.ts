@@ -29,8 +29,8 @@ interface LockRetryLimits {
  *       └──> done                       │                      └──> done
  *                                       └──lockRetryMs have passed, or the caller cancelled──> failed
  *
- * Only a limited number of writes is retried concurrently. So retries cannot use up all connections, or keep the rows
- * of other writes locked all the time.
+ * Only a limited number of writes is retried concurrently. So retries cannot use up all connections, or permanently
+ * lock rows that other writes need.
  */
 export class LockRetry {
   readonly #turns: Semaphore;

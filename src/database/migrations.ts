@@ -24,7 +24,7 @@ const closingMs = 500;
  *
  * @param direction `down` reverts the newest migration only
  * @returns the names of the migrations that were applied or reverted
- * @throws StartupError if the schema is newer than this version
+ * @throws StartupError if the schema is newer than this version, or no schema of the search path exists
  */
 export async function migrate(
   databaseUrl: string,
@@ -106,8 +106,8 @@ async function findMigrationsTable(database: pg.ClientBase): Promise<string | un
 
 /**
  * The schema of this service's tables, or if there are none yet, the schema in which they will be created; null if no
- * schema of the search path exists. The search path may have another schema, in which another program has its own
- * `schema_migrations`.
+ * schema of the search path exists. The table `schema_migrations` must be named with this schema, because another
+ * schema of the search path may contain a `schema_migrations` of another program.
  */
 async function findSchema(database: pg.ClientBase): Promise<string | null> {
   const { rows } = await database.query<{ schema: string | null }>(`

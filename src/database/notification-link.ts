@@ -45,7 +45,7 @@ export class NotificationLink implements AsyncDisposable {
     this.#options = options;
     this.#listener = this.#client("notifications");
     this.#sender = this.#client("heartbeats");
-    // Pending and later operations reject with the reason. If there are none, it must not be an unhandled rejection.
+    // Pending and later operations reject with the reason. If there are none, the rejection must not end the process.
     this.#broken.promise.catch(() => {});
   }
 

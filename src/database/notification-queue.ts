@@ -4,8 +4,8 @@ import { isNotificationQueueFull } from "./sqlstate.ts";
 /**
  * Frees the queue of notifications if the error means that it is full; does nothing on any other error.
  *
- * PostgreSQL frees the part that all listeners have read when a notification is sent, which is not possible while the
- * queue is full. `pg_notification_queue_usage()` frees it, too.
+ * When a notification is sent, PostgreSQL frees the part of the queue that all listeners have read. While the queue is
+ * full, no notification can be sent. `pg_notification_queue_usage()` frees that part, too.
  *
  * @param client the connection on which the error occurred
  */

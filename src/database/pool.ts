@@ -70,7 +70,7 @@ export class ConnectionPool {
   /**
    * Waits for a connection, and opens one if necessary.
    *
-   * @returns a connection, to be returned with {@link release}
+   * @returns a connection; the caller must call {@link release} afterwards
    * @throws the signal's reason if it aborts while the caller waits
    * @throws ConnectError RESOURCE_EXHAUSTED if no connection becomes free in time, or if this process is too busy to
    * connect

@@ -12,7 +12,7 @@ export interface Pools {
   readonly largeReads: ConnectionPool;
   /** For the summaries of watches. */
   readonly watches: ConnectionPool;
-  /** For checks whether the database can be used. */
+  /** For checking whether the database can be used. */
   readonly probes: ConnectionPool;
 }
 
@@ -39,16 +39,19 @@ export interface PoolSizes {
 /** The most concurrent deletions. */
 const deletionConnections = 8;
 
-/** The most concurrent statements for learners whose rows are locked, and also for those whose rows may be locked. */
+/**
+ * The most concurrent statements for learners whose rows are locked. The same limit applies separately to learners
+ * whose rows may be locked.
+ */
 export const blockedConnections = 4;
 
 /** The most callers that may wait, for each connection of a pool. */
 const waitingPerConnection = 100;
 
-/** Of this many connections for reads, one is for large reads. */
+/** One of this many connections for reads is for large reads. */
 const readsPerLargeRead = 4;
 
-/** Only two, so that a database on two processors keeps capacity for writes. */
+/** The most connections for watches. Only two, so that a database on two processors keeps capacity for writes. */
 const watchConnections = 2;
 
 /**
@@ -57,7 +60,10 @@ const watchConnections = 2;
  */
 const watchTimeoutMs = 8_000;
 
-/** Many, because each watch has an open stream, which takes far more memory than a place in the queue. */
+/**
+ * The most watches that may wait for a connection. Many, because each watch has an open stream, which takes far more
+ * memory than a place in the queue.
+ */
 const waitingWatches = 10_000;
 
 /** A database that does not answer a probe within this time counts as away. */
@@ -67,8 +73,8 @@ const probeTimeoutMs = 5_000;
 const writeTimeoutMs = 8_000;
 
 /**
- * The lock timeout of a write. It is short, because the write blocks others that wait for its connection or for its
- * own locks. When it expires, the write is rolled back.
+ * The lock timeout of a write. It is short, because the write blocks others that wait for its connection or for locks
+ * that it holds. When the timeout expires, the write is rolled back.
  */
 const sharedLockTimeoutMs = 300;
 

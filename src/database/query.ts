@@ -80,8 +80,8 @@ const maxContentionAttempts = 10;
 const firstContentionPauseMs = 2;
 
 /**
- * Retries a statement or transaction after a deadlock or a serialization failure, up to ten attempts. The pauses are
- * random; their mean doubles from 2 ms to half a second.
+ * Runs a statement or transaction, up to ten times if it ends with a deadlock or a serialization failure. The pauses
+ * are random; their mean doubles from 2 ms to half a second.
  *
  * @throws any other error of the attempt, or the tenth deadlock or serialization failure
  */

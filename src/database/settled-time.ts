@@ -25,8 +25,7 @@ const maxSamples = 128;
  * 1. PostgreSQL assigns transaction ids in ascending order, and A got its id after it read the clock. So every
  *    transaction that got its id before A read the clock has a smaller id than A.
  * 2. If A's id is at most B's `oldestRunning`, every transaction with a smaller id than A had ended when B was read.
- * 3. So every transaction that got its id before A's clock has ended, and every statement that is sent after B was read
- *    sees what these transactions committed.
+ * 3. So every statement that is sent after B was read sees what these transactions committed.
  *
  * {@link settledAt} is the clock of the latest such A. The argument does not depend on how long a transaction takes.
  */
@@ -45,7 +44,7 @@ export class SettledTime {
   }
 
   /**
-   * @param sample must have been read after all samples before it
+   * @param sample read after all samples that were added before it
    * @returns false if the clock went backwards: then all previous samples are discarded, and this is the first one
    */
   add(sample: ClockSample): boolean {

@@ -11,8 +11,8 @@ import pg from "pg";
  * - `contention`: the statement conflicted with another one, and was rolled back. It can be retried.
  * - `row`: a single row may have caused the error. The same statement may succeed without that row.
  *
- * All meanings except `row` are transient. An error that is not in the table is a fault of this program, of the
- * schema, or of the database.
+ * Errors of all meanings except `row` are transient. An error that is not in the table is a fault of this program, of
+ * the schema, or of the database.
  */
 export type Meaning = "away" | "busy" | "locked" | "contention" | "row";
 
@@ -44,7 +44,7 @@ const conditions: readonly (readonly [code: string, meaning: Meaning, reason: st
   ["57", "away", "the database is starting, stopping, or closed the connection"],
   ["P0", "row", "a function or a trigger refuses a value"],
   // A corrupted page affects only statements that need its rows.
-  ["XX001", "row", "data are corrupted"],
+  ["XX001", "row", "data is corrupted"],
   ["XX002", "row", "an index is corrupted"],
 ];
 

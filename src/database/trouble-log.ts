@@ -14,7 +14,7 @@ const maxKinds = 100;
  */
 export class TroubleLog {
   readonly #log: Log;
-  /** By error code: when it was last logged, in `performance.now()` milliseconds, and how often it occurred since. */
+  /** By error code: when it was last logged (milliseconds of `performance.now()`), and how often it occurred since. */
   readonly #kinds = new Map<string, { loggedAt: number; unlogged: number }>();
 
   constructor(log: Log) {

@@ -5,7 +5,7 @@ import { overloaded } from "../errors/retryable.ts";
 import { findLockedLearners } from "./sql/find-locks.ts";
 import type { GroupOutcome, WaitingEntry } from "./write-group.ts";
 
-/** The maximum number of suspects that are first tried together in one statement. */
+/** The maximum number of suspects (see {@link BlockedLearners}) that are first tried together in one statement. */
 const suspectsPerStatement = 16;
 
 /** The pause after a learner's statement met a lock, before the learner is queued again, in milliseconds. */
@@ -91,7 +91,7 @@ export class BlockedLearners {
   /**
    * Registers a batch that waits for a lock on these learners' rows.
    *
-   * @returns a function that removes the batch again; to be called once
+   * @returns a function that ends the registration; call it once
    */
   addBatch(userIds: ReadonlySet<string>): () => void {
     for (const userId of userIds) this.#batchCounts.set(userId, (this.#batchCounts.get(userId) ?? 0) + 1);
@@ -210,7 +210,10 @@ export class BlockedLearners {
     if (this.#blocked.size > 0 && !this.#isChecking) void this.#recheckBlocked();
   }
 
-  /** Moves queued blocked learners to the suspects if none of their rows is visibly locked. */
+  /**
+   * Moves queued blocked learners to the suspects: those for whom {@link findLockedLearners} sees no lock on the
+   * aggregate row of the first waiting entry.
+   */
   async #recheckBlocked(): Promise<void> {
     this.#isChecking = true;
     const learners = [...this.#blocked].slice(0, this.#options.maxStatementRows);

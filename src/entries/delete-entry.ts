@@ -23,8 +23,8 @@ export interface DeletionDependencies {
 }
 
 /**
- * Retries deletions that met a lock. Limits the concurrent retries, so that the deletions of one learner cannot use all
- * connections.
+ * Returns a {@link LockRetry} for deletions. It limits the concurrent retries, so that the deletions of one learner
+ * cannot use all connections.
  */
 export function createDeletionRetry(): LockRetry {
   return new LockRetry({ maxRetrying: 4, maxWaiting: 1000, pauseMs: 50 });

@@ -8,7 +8,7 @@ export const deletionsChannel = "daily_aggregator_deletions";
 /** The payload of a deletion's notification: the deleted entry, or the learner whose entries were deleted. */
 export type DeletionNotice = { readonly requestId: string } | { readonly userId: string };
 
-/** The maximum number of deletions that are remembered with what they deleted. */
+/** For how many of the latest deletions the cache remembers what they deleted. */
 const maxDeletions = 10_000;
 
 /** An entry, and the epoch in which it was read. */
@@ -26,8 +26,8 @@ interface RememberedEntry {
  * {@link Notifications.isCurrent}). While this instance is not current, the cache returns nothing.
  *
  * Every deletion begins an epoch. The cache returns an entry unless it was read before a deletion of its request_id or
- * of its learner's entries. So the cost of a deletion does not depend on the number of cached entries. Only the latest
- * deletions are remembered with what they deleted. Entries that were read before an older deletion are not returned.
+ * of its learner's entries. So the cost of a deletion does not depend on the number of cached entries. The cache
+ * remembers only what the latest deletions deleted. It returns no entry that was read before an older deletion.
  */
 export class RecentEntries {
   /** The number of cache hits. */

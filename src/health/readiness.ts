@@ -90,7 +90,7 @@ export class Readiness {
     }
   }
 
-  /** Sets the state to not ready, for good. Iterations over {@link changes} yield if it was ready, and then end. */
+  /** Sets the state to not ready, for good. Iterations over {@link changes} yield if that is a change, and then end. */
   drain(): void {
     this.#set({ ready: false, reason: "shutting down" });
     this.#draining.abort();

@@ -22,7 +22,7 @@ export interface SummaryPools {
  * Reads a page of a summary from the database.
  *
  * @param signal aborting it cancels the statement
- * @throws ConnectError INVALID_ARGUMENT if the database server does not know the time zone, and as `query` does
+ * @throws ConnectError INVALID_ARGUMENT if the database server does not know the time zone; otherwise as `query` does
  */
 export async function summarize(
   pools: SummaryPools,

@@ -218,7 +218,7 @@ export class SummaryFeed {
   async #waitForChange(ms: number): Promise<void> {
     if (ms <= 0) return;
     const timer = new AbortController();
-    // Never rejects: nothing may be waiting for it any more when it is aborted, and an unhandled rejection would end
+    // Never rejects: when it is aborted, possibly nothing waits for it any more, and an unhandled rejection would end
     // the process.
     const timeout = sleep(ms, undefined, { signal: timer.signal }).catch(() => {});
     try {

@@ -17,7 +17,7 @@ export class WatchedPeriods {
   /** Keyed by the first instant of the period, in seconds since 1970. */
   readonly #periods = new Map<bigint, WatchedPeriod>();
   #version = 1;
-  /** The responses created from the current version, keyed by the version that their receivers have; 0 if they have none. */
+  /** The responses for the current version, keyed by the version that their receivers have; 0 if they have none. */
   readonly #responses = new Map<number, WatchSummaryResponse>();
 
   /** @param omitEmpty whether a period is omitted until it has its first entry */

@@ -8,6 +8,7 @@ import { retryOnCodes } from "./retry-on-codes.ts";
 import { findPeriodStart } from "./sql/find-period-start.ts";
 import { type SummaryRequest, unknownTimeZone } from "./summary-request.ts";
 
+/** The most results of {@link findPeriodStart} that are kept. */
 const maxQuarters = 10_000;
 
 /**

@@ -70,7 +70,7 @@ export class Http2Connections {
 
   /**
    * Sends a PING to peers that have sent nothing since the last check, and closes the connections of those that have
-   * not answered one. TCP keep-alive is not enough: it sends no probes while sent data is not acknowledged.
+   * not answered the last PING. TCP keep-alive is not enough: it sends no probes while sent data is not acknowledged.
    */
   #check(): void {
     const now = performance.now();

@@ -6,8 +6,8 @@ import {
 } from "@connectrpc/connect/protocol";
 
 /**
- * Adds a line of text to the responses that connect sends without a body, because the request is not a valid call.
- * For an empty body, curl and browsers show nothing.
+ * Adds a line of text to the responses that connect sends without a body if the request is not a valid call. For an
+ * empty body, curl and browsers show nothing.
  *
  * @param handlers the handlers of a router, which are replaced in place
  */

@@ -18,7 +18,7 @@ import { unbufferedStreams } from "./unbuffered-streams.ts";
 /** The maximum size of a request message, in bytes: gRPC's usual limit. */
 const maxMessageBytes = 4 * 1024 * 1024;
 
-/** What serves unary calls: the lean path of this repository, or connect-node, which serves all other calls. */
+/** What serves unary calls: the lean path of this repository, or connect-node. It always serves all other calls. */
 export type UnaryPath = "lean" | "connect-node";
 
 interface ListenerOptions {
@@ -31,7 +31,7 @@ interface ListenerOptions {
   readonly unaryPath: UnaryPath;
 }
 
-/** Returns listeners for every request: calls of all three protocols, preflights, probes, `/`, and 404 for others. */
+/** Returns listeners for calls of all three protocols, preflights, probes and `/`. Other requests get 404. */
 export function createListeners(options: ListenerOptions): Listeners {
   const { routes, interceptors, readiness, about, corsOrigins, unaryPath } = options;
   const adapterOptions = {
@@ -81,7 +81,7 @@ function withMiddleware(
   };
 }
 
-/** Allows web pages of these origins to call (CORS). */
+/** Allows web pages of these origins to call the service (CORS). */
 function allowOrigins(origins: readonly string[]): Middleware {
   return cors({
     origin: origins.includes("*") ? "*" : [...origins],
@@ -102,7 +102,7 @@ function isFromPage(headers: IncomingHttpHeaders): boolean {
 
 /**
  * The response to a GET belongs to one learner and can change at any time: a browser may store it, but must
- * revalidate it each time. Responses are compressed as `Accept-Encoding` allows.
+ * revalidate it each time. It also varies with `Accept-Encoding`, which decides how it is compressed.
  */
 function limitCaching(request: NodeRequest, response: NodeResponse, next: () => void): void {
   if (request.method === "GET") {

@@ -9,7 +9,7 @@ const maxBytes = 3_600;
  * Limits the size of an error, because a batch can have thousands of violations.
  *
  * @returns the error itself if its violations fit into {@link maxBytes}; otherwise one with only the first of them,
- *   whose message states how many there are, and how many it contains
+ *   whose message states how many there are, and how many the details have
  */
 export function firstViolations(error: ConnectError): ConnectError {
   const [all] = error.findDetails(ViolationsSchema);

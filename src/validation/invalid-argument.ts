@@ -5,7 +5,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 
 /**
  * Returns an INVALID_ARGUMENT error with a `buf.validate.Violations` detail, in the same form as for a violated rule
- * of the schema. It is for rules that only code can check.
+ * of the schema. It is for rules that code checks instead.
  *
  * @param schema the request's message
  * @param path the field, as in `entries[3].word_count`

@@ -6,8 +6,8 @@ import { invalidArgument } from "./invalid-argument.ts";
 const endSeconds = 253_370_764_800n;
 
 /**
- * Checks a timestamp in code, because an interpreter evaluates the rules of the schema: they take 25 µs for each
- * timestamp, as long as the rest of a call.
+ * Checks a timestamp in code. An interpreter evaluates the rules of the schema: it would take 25 µs for each timestamp,
+ * as long as the rest of a call.
  *
  * @param schema the request's message
  * @param path the field, as in `entries[3].timestamp`

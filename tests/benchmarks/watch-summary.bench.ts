@@ -114,7 +114,7 @@ class Watcher {
   /** How many writes were seen before they were answered. */
   #seenEarly = 0;
 
-  /** @param delays receives the time from the answer to each write until it is seen, in milliseconds */
+  /** @param delays receives, for each write, the time from its answer until it is seen, in milliseconds */
   constructor(delays: number[]) {
     this.#delays = delays;
   }

@@ -32,7 +32,7 @@ describe.skipIf(findChromium() === undefined)("a page in a browser", () => {
   });
 
   test.for(["Connect", "Connect with GET", "gRPC-Web"])(
-    "writes an entry, retries it, reads and watches over %s",
+    "writes and retries an entry, and reads and watches a summary over %s",
     async (transport) => {
       const { origin = "" } = served ?? {};
       const service = await startOwnService(database.url, { corsOrigins: [origin] });

@@ -6,15 +6,15 @@ import { file_dailyaggregator_v1_entry as entry } from "#gen/dailyaggregator/v1/
 import { file_dailyaggregator_v1_learning_log_service as service } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { file_dailyaggregator_v1_summary as summary } from "#gen/dailyaggregator/v1/summary_pb.js";
 
-// proto/buf/validate/validate.proto is a part of a published file. Clients can use the published file instead, see
+// proto/buf/validate/validate.proto is part of a published file. Clients can use the published file instead, see
 // docs/clients.md.
 
-test("the schema of the rules is a part of the published one, with the same names, numbers and types", () => {
+test("the schema of the validation rules is part of the published one, with equal names, numbers and types", () => {
   const whole = describeFile(published);
   for (const [name, shape] of Object.entries(describeFile(ours))) expect(whole).toHaveProperty([name], shape);
 });
 
-test("generated Go and Java code uses the published package of the rules", () => {
+test("generated Go and Java code uses the published package of the validation rules", () => {
   const { goPackage, javaPackage, javaOuterClassname, javaMultipleFiles } = published.proto.options ?? {};
   expect(ours.proto.options).toMatchObject({ goPackage, javaPackage, javaOuterClassname, javaMultipleFiles });
   expect(goPackage).toMatch(/^buf\.build\/gen\/go\//);

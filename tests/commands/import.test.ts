@@ -109,7 +109,7 @@ describe("npm run import", () => {
     });
   });
 
-  test("rejects rows that are too far ahead by the server's clock, even if its own is two days fast", async () => {
+  test("rejects rows that are too far ahead by the server's clock, even if its own clock is 2 days fast", async () => {
     const userId = randomUUID();
     const tomorrow = new Date(Date.now() + 25 * 3_600_000).toISOString();
     const ahead = () => `${randomUUID()},${userId},1,${tomorrow}`;

@@ -51,7 +51,7 @@ beforeAll(async () => {
 
 const year2025 = { from: "2025-01-01T12:00Z", to: "2025-12-31T12:00Z" };
 
-describe.for(planCacheModes)("%s", (mode) => {
+describe.for(planCacheModes)("with plan_cache_mode %s", (mode) => {
   const scans = (run: Parameters<typeof scansOf>[2]) => scansOf(database.url, mode, run);
   const summaryScans = (granularity: Granularity, timeZone: string, userId = "mia", range = year2025) =>
     scans((pool) => {

@@ -180,7 +180,10 @@ test.for([
   await expect(isPostgresRunning(DATA_DIR)).resolves.toBe(false);
 });
 
-test.for(["file", "file/below"])("a one-line error reports that DATA_DIR cannot be %s", async (place) => {
+test.for([
+  ["a file", "file"],
+  ["below a file", "file/below"],
+] as const)("the service exits with a one-line error if DATA_DIR is %s", async ([, place]) => {
   const folder = await makeDataDir();
   await writeFile(path.join(folder, "file"), "a regular file");
   const DATA_DIR = path.join(folder, place);

@@ -12,7 +12,7 @@ import { useTestService } from "../support/test-service.ts";
 
 const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00.123Z"));
 
-describe("a known request_id, if the instance remembers it:", () => {
+describe("with a request_id that the instance remembers,", () => {
   const service = useTestService();
   describeConflicts(service);
 
@@ -33,7 +33,7 @@ describe("a known request_id, if the instance remembers it:", () => {
   });
 });
 
-describe("a known request_id, if only the database knows it:", () => {
+describe("with a request_id that only the database knows,", () => {
   describeConflicts(useTestService({ recentEntries: 0 }));
 });
 
@@ -73,7 +73,7 @@ function describeConflicts(service: ReturnType<typeof useTestService>): void {
     expect(conflictOf(error)).toMatchObject({ requestId: first.requestId, payloadMatches: true });
   });
 
-  test("a retry whose timestamp differs from the assigned one does not match an entry sent without one", async () => {
+  test("a retry does not match an entry sent without a timestamp if its own is not the assigned one", async () => {
     const first = { ...newEntry(), timestamp: undefined };
     await client().createEntry(first);
     const error = await failureOf(client().createEntry({ ...first, timestamp }));
@@ -94,7 +94,7 @@ function describeConflicts(service: ReturnType<typeof useTestService>): void {
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ rows: 0 });
   });
 
-  test("CONFLICT_POLICY_IGNORE returns the stored entry and already_existed, even if it differs", async () => {
+  test("CONFLICT_POLICY_IGNORE returns the stored entry and already_existed, even if the new one differs", async () => {
     const first = { ...newEntry(), onConflict: ConflictPolicy.IGNORE };
     const { entry, alreadyExisted } = await client().createEntry(first);
     expect(alreadyExisted).toBe(false);

@@ -151,7 +151,7 @@ describe("a caller that stops waiting", () => {
     const connection = client();
     const error = await failureOf(connection.createEntry({ ...third }, { timeoutMs: 200 }));
     expect(error).toMatchObject({ code: Code.DeadlineExceeded });
-    // Follows the cancellation on the same connection, so its response shows that the cancellation has arrived.
+    // This call follows the cancellation on the same connection. So when it is answered, the cancellation has arrived.
     await connection.listEntries({ userId: third?.userId ?? "" });
     await lock.release();
     await Promise.all(sent);

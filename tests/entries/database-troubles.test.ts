@@ -64,7 +64,7 @@ describe("a transient error is returned with RetryInfo, and the group is not spl
       expect(error).toMatchObject({ code, rawMessage });
       expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
     }
-    // A serialization failure is attempted ten times. A hundred entries form a few groups.
+    // A statement with a serialization failure is attempted ten times. A hundred entries form a few groups.
     expect((await attempts()) - before).toBeLessThan(sqlstate === "40001" ? 100 : 10);
     expect(logged().filter(({ code }) => code === sqlstate).length).toBeLessThanOrEqual(1);
     expect(JSON.stringify(logged())).not.toMatch(/host\.example|learning_log|127\.0\.0\.1/);

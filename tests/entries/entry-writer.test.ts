@@ -226,7 +226,7 @@ describe("a caller that cancels", () => {
   });
 });
 
-describe("draining", () => {
+describe("draining the writer", () => {
   test("writes pending entries, rejects new ones with UNAVAILABLE, and ends when all are written", async () => {
     const { writer } = openWriter({ maxStatements: 1, maxStatementRows: 3 });
     const entries = Array.from({ length: 20 }, () => entryOf({}));

@@ -159,7 +159,7 @@ test("entries that are recorded between two pages neither hide nor repeat existi
   expect(times).toEqual(times.toSorted((x, y) => Number(y - x)));
 });
 
-test("a page begins where the previous page ended, even if that entry was deleted", async () => {
+test("a page begins where the previous page ended, even if the last entry of that page was deleted", async () => {
   const userId = await recordLearner(connections, minutelyEntries(4));
   const { entries } = await client().listEntries({ userId });
   const first = await client().listEntries({ userId, pageSize: 2 });

@@ -110,7 +110,7 @@ test("writes to many locked aggregates delay no other calls, and succeed once th
   await expectServed(30);
 });
 
-test("writes to many aggregates with uncommitted inserts delay no other calls", async () => {
+test("writes to many aggregates that another transaction is inserting delay no other calls", async () => {
   await using rival = await connect(service.database.url);
   const userIds = Array.from({ length: 50 }, () => randomUUID());
   await rival.query("BEGIN");
@@ -283,7 +283,7 @@ async function expectServed(count: number): Promise<void> {
   await Promise.all(Array.from({ length: count }, () => timed(client.createEntry(entryOf()))));
 }
 
-/** On a busy machine, the rounds may take longer than calls wait for a lock. */
+/** Calls may also be too late: on a busy machine, the rounds may take longer than a call waits for a lock. */
 function expectPassedOrLate(outcomes: readonly PromiseSettledResult<unknown>[]): void {
   for (const outcome of outcomes) {
     if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: Code.ResourceExhausted });

@@ -13,7 +13,7 @@ checkAggregatesAfterAll(services.database);
 
 const timestamp = timestampFromDate(new Date("2024-02-29T12:00:00Z"));
 
-test("of 200 concurrent calls with one request_id on two instances, one succeeds, and it counts once", async () => {
+test("of 200 concurrent calls with one request_id on two instances, one succeeds, and counts once", async () => {
   const { a, b, database } = services;
   const sent = { requestId: randomUUID(), userId: randomUUID(), wordCount: 5, timestamp };
   const outcomes = await Promise.all(

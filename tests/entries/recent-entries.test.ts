@@ -119,7 +119,7 @@ test("an entry that was read before its deletion is not remembered afterwards", 
   }
 });
 
-test("deleting one learner's entries does not affect whether other learners' entries are remembered", async () => {
+test("when a learner's entries are deleted, the entries of other learners stay remembered", async () => {
   const recent = await openRecentEntries();
   const [before, meanwhile] = [storedEntry(), storedEntry()];
   recent.add([before], recent.epoch);

@@ -12,7 +12,7 @@ import { isLongForm, report } from "./fault-run.ts";
 import { leave, visibleWaysToLeave } from "./leave.ts";
 import { envelopeHead, RawHttp2 } from "./raw-http2.ts";
 
-// Clients misuse HTTP/2. The memory that this costs the service stays bounded, and others are served meanwhile.
+// Clients misuse HTTP/2. The memory that this costs the service stays bounded, and other clients are served.
 
 const database = useTestDatabase();
 
@@ -176,7 +176,7 @@ const attacks: readonly Attack[] = [
 ];
 
 test.for(attacks.map((attack, index) => ({ ...attack, index })))(
-  "others are served, and memory stays bounded, while a client sends $name",
+  "other clients are served, and memory stays bounded, while a client sends $name",
   { timeout: 120_000 },
   async ({ name, attack, expectsClose, index, excuse = {} }) => {
     await using service = await startServiceProcess({ DATABASE_URL: database.url });

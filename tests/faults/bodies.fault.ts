@@ -11,7 +11,7 @@ import { leave } from "./leave.ts";
 import { envelopeHead, RawHttp2 } from "./raw-http2.ts";
 
 // Clients send large and slow bodies, in streams and unary calls. The time and the memory that this costs the service
-// stay bounded, and others are served meanwhile.
+// stay bounded, and other clients are served.
 
 const database = useTestDatabase();
 const messageBytes = 4 * 1024 * 1024;
@@ -23,7 +23,7 @@ const maxGrowthMb = 400;
 const methods = isLongForm ? ["ImportEntries", "BatchCreateEntries"] : ["ImportEntries"];
 
 test.for(methods)(
-  "others are served during a message of %s in frames of one byte",
+  "other clients are served during a message of %s in frames of one byte",
   { timeout: 120_000 },
   async (method) => {
     await using service = await startServiceProcess({ DATABASE_URL: database.url });
@@ -45,7 +45,7 @@ test.for(methods)(
 );
 
 test.for(methods)(
-  "others are served, and memory stays bounded, during 200 incomplete messages of %s",
+  "other clients are served, and memory stays bounded, during 200 incomplete messages of %s",
   { timeout: 120_000 },
   async (method) => {
     await using service = await startServiceProcess({ DATABASE_URL: database.url });

@@ -30,7 +30,7 @@ const callsPerRound = 300;
 const leaversPerRound = 40;
 const longTimeout = { timeoutMs: 20_000 };
 
-test("callers that cancel, time out or disconnect leave nothing behind, and others are answered", {
+test("callers that cancel, time out or disconnect leave nothing behind, and other callers are answered", {
   timeout: 120_000,
 }, async () => {
   await using service = await startServiceProcess({ DATABASE_URL: database.url });

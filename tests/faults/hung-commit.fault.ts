@@ -24,7 +24,7 @@ const log = createLog("silent");
 /** How long the standby is unreachable. Meanwhile, heartbeats time out after four seconds, and are retried. */
 const unreachableMs = 15_000;
 
-test("reads are answered while commits hang, and have the entries when these are committed", async () => {
+test("reads are answered while commits hang, and contain the entries once these are committed", async () => {
   const dataDir = await mkdtemp(path.join(tmpdir(), "daily-aggregator-hung-"));
   onTestFinished(() => rm(dataDir, { recursive: true }));
   const server = await startEmbeddedServer({ dataDir, settings: { max_connections: "60" }, log });

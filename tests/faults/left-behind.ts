@@ -31,7 +31,7 @@ export interface WhatIsCounted {
 /** The most database connections of an instance: pools, notifications, and those that cancel statements. */
 const maxBackends = 40;
 
-/** How much a heap may stay larger after a load, in MB. A leak exceeds this. */
+/** How much larger a heap may stay after a load, in MB. A leak exceeds this. */
 const usualGrowthMb = 200;
 
 const settleTimeoutMs = 20_000;

@@ -10,7 +10,7 @@ import { createRequest, Ledger } from "./ledger.ts";
 interface LoadOptions {
   readonly ledger: Ledger;
   readonly random: Random;
-  /** Whether a caller continues after a failed call, after a pause. Otherwise, it stops. */
+  /** Whether a caller pauses and continues after a failed call. Otherwise, it stops. */
   readonly continuesAfterFailure: boolean;
   /** The number of callers that send single entries. */
   readonly singleCallers?: number;

@@ -62,7 +62,7 @@ describe.concurrent("silent clients", () => {
   });
 });
 
-describe.concurrent("instances that cannot announce their watches", () => {
+describe.concurrent("instances that cannot publish their watches", () => {
   const database = useTestDatabase();
   const role = `busy_${randomUUID().replaceAll("-", "_")}`;
   const password = randomUUID();

@@ -105,7 +105,7 @@ describe("granularity", () => {
     ["weeks", Granularity.WEEK, { weeks: 9_999 }],
     ["months", Granularity.MONTH, { months: 9_999 }],
     ["quarters", Granularity.QUARTER, { months: 3 * 9_999 }],
-  ] as const)("10,000 %s fit into one page, more have a next page", async ([, granularity, length]) => {
+  ] as const)("10,000 %s fit into one page, and more have a next page", async ([, granularity, length]) => {
     const first = Temporal.PlainDateTime.from("2024-01-01T12:00");
     const last = first.add(length);
     const request = { ...good, granularity, from: at(`${first}Z`), to: at(`${last}Z`) };

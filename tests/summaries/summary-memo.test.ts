@@ -113,10 +113,10 @@ function leapDay(
 
 const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });
 
-describe("stored answers", () => {
+describe("memoized summaries", () => {
   stayCurrent();
 
-  test("the second of two equal questions is answered from memory, and both are counted", async () => {
+  test("the second of two equal requests is answered from memory, and both are counted", async () => {
     const memo = newMemo();
     const first = await leapDay(memo, learner);
     expect(counts(memo)).toEqual({ hits: 0, misses: 1 });
@@ -127,7 +127,7 @@ describe("stored answers", () => {
     expect(memo.bytes).toBeGreaterThan(0);
   });
 
-  test("memory is limited: the least recently used answers are evicted first", async () => {
+  test("memory is limited: the least recently used summaries are evicted first", async () => {
     const memo = newTextMemo();
     const ask = (key: string) => memo.answer(question(key, "x".repeat(200)), never);
     for (const key of ["1", "2", "3", "4"]) await ask(key);
@@ -141,7 +141,7 @@ describe("stored answers", () => {
     expect(counts(memo)).toEqual({ hits: 5, misses: 6 });
   });
 
-  test("an answer that is larger than the limit is not stored, and evicts nothing", async () => {
+  test("a summary that is larger than the limit is not memoized, and evicts nothing", async () => {
     const memo = newTextMemo();
     await memo.answer(question("small", "x"), never);
     const large = question("large", "x".repeat(1_000));
@@ -150,7 +150,7 @@ describe("stored answers", () => {
     expect(counts(memo)).toEqual({ hits: 1, misses: 3 });
   });
 
-  test("an answer with an open period is not stored", async () => {
+  test("a summary with an open period is not memoized", async () => {
     const memo = newTextMemo();
     for (const value of ["first", "second"]) {
       const compute = async () => ({ value, end: stillOpen });
@@ -160,7 +160,7 @@ describe("stored answers", () => {
   });
 });
 
-describe("concurrent equal questions", () => {
+describe("concurrent equal requests", () => {
   stayCurrent();
 
   test("run one statement", async () => {
@@ -175,7 +175,7 @@ describe("concurrent equal questions", () => {
     expect(counts(memo)).toEqual({ hits: 19, misses: 1 });
   });
 
-  test("share one more computation if the first one began before they were asked, and was not stored", async () => {
+  test("share one more computation if the first one began before they arrived, and was not memoized", async () => {
     const memo = new SummaryMemo<number>(changes, 1_000, () => 1);
     let computations = 0;
     const compute = async () => {
@@ -188,7 +188,7 @@ describe("concurrent equal questions", () => {
     expect(await Promise.all(Array.from({ length: 20 }, ask))).toEqual([1, ...Array(19).fill(2)]);
   });
 
-  test("fail if their computations fail, and the next question computes the answer again", async () => {
+  test("fail if their computations fail, and the next request computes the summary again", async () => {
     const memo = newTextMemo();
     const compute = () => Promise.reject(new Error("no luck"));
     const ask = () => memo.answer({ userId: "learner", key: "key", compute }, never);
@@ -234,10 +234,10 @@ describe("concurrent equal questions", () => {
   });
 });
 
-describe("discarded answers", () => {
+describe("discarded summaries", () => {
   stayCurrent();
 
-  test("a late write discards its learner's answers before it is acknowledged, and no other answers", async () => {
+  test("a late write discards its learner's summaries before it is acknowledged, and no others", async () => {
     const memo = newMemo();
     const [userId, other] = [
       await recordLearner(database.connections, []),
@@ -289,18 +289,18 @@ describe("discarded answers", () => {
     return memo;
   }
 
-  test("an answer is not stored if a late entry of its learner was written while it was computed", async () => {
+  test("a summary is not memoized if a late entry of its learner was written while it was computed", async () => {
     const userId = randomUUID();
     const memo = await recordWhileComputing(userId, userId);
     expect(await memo.answer({ ...question("key", "new"), userId }, never)).toBe("new");
   });
 
-  test("an answer is stored if a late entry of another learner was written while it was computed", async () => {
+  test("a summary is memoized if a late entry of another learner was written while it was computed", async () => {
     const memo = await recordWhileComputing(randomUUID(), randomUUID());
     expect(await memo.answer(question("key", "new"), never)).toBe("old");
   });
 
-  test("without notifications, nothing is answered from memory, and older answers are discarded", async () => {
+  test("without notifications, nothing is answered from memory, and older summaries are discarded", async () => {
     const memo = newTextMemo();
     const ask = (value: string) => memo.answer(question("key", value), never);
     expect(await ask("before")).toBe("before");

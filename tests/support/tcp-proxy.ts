@@ -8,9 +8,8 @@ import { listenOnFreePort } from "./free-port.ts";
  *     cut: closes every connection, and refuses new ones
  *     silent: accepts connections and bytes, and forwards nothing, as a network that drops packets
  *
- * In each state, it can pause the bytes on its connections, so that they arrive later.
- * In each state, it can close the connections to the server: with FIN, as a client that closes them, or with RST, as a
- * client that is killed.
+ * In each state, it can pause the bytes on its connections, so that they arrive later. It can also close the
+ * connections to the server: with FIN, as a client that closes them, or with RST, as a client that is killed.
  *
  * A connection that was silent once stays silent, because its bytes are lost.
  */

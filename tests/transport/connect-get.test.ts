@@ -47,7 +47,7 @@ test("an answer that depends on the origin of the page has both Accept-Encoding 
   expect(varyOf(answer.headers)).toEqual(expect.arrayContaining(["accept-encoding", "origin"]));
 });
 
-test("an error must be revalidated before each use, too", async () => {
+test("a browser must revalidate an error before each use, too", async () => {
   const answer = await get(service.url, { userId: "" });
   expect(answer.status).toBe(400);
   expect(answer.headers.get("cache-control")).toBe("private, no-cache");

@@ -71,7 +71,7 @@ test("a page of an allowed origin may read errors", async () => {
   }
 });
 
-test("the same rules apply over HTTP/2", async () => {
+test("CORS_ORIGINS applies over HTTP/2, too", async () => {
   const { url } = await startOwnService(database.url, { corsOrigins: [page] });
   const session = http2.connect(url);
   onTestFinished(() => session.destroy());

@@ -100,7 +100,7 @@ describe.for(Object.entries(transports))("%s", ([, createTransport]) => {
     await call;
   });
 
-  test("an unexpected failure is INTERNAL, with an id that is in the log and no other information", async () => {
+  test("an unexpected failure is INTERNAL, and reveals only an id that is in the log", async () => {
     const { pool } = service.database;
     await pool.query("ALTER TABLE learning_log_aggregates RENAME TO elsewhere");
     try {
@@ -136,7 +136,7 @@ test("a small compressed message is rejected if it exceeds the limit when decomp
   }
 });
 
-test("a caller that continues to send after the answer is asked to stop", async () => {
+test("a caller is asked to stop if it continues to send after its call was answered", async () => {
   const session = http2.connect(service.url);
   onTestFinished(() => session.destroy());
   const stream = session.request({

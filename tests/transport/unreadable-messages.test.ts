@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { askHttp1, askHttp2 } from "../support/plain-requests.ts";
 import { useTestService } from "../support/test-service.ts";
 
-// A body that is not a valid message is INVALID_ARGUMENT over every protocol, because its sender caused the error.
+// A body that is not a valid message is rejected with INVALID_ARGUMENT, because its sender caused the error.
 
 const service = useTestService();
 const log = "/dailyaggregator.v1.LearningLogService";
@@ -15,7 +15,7 @@ const garbage = {
   "a string that is not UTF-8": Buffer.of(0x0a, 0x02, 0xc3, 0x28),
 };
 
-test.for(Object.entries(garbage))("%s is INVALID_ARGUMENT over every protocol", async ([, message]) => {
+test.for(Object.entries(garbage))("%s gets INVALID_ARGUMENT over every protocol", async ([, message]) => {
   const enveloped = [encodeEnvelope(0, message)];
   const compressed = [encodeEnvelope(1, gzipSync(message))];
   for (const path of [
@@ -56,7 +56,7 @@ test.for([
   ["an invalid message", `encoding=proto&base64=1&message=${Buffer.of(0x07).toString("base64url")}`],
   ["invalid base64", "encoding=proto&base64=1&message=*"],
   ["invalid base64 for a message in JSON", "encoding=json&base64=1&message=*"],
-])("%s in a URL is INVALID_ARGUMENT", async ([, query]) => {
+])("%s in a URL gets INVALID_ARGUMENT", async ([, query]) => {
   for (const ask of [askHttp1, askHttp2]) {
     const answer = await ask(service.url, { method: "GET", path: `${log}/GetSummary?connect=v1&${query}` });
     expect(answer.status).toBe(400);

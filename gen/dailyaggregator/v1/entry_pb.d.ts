@@ -182,7 +182,7 @@ export declare const CreateEntryResponseSchema: GenMessage<CreateEntryResponse>;
  */
 export declare type BatchCreateEntriesRequest = Message<"dailyaggregator.v1.BatchCreateEntriesRequest"> & {
   /**
-   * 1 to 1000 of them.
+   * The entries: 1 to 1000.
    *
    * @generated from field: repeated dailyaggregator.v1.CreateEntryRequest entries = 1;
    */
@@ -263,7 +263,7 @@ export declare const DuplicateEntrySchema: GenMessage<DuplicateEntry>;
  */
 export declare type ImportEntriesRequest = Message<"dailyaggregator.v1.ImportEntriesRequest"> & {
   /**
-   * 1 to 1000 of them.
+   * Its entries: 1 to 1000.
    *
    * @generated from field: repeated dailyaggregator.v1.CreateEntryRequest entries = 1;
    */
@@ -324,15 +324,15 @@ export declare type ListEntriesRequest = Message<"dailyaggregator.v1.ListEntries
   userId: string;
 
   /**
-   * Only entries at this time or later: from 1970-01-01T00:00:00Z to before 9999-01-01T00:00:00Z. Default: no
-   * lower bound.
+   * Only entries at this time or later. It is not before 1970-01-01T00:00:00Z, and is before 9999-01-01T00:00:00Z.
+   * Default: no lower bound.
    *
    * @generated from field: google.protobuf.Timestamp from = 2;
    */
   from?: Timestamp | undefined;
 
   /**
-   * Only entries before this time, which is not before `from`. Default: no upper bound.
+   * Only entries before this time. It is not before `from`. Default: no upper bound.
    *
    * @generated from field: google.protobuf.Timestamp to = 3;
    */

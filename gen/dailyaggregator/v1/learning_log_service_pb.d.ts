@@ -57,7 +57,7 @@ export declare const LearningLogService: GenService<{
   /**
    * Records any number of entries, batch by batch. Each batch is acknowledged after its commit, in the order in which
    * the batches arrived. An invalid batch ends the stream; batches that were acknowledged stay recorded. A client that
-   * sends faster than the database writes is slowed down. To resume, send all batches again that were not acknowledged.
+   * sends faster than the database writes is slowed down. To resume, send again all batches that were not acknowledged.
    *
    * @generated from rpc dailyaggregator.v1.LearningLogService.ImportEntries
    */

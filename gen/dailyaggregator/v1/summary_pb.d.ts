@@ -27,15 +27,15 @@ export declare type GetSummaryRequest = Message<"dailyaggregator.v1.GetSummaryRe
   userId: string;
 
   /**
-   * A time in the first period: from 1970-01-01T00:00:00Z to before 9999-01-01T00:00:00Z. Required.
+   * A time in the first period: not before 1970-01-01T00:00:00Z, and before 9999-01-01T00:00:00Z. Required.
    *
    * @generated from field: google.protobuf.Timestamp from = 2;
    */
   from?: Timestamp | undefined;
 
   /**
-   * A time in the last period, not before `from`: to before 9999-01-01T00:00:00Z. Required. The same as `from`
-   * gives one period.
+   * A time in the last period: not before `from`, and before 9999-01-01T00:00:00Z. Required. If it equals `from`,
+   * the summary has one period.
    *
    * @generated from field: google.protobuf.Timestamp to = 3;
    */

@@ -6,7 +6,7 @@ export interface Columns {
   readonly userId: number;
   readonly wordCount: number;
   readonly timestamp: number;
-  /** The number of fields that each row must have at least. Further fields must be empty. */
+  /** The least number of fields that a row must have. Further fields must be empty. */
   readonly count: number;
   /** The positions for which the first line has an empty name. A row must have empty fields there. */
   readonly unnamed: readonly number[];

@@ -2,10 +2,10 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { printable } from "./printable.ts";
 
-/** A timestamp of a file. */
+/** A timestamp that was read from a file. */
 export interface ParsedTimestamp {
   readonly timestamp: MessageInitShape<typeof TimestampSchema>;
-  /** Whether the file is more precise than a microsecond, the precision that is stored. */
+  /** Whether the text is more precise than a microsecond, the precision that is stored. */
   readonly exceedsMicroseconds: boolean;
 }
 

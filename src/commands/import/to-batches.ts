@@ -14,7 +14,7 @@ export interface EntryOfLine {
 const batchRows = 500;
 
 /**
- * Collects the valid rows into batches of 500. Rejects invalid rows here, by the same rules as the service.
+ * Collects the valid rows into batches of 500. Rejects invalid rows by the same rules as the service.
  *
  * @param reject called for each invalid row, with the reason
  * @throws the error of `rows`, after a last batch with the rows before it

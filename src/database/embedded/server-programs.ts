@@ -34,9 +34,9 @@ export interface ServerPrograms {
 }
 
 /**
- * Copies the programs of the optional dependency for this platform, once per version and release of the time zone
- * rules. A copy is needed because PostgreSQL reads its time zone rules from files beside the programs, and because it
- * may run as an account that cannot enter this project's folder.
+ * Copies the programs of the optional dependency for this platform, once for each version of the programs and release
+ * of the time zone rules. A copy is needed because {@link renewTimeZoneRules} replaces files beside the programs, and
+ * because PostgreSQL may run as an account that cannot enter this project's folder.
  *
  * @param dataDir the folder for the copy if the usual folder cannot be used
  * @param programs what to import, if not the optional dependency: a package with the same exports, or its URL

@@ -36,7 +36,7 @@ export async function renewTimeZoneRules(folder: string, systemFolder = systemZo
   }
 }
 
-/** Returns an empty string if Node's rules cannot be read, because Node before 26 has no Temporal. */
+/** Returns an empty string if Node's rules cannot be read: Node before 26 has no Temporal. */
 function nodeRelease(): string {
   return "Temporal" in globalThis ? (process.versions.tz ?? "") : "";
 }

@@ -15,7 +15,8 @@ export interface Account {
 }
 
 /**
- * Returns the account `postgres`, and adds it if it is missing. PostgreSQL needs it, because it refuses to run as root.
+ * Returns the account `postgres`, and adds it if it is missing. PostgreSQL needs an account that is not root's, because
+ * it refuses to run as root.
  *
  * @throws StartupError if the account cannot be added
  */

@@ -12,8 +12,9 @@ import type { EntryPayload, StoredEntry } from "../entry.ts";
  * deadlock. If several entries have the same request_id, the first one is inserted.
  *
  * An entry is announced to every instance if it is late, if its learner is watched, or if this instance's knowledge of
- * the watched learners is missing or older than `watchLookupValidSeconds`. The statement decides this once its transaction
- * has an id, by the database's clock at that time. `learner-changes.ts` and `watch-publisher.ts` explain why.
+ * the watched learners is missing or older than `watchLookupValidSeconds`. The statement decides this once its
+ * transaction has an id, by the database's clock at that time. `learner-changes.ts` and `watch-publisher.ts` explain
+ * why.
  *
  * Usually all entries are new; then the statement does not return their request_ids. The payload of a notification must
  * be shorter than 8000 bytes, so each payload contains at most 250 learners.

@@ -3,8 +3,8 @@ import { type ChangedRange, changePayload, changesChannel } from "../../changes/
 import { type DeletionNotice, deletionsChannel } from "../recent-entries.ts";
 
 /**
- * Notifies every instance of what was deleted, and of the learner and the time that changed. PostgreSQL delivers the
- * notifications when the client's transaction commits.
+ * Notifies every instance of what was deleted, and of the learner and the range of time that changed. PostgreSQL
+ * delivers the notifications when the client's transaction commits.
  */
 export async function notifyDeletion(
   client: pg.PoolClient,

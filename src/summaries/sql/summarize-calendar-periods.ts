@@ -22,7 +22,7 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  *   the first page starts with the earlier of the two periods. (On a later page, `from` is the start of the page, and
  *   all periods that are earlier in the calendar were on the pages before.)
  * - A bucket can have parts of two periods: its first and last instant have different labels. Then its `only_label`
- *   is NULL, and its entries are read from the log. PostgreSQL expects it to be NULL in few rows, so it
+ *   is NULL, and its entries are read from the log. PostgreSQL expects few rows in which it is NULL, so PostgreSQL
  *   looks up the entries of each such bucket by index.
  *
  * The statement starts as many periods before the page as the moving average of the first one needs, plus one more,

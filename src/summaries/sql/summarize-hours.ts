@@ -17,11 +17,11 @@ import { type SummaryPage, type SummaryRange, type SummaryRow, summaryPage } fro
  * - Where the clock skips part of an hour (Lord Howe), the result of DATE_TRUNC can lie before the change, in the
  *   hour before. Then the first instant is searched for after that result, in steps of half a minute. These steps
  *   find it, because since 1970 every clock has changed at a multiple of half a minute (Monrovia, 1972, 00:44:30Z).
- * - Such a change also makes hours shorter. So the hours of the range are searched for in steps that are short enough to
- *   find every one of them.
+ * - Such a change also makes hours shorter. So the hours of the range are searched for in steps that are short enough
+ *   to find every one of them.
  * - A bucket can have parts of two hours: its first and last instant have different hours. Then its `only_hour` is
- *   NULL, and its entries are read from the log. PostgreSQL expects it to be NULL in few rows, so it looks up
- *   the entries of each such bucket by index.
+ *   NULL, and its entries are read from the log. PostgreSQL expects few rows in which it is NULL, so PostgreSQL looks
+ *   up the entries of each such bucket by index.
  *
  * The statement starts as many hours before the page as the moving average of the first one needs, and stops at the
  * first hour of the next page. If empty hours are omitted, it processes only the hours from the learner's first

@@ -27,7 +27,7 @@ test.for([
   ["2024-01-02T03:04:05.123456000Z", 123_456_000, false],
   ["2024-01-02T03:04:05.123456001Z", 123_456_001, true],
   ["2024-01-02T03:04:05.1234567+00", 123_456_700, true],
-] as const)("%s is reported if it exceeds microseconds", ([text, nanos, exceedsMicroseconds]) => {
+] as const)("%s is reported if it is finer than microseconds", ([text, nanos, exceedsMicroseconds]) => {
   expect(parseTimestamp(text)).toMatchObject({ timestamp: { nanos }, exceedsMicroseconds });
 });
 

@@ -84,7 +84,7 @@ test.for([
   ["the column names again", header, "word_count word_count is not a whole number from 0 to 2147483647"],
   ["a second byte order mark", `\ufeff${row(1)}`, undefined],
   ["spaces around all fields but the user_id", `${id(1)} ,u, 1 , ${time} `, undefined],
-] as const)("a row with %s gets its reason, if any, and affects no other row", async ([, line, reason]) => {
+] as const)("a row with %s is reported if invalid, and affects no other row", async ([, line, reason]) => {
   const csv = [header, row(8), line, row(9)].join("\n");
   expect(await reasonsOf(csv)).toEqual(reason === undefined ? [] : [[3, reason]]);
   expect(await usersOf(csv)).toEqual(expect.arrayContaining(["user 8", "user 9"]));

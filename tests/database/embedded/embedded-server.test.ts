@@ -70,7 +70,7 @@ test.runIf(process.platform === "linux")("the server rejects a data folder in /p
 });
 
 test.runIf(process.getuid?.() === 0)(
-  "under root, the server keeps its data in a folder that only root can access, and leaves it closed",
+  "under root, the server keeps its data in a folder that only root can access, and keeps its permissions",
   async () => {
     const closed = await mkdtemp(path.join(tmpdir(), "daily-aggregator-test-"));
     const dataDir = path.join(closed, "project/.data");

@@ -46,7 +46,7 @@ test("the embedded server gets a time zone that only Node knows", async () => {
   await expect(read(zones, "America/Argentina/Ushuaia")).resolves.toMatch(/^TZif2/);
 });
 
-test("the release of the bundled rules is stated for the pinned version of PostgreSQL", () => {
+test("the release of the bundled time zone rules is that of the pinned version of PostgreSQL", () => {
   const versions = new Set(Object.values(packageJson.optionalDependencies));
   // Another version may have another release: look it up in src/timezone of PostgreSQL's source, and set both.
   expect(versions).toEqual(new Set([bundledRules.version]));

@@ -41,8 +41,8 @@ export class History {
   }
 
   /**
-   * Returns every log that an answer may be a recount of. Each contains all writes that the answer must show, and any
-   * of those that it may show. If a write was answered before another one began, it is applied first.
+   * Returns every log that an answer may be a recount of. Each contains all writes that the answer must show, and some
+   * or none of those that it may show. If a write was answered before another one began, it is applied first.
    */
   possibleLogs(asking: Asking): Log[] {
     const found = new Map<string, Log>();
@@ -64,10 +64,10 @@ export class History {
 }
 
 /**
- * Whether an answer must show a write. An instance must show its own writes once it has answered them. It must also
- * show the writes that the other instance has answered. It must show them at once if the write is a deletion, which is
- * answered only when it is effective on all instances, or if the instance knows that it receives no notifications.
- * Otherwise, it must show them after the lease.
+ * Whether an answer must show a write. An instance must show its own writes once it has answered them. After the
+ * lease, it must also show a write that the other instance has answered. It must show this at once if it is a deletion,
+ * which is answered only when it is effective on all instances, or if the instance knows that it receives no
+ * notifications.
  */
 function mustShow({ instance, asked, isDeaf }: Asking, write: Write): boolean {
   const isVisibleAtOnce = write.instance === instance || write.isDeletion || isDeaf;

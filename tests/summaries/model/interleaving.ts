@@ -17,7 +17,7 @@ export interface Asked extends Omit<OracleQuestion, "from" | "to"> {
 export interface Sent {
   readonly time: Time;
   readonly wordCount: number;
-  /** The index, modulo their number, of an earlier entry to send again instead. Ignored if there is none. */
+  /** Sends an earlier entry again instead: its index, modulo the number of entries. Ignored if there is none. */
   readonly again: number | undefined;
 }
 
@@ -31,7 +31,7 @@ export interface Recording {
 /** A call to one instance. */
 export type Command =
   | Recording
-  /** `entry` is the index, modulo their number, of an entry that was sent before. */
+  /** `entry` is the index of an entry that was sent before, modulo the number of these entries. */
   | { readonly does: "delete"; readonly instance: Instance; readonly entry: number }
   | { readonly does: "delete all"; readonly instance: Instance }
   | { readonly does: "read"; readonly instance: Instance; readonly question: number };

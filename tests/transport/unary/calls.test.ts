@@ -294,7 +294,7 @@ describe.for(cases)("with the adapter %s, over %s", ([, transportName, adapter, 
     expect(await refused).toMatchObject({ code: Code.Unauthenticated, rawMessage: "bad luck" });
   });
 
-  test("the signal aborts with DEADLINE_EXCEEDED at the deadline", async () => {
+  test("a handler's signal aborts with DEADLINE_EXCEEDED at the deadline", async () => {
     const { promise: aborted, resolve } = Promise.withResolvers<unknown>();
     const client = await start({
       async createEntry(_request, { signal }) {
@@ -316,7 +316,7 @@ describe.for(cases)("with the adapter %s, over %s", ([, transportName, adapter, 
     expect(error).toMatchObject({ code: Code.InvalidArgument, rawMessage: "timeout 2000ms must be <= 1000" });
   });
 
-  test("the signal aborts when the caller cancels the call", async () => {
+  test("a handler's signal aborts when the caller cancels the call", async () => {
     const { promise: started, resolve: begin } = Promise.withResolvers<void>();
     const { promise: aborted, resolve } = Promise.withResolvers<AbortSignal>();
     const client = await start({
@@ -337,7 +337,7 @@ describe.for(cases)("with the adapter %s, over %s", ([, transportName, adapter, 
     if (/HTTP\/2/.test(transportName)) expect(reason).toMatchObject({ code: Code.Canceled });
   });
 
-  test("the signal aborts when the server shuts down", async () => {
+  test("a handler's signal aborts when the server shuts down", async () => {
     const shutdown = new AbortController();
     const client = await start(
       {
@@ -355,7 +355,7 @@ describe.for(cases)("with the adapter %s, over %s", ([, transportName, adapter, 
     }
   });
 
-  test("the signal aborts when a call ends, not before", async () => {
+  test("a handler's signal aborts when the call ends, not before", async () => {
     const signals: AbortSignal[] = [];
     let abortedEarly = false;
     const client = await start({

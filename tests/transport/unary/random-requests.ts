@@ -23,7 +23,7 @@ export function randomRequests(): fc.Arbitrary<WireRequest> {
 
 /**
  * Whether the adapters may answer differently. connect-node accepts a body that ends directly after the prefix of an
- * envelope, and checks for errors after a second message, although the second message is one already.
+ * envelope, and checks for errors after a second message, although the second message is an error already.
  */
 function mayDiffer({ body }: WireRequest): boolean {
   let rest = body;

@@ -151,7 +151,7 @@ const contentTypes = [
   "",
 ];
 
-/** No deadline passes during the call, because the answer would depend on the progress at that time. */
+/** No deadline passes during the call, because the answer would then depend on the progress at that time. */
 const timeouts = [
   "10000",
   "10S",

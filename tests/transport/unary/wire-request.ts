@@ -11,7 +11,7 @@ export interface WireRequest {
   readonly body: Buffer;
   /** The number of parts in which the body is sent. */
   readonly parts: number;
-  /** How many bytes the Content-Length exceeds the body by; undefined if the length is not sent. */
+  /** By how many bytes the Content-Length exceeds the body; undefined if the length is not sent. */
   readonly missingBytes: number | undefined;
   /** Whether the sender ends the body. */
   readonly ends: boolean;

@@ -2,7 +2,7 @@ import type { DescMessage, DescMethodUnary, DescService, Message } from "@bufbui
 import type { ContextValues, UnaryRequest, UnaryResponse } from "@connectrpc/connect";
 import type { UnaryCall } from "./unary-call.ts";
 
-/** The key of an object's call. */
+/** The key under which an object keeps its call. */
 const callKey = Symbol("call");
 
 interface HasCall {

@@ -7,7 +7,7 @@ import type { UnaryCall } from "./unary-call.ts";
 type AnyFn = ReturnType<Interceptor>;
 
 /**
- * Passes a request through the interceptors, in their order, to the implementation.
+ * Passes a request through the interceptors, in their order, to the handler.
  *
  * @returns the message of the response
  */

@@ -112,7 +112,7 @@ export class UnaryCall {
   }
 
   /**
-   * Ends the call and aborts its signal. Only the caller that receives true may answer the call.
+   * Ends the call and aborts its signal. Only code that gets true may answer the call.
    *
    * @param reason why the call failed; undefined if it succeeded
    * @returns false if the call has already ended

@@ -71,7 +71,7 @@ async function correct(
   return corrected === error ? { ...response, body: singleChunk(bytes) } : connectAnswer(corrected, header);
 }
 
-/** An error of a unary call over Connect. */
+/** Returns the answer of a unary call over Connect that failed with the error. */
 function connectAnswer(error: ConnectError, header: Headers): UniversalServerResponse {
   const body = errorToJsonBytes(error, undefined);
   header.set("content-type", contentTypeUnaryJson);

@@ -1,6 +1,6 @@
 import type { BodyReader } from "./exchange.ts";
 
-/** The reading of a request's body. Settles once, with the reader's result or with the reason of a failure. */
+/** The read of a request's body. Settles once, with the reader's result or with the reason of a failure. */
 export class BodyRead<Result> {
   readonly result: Promise<Result>;
   readonly #resolve: (result: Result | Promise<Result>) => void;

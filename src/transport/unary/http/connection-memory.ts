@@ -11,8 +11,8 @@ const maxBytes = 640 * 1024 * 1024;
 const share = 1 / 4;
 
 /**
- * An answer of up to this size is not counted, and neither is the first chunk of a message: both are as large as an
- * HTTP/2 frame.
+ * An answer of up to this size is not counted, and neither is the first chunk of a message: over HTTP/2, each fits into
+ * one frame.
  */
 export const uncountedBytes = 16 * 1024;
 

@@ -7,7 +7,7 @@ export const lingerMs = 2_000;
 /**
  * Discards the rest of a request's body if the answer is sent before the body ends, for example because the body is
  * too large. An unread body would block the next request of an HTTP/1.1 connection. Over HTTP/2, unread bodies would
- * exhaust memory and streams, so that one client's mistake would fail all other calls on the connection.
+ * exhaust memory and streams, so that one mistake of a client would make all other calls on its connection fail.
  */
 export function discardUnreadBody(request: NodeRequest, response: NodeResponse): void {
   const drain = () => {
@@ -16,7 +16,7 @@ export function discardUnreadBody(request: NodeRequest, response: NodeResponse):
   };
   if (isHttp2(request)) {
     const { stream } = request;
-    // Emitted when the last part of the body was passed on for sending, even if there are no trailers.
+    // Emitted when the last part of the answer was passed on for sending, even if there are no trailers.
     stream.once("wantTrailers", () => {
       if (request.complete) return;
       drain();

@@ -24,7 +24,7 @@ export class EncodedMessage<Desc extends DescMessage> {
     this.bytes = this.envelope.subarray(prefixBytes);
   }
 
-  /** The approximate memory in bytes, with the few objects around the message. */
+  /** The approximate size in memory, in bytes, including the few objects around the message. */
   get size(): number {
     return 500 + this.envelope.byteLength;
   }

@@ -178,7 +178,7 @@ function unimplemented(what: string): ConnectError {
 }
 
 /**
- * Encodes a message and its envelope.
+ * Encodes a message in an envelope.
  *
  * @throws ConnectError if the message cannot be encoded, or is too large
  */

@@ -55,7 +55,7 @@ export abstract class EnvelopedCall implements ProtocolCall {
     return readSingleMessage(exchange, encoding, { maxBytes, skippedFlag: this.#skippedFlag });
   }
 
-  /** Encodes the message of the answer with its envelope. */
+  /** Encodes the message of the answer in an envelope. */
   protected envelop(message: Message): Uint8Array | Promise<Uint8Array> {
     const { serialization, options } = this.call.method;
     const encoding = {

@@ -36,7 +36,7 @@ test("an answer is not sent if the unread answers of its connection would hold m
   expect(refused.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
 });
 
-test("connections that hold as much as they can leave memory for the next one, and release theirs", () => {
+test("a new connection gets memory while others hold all that they can, and more when they release it", () => {
   const part = 64 * 1024;
   const greedy = Array.from({ length: 20 }, () => new ConnectionMemory({}));
   onTestFinished(() => {
