@@ -47,7 +47,7 @@ async function importFile({ file, size, url, timeoutMs }: ImportArguments): Prom
     throw new Error(`the service at ${url}: ${reason}; run the import again to resume`);
   } finally {
     bar.stop();
-    if (finer > 0) printError(`${finer} timestamps were truncated to microseconds`);
+    if (finer > 0) printError(`timestamps truncated to microseconds: ${finer}`);
     const { created, duplicates, rejected } = tally;
     process.stdout.write(`${created} created, ${duplicates} duplicates, ${rejected} rejected\n`);
   }

@@ -44,7 +44,7 @@ async function verify(client: pg.Client, repair: boolean): Promise<number> {
     count += 1;
     if (count <= shownDifferences) print(describe(difference));
   }
-  print(count === 0 ? "the aggregates agree with the log" : `${count} aggregates differ from the log`);
+  print(count === 0 ? "the aggregates agree with the log" : `aggregates that differ from the log: ${count}`);
   if (count > 0 && repair) {
     const { set, deleted } = await repairAggregates(client);
     await announceEverything(client);
@@ -56,8 +56,10 @@ async function verify(client: pg.Client, repair: boolean): Promise<number> {
 
 function describe(difference: Difference): string {
   const { user_id, bucket, log_total, log_count, aggregate_total, aggregate_count } = difference;
-  const log = log_count === null ? "nothing" : `${log_total} words in ${log_count} entries`;
+  const log = log_count === null ? "nothing" : `total_word_count ${log_total}, entry_count ${log_count}`;
   const aggregate =
-    aggregate_count === null ? "no row" : `${aggregate_total} words in ${aggregate_count} entries`;
-  return `${user_id} ${bucket}: the log has ${log}, the aggregates have ${aggregate}`;
+    aggregate_count === null
+      ? "no row"
+      : `total_word_count ${aggregate_total}, entry_count ${aggregate_count}`;
+  return `${user_id} ${bucket}: the log has ${log}; the aggregates have ${aggregate}`;
 }

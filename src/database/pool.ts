@@ -24,7 +24,7 @@ export interface PoolSettings {
   readonly idleInTransactionTimeoutMs?: number;
 }
 
-/** The time limit for opening a connection. If it expires, the database counts as away. */
+/** The time limit for opening a connection. If it expires, the database counts as unavailable. */
 const connectTimeoutMs = 5_000;
 
 /** How long a caller waits for another caller to release a connection. */
@@ -46,7 +46,7 @@ const sessionOptions = "-c plan_cache_mode=force_generic_plan -c jit=off";
 /**
  * A pool of connections for one purpose. Connections are opened on demand, kept for a while, and replaced when they
  * break. While all are in use, callers wait in a bounded queue, so an exhausted pool is not mistaken for a database
- * that is away.
+ * that is unavailable.
  */
 export class ConnectionPool {
   readonly #pool: pg.Pool;

@@ -66,7 +66,7 @@ const watchTimeoutMs = 8_000;
  */
 const waitingWatches = 10_000;
 
-/** A database that does not answer a probe within this time counts as away. */
+/** A database that does not answer a probe within this time counts as unavailable. */
 const probeTimeoutMs = 5_000;
 
 /** The timeout of a statement of a write. If the database does not answer, the call fails two seconds later. */

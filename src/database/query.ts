@@ -11,7 +11,7 @@ import { conditionOf, isContention } from "./sqlstate.ts";
  *
  * @param signal cancels the statement in the database, too, when it aborts; omit it for a statement that must complete
  * @throws the signal's reason if it aborts
- * @throws ConnectError UNAVAILABLE if the database is away; a write may have been committed nevertheless
+ * @throws ConnectError UNAVAILABLE if the database is unavailable; a write may have been committed nevertheless
  * @throws ConnectError RESOURCE_EXHAUSTED if the database is busy, if the statement waits too long for a lock or
  * conflicts with another transaction, or if no connection of the pool becomes free in time
  * @throws pg.DatabaseError for all other errors of the database; these are not transient
@@ -38,7 +38,7 @@ export async function query<Row extends pg.QueryResultRow>(
     if (signal?.aborted) throw signal.reason;
     if (client) await freeFullQueue(client, error);
     // A DatabaseError is a complete response, so the connection can be reused, unless the server is closing it.
-    isBroken = !(error instanceof pg.DatabaseError) || conditionOf(error)?.meaning === "away";
+    isBroken = !(error instanceof pg.DatabaseError) || conditionOf(error)?.meaning === "unavailable";
     throw translate(error, pool);
   } finally {
     signal?.removeEventListener("abort", cancel);
@@ -145,8 +145,8 @@ function translate(error: unknown, pool: ConnectionPool): unknown {
     if (meaning === "locked" || meaning === "contention") {
       return overloaded("another transaction in the database conflicts with this call", error);
     }
-    if (meaning === "away" || meaning === "busy") pool.reportTrouble(error);
-    if (meaning === "away") return unavailable("the database is away", error);
+    if (meaning === "unavailable" || meaning === "busy") pool.reportTrouble(error);
+    if (meaning === "unavailable") return unavailable("the database is unavailable", error);
     return meaning === "busy" ? overloaded("the database is busy", error) : error;
   }
   const isOurs = error instanceof ConnectError || error instanceof TypeError || error instanceof RangeError;
@@ -154,7 +154,7 @@ function translate(error: unknown, pool: ConnectionPool): unknown {
   // All remaining errors are connection errors: refused, reset, timed out.
   pool.reportTrouble(error);
   pool.distrustConnections();
-  return unavailable("the database is away", error);
+  return unavailable("the database is unavailable", error);
 }
 
 /** Whether an error of {@link query} means that the database cannot be reached, or does not answer. */

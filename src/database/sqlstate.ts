@@ -5,7 +5,7 @@ import pg from "pg";
 /**
  * What a database error means to the caller.
  *
- * - `away`: the database cannot be used at the moment.
+ * - `unavailable`: the database cannot be used at the moment.
  * - `busy`: the database is overloaded.
  * - `locked`: the statement waited too long for the lock of another transaction.
  * - `contention`: the statement conflicted with another one, and was rolled back. It can be retried.
@@ -14,7 +14,7 @@ import pg from "pg";
  * Errors of all meanings except `row` are transient. An error that is not in the table is a fault of this program, of
  * the schema, or of the database.
  */
-export type Meaning = "away" | "busy" | "locked" | "contention" | "row";
+export type Meaning = "unavailable" | "busy" | "locked" | "contention" | "row";
 
 interface Condition {
   readonly meaning: Meaning;
@@ -24,24 +24,24 @@ interface Condition {
 
 /** The first entry whose code is a prefix of the SQLSTATE applies. */
 const conditions: readonly (readonly [code: string, meaning: Meaning, reason: string])[] = [
-  ["08", "away", "the connection failed"],
+  ["08", "unavailable", "the connection failed"],
   ["22", "row", "a value is not valid"],
   ["23", "row", "a constraint is violated"],
-  ["25006", "away", "the database is read-only: it may have become a standby"],
-  ["25P03", "away", "a transaction was idle for too long: this process was stalled"],
+  ["25006", "unavailable", "the database is read-only: it may have become a standby"],
+  ["25P03", "unavailable", "a transaction was idle for too long: this process was stalled"],
   ["25P04", "busy", "a transaction took too long"],
-  ["28", "away", "the database refuses the user or the password"],
-  ["3D000", "away", "the database of this name does not exist"],
+  ["28", "unavailable", "the database refuses the user or the password"],
+  ["3D000", "unavailable", "the database of this name does not exist"],
   ["40001", "contention", "a serialization failure"],
   ["40P01", "contention", "a deadlock"],
-  ["40", "away", "the outcome of a transaction is not known"],
+  ["40", "unavailable", "the outcome of a transaction is not known"],
   ["44", "row", "a row violates the condition of a view"],
   ["53", "busy", "the database lacks memory, disk space or connections"],
   ["54", "row", "a value is too large or too complex"],
   ["55P03", "locked", "another transaction holds a lock"],
-  ["55", "away", "the database does not accept connections"],
+  ["55", "unavailable", "the database does not accept connections"],
   ["57014", "busy", "a statement took too long"],
-  ["57", "away", "the database is starting, stopping, or closed the connection"],
+  ["57", "unavailable", "the database is starting, stopping, or closed the connection"],
   ["P0", "row", "a function or a trigger refuses a value"],
   // A corrupted page affects only statements that need its rows.
   ["XX001", "row", "data is corrupted"],

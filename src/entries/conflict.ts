@@ -15,8 +15,11 @@ export function requestIdConflict(sent: NewEntry, stored: StoredEntry): RequestI
 /** Returns an ALREADY_EXISTS error with a RequestIdConflict detail. */
 export function alreadyExists(sent: NewEntry, stored: StoredEntry): ConnectError {
   const value = requestIdConflict(sent, stored);
-  const hint = value.payloadMatches ? "this entry is recorded" : "with another payload";
-  return new ConnectError(`request_id ${sent.requestId} is known, ${hint}`, Code.AlreadyExists, undefined, [
-    { desc: RequestIdConflictSchema, value },
-  ]);
+  const payload = value.payloadMatches ? "the same payload" : "another payload";
+  return new ConnectError(
+    `request_id ${sent.requestId} is already recorded with ${payload}`,
+    Code.AlreadyExists,
+    undefined,
+    [{ desc: RequestIdConflictSchema, value }],
+  );
 }

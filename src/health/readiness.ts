@@ -15,7 +15,7 @@ interface ReadinessOptions {
   readonly clock?: Clock;
 }
 
-const away = "the database is away";
+const unavailable = "the database is unavailable";
 
 /**
  * Whether this instance should receive calls.
@@ -80,11 +80,11 @@ export class Readiness {
     try {
       return await Promise.race([
         this.#probe().then(stateFor),
-        timeout.then(() => (isBusy() ? undefined : stateFor(away))),
+        timeout.then(() => (isBusy() ? undefined : stateFor(unavailable))),
       ]);
     } catch (error) {
       const isOverloaded = error instanceof ConnectError && error.code === Code.ResourceExhausted;
-      return isOverloaded ? undefined : stateFor(away);
+      return isOverloaded ? undefined : stateFor(unavailable);
     } finally {
       answered.abort();
     }

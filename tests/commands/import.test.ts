@@ -87,7 +87,7 @@ describe("npm run import", () => {
     });
   });
 
-  test("exits with 1 if a request_id is known with another payload", async () => {
+  test("exits with 1 if a request_id is already recorded with another payload", async () => {
     const csv = csvOf(randomUUID(), 2);
     await runImport("-", csv);
     const result = await runImport("-", csv.replace(",1,", ",7,"));
@@ -95,7 +95,7 @@ describe("npm run import", () => {
       code: 1,
       stdout: "0 created, 1 duplicates, 1 rejected\n",
       stderr: expect.stringMatching(
-        /^line 2 rejected: request_id [0-9a-f-]{36} is known with another payload\n$/,
+        /^line 2 rejected: request_id [0-9a-f-]{36} is already recorded with another payload\n$/,
       ),
     });
   });
@@ -105,7 +105,7 @@ describe("npm run import", () => {
     expect(await runImport("-", csv)).toEqual({
       code: 0,
       stdout: "3 created, 0 duplicates, 0 rejected\n",
-      stderr: "1 timestamps were truncated to microseconds\n",
+      stderr: "timestamps truncated to microseconds: 1\n",
     });
   });
 

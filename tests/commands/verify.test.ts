@@ -43,24 +43,24 @@ test("npm run verify lists wrong, missing and surplus rows and exits with 1 unti
   await pool.query("INSERT INTO learning_log_aggregates VALUES ($1, $2, 0, 0)", [userId, bucket("09:00")]);
 
   const differences = [
-    `${userId} ${bucket("00:00")}: the log has 14 words in 14 entries, the aggregates have 99 words in 14 entries`,
-    `${userId} ${bucket("00:15")}: the log has 15 words in 15 entries, the aggregates have no row`,
-    `${userId} ${bucket("09:00")}: the log has nothing, the aggregates have 0 words in 0 entries`,
+    `${userId} ${bucket("00:00")}: the log has total_word_count 14, entry_count 14; the aggregates have total_word_count 99, entry_count 14`,
+    `${userId} ${bucket("00:15")}: the log has total_word_count 15, entry_count 15; the aggregates have no row`,
+    `${userId} ${bucket("09:00")}: the log has nothing; the aggregates have total_word_count 0, entry_count 0`,
   ];
   for (let times = 0; times < 2; times += 1) {
     const { code, stdout } = await verify();
     const lines = stdout.trimEnd().split("\n");
     expect({ code, lines: lines.toSorted() }).toEqual({
       code: 1,
-      lines: [...differences, "3 aggregates differ from the log"].toSorted(),
+      lines: [...differences, "aggregates that differ from the log: 3"].toSorted(),
     });
-    expect(lines.at(-1)).toBe("3 aggregates differ from the log");
+    expect(lines.at(-1)).toBe("aggregates that differ from the log: 3");
   }
 
   const repaired = await verify("--repair");
   expect(repaired.code).toBe(0);
   expect(repaired.stdout.split("\n").slice(3)).toEqual([
-    "3 aggregates differ from the log",
+    "aggregates that differ from the log: 3",
     "repaired: 2 recomputed from the log, 1 deleted",
     "",
   ]);
@@ -83,7 +83,7 @@ test("npm run verify lists the first ten of more than a thousand differences, an
   expect(code).toBe(0);
   expect(lines).toHaveLength(12);
   expect(lines.slice(10)).toEqual([
-    "2345 aggregates differ from the log",
+    "aggregates that differ from the log: 2345",
     "repaired: 0 recomputed from the log, 2345 deleted",
   ]);
   expect(await aggregatesOf(pool, userId)).toMatchObject({ rows: 0 });
@@ -167,7 +167,7 @@ test("npm run verify shows a difference with the right time, whatever DateStyle 
   try {
     await expect(verify("", `${service.database.url}${odd}`)).resolves.toEqual({
       code: 1,
-      stdout: `${userId} 1971-06-01T00:00:00.000Z: the log has nothing, the aggregates have 1 words in 1 entries\n1 aggregates differ from the log\n`,
+      stdout: `${userId} 1971-06-01T00:00:00.000Z: the log has nothing; the aggregates have total_word_count 1, entry_count 1\naggregates that differ from the log: 1\n`,
       stderr: "",
     });
   } finally {

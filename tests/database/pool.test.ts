@@ -39,7 +39,7 @@ test("a caller gets UNAVAILABLE if the database cannot be reached, and frees its
     const error = await failureOf(query(pool, { text: "SELECT" }));
     expect({ code: error.code, message: error.rawMessage }).toEqual({
       code: Code.Unavailable,
-      message: "the database is away",
+      message: "the database is unavailable",
     });
   }
 });

@@ -40,11 +40,11 @@ describe("a transient error is returned with RetryInfo, and the group is not spl
   );
 
   test.for([
-    ["08006", Code.Unavailable, "the database is away"],
-    ["25006", Code.Unavailable, "the database is away"],
-    ["28000", Code.Unavailable, "the database is away"],
-    ["55000", Code.Unavailable, "the database is away"],
-    ["57P03", Code.Unavailable, "the database is away"],
+    ["08006", Code.Unavailable, "the database is unavailable"],
+    ["25006", Code.Unavailable, "the database is unavailable"],
+    ["28000", Code.Unavailable, "the database is unavailable"],
+    ["55000", Code.Unavailable, "the database is unavailable"],
+    ["57P03", Code.Unavailable, "the database is unavailable"],
     ["25P04", Code.ResourceExhausted, "the database is busy"],
     ["53100", Code.ResourceExhausted, "the database is busy"],
     ["53300", Code.ResourceExhausted, "the database is busy"],
@@ -108,7 +108,7 @@ test.for([
     for (let round = 0; round < 5; round += 1) {
       const calls = Array.from({ length: 20 }, () => failureOf(client.createEntry(newEntry())));
       for (const error of await Promise.all(calls)) {
-        expect(error).toMatchObject({ code: Code.Unavailable, rawMessage: "the database is away" });
+        expect(error).toMatchObject({ code: Code.Unavailable, rawMessage: "the database is unavailable" });
         expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
       }
     }

@@ -28,7 +28,7 @@ test("while the database does not respond, no write waits longer than one timeou
     const start = performance.now();
     for (let call = 0; call < 10; call += 1) {
       const ended = failureOf(write()).then((error) => {
-        expect(error).toMatchObject({ code: Code.Unavailable, rawMessage: "the database is away" });
+        expect(error).toMatchObject({ code: Code.Unavailable, rawMessage: "the database is unavailable" });
         expect(error.findDetails(RetryInfoSchema)).toHaveLength(1);
         return performance.now() - start;
       });

@@ -196,7 +196,7 @@ function newEntry(): SentEntry {
 
 /**
  * How a call ended. ALREADY_EXISTS and NOT_FOUND count as OK. Accepted errors are transient, have RetryInfo, and do not
- * report that the database is away. Every other error gets an exclamation mark.
+ * report that the database is unavailable. Every other error gets an exclamation mark.
  */
 async function outcomeOf(call: Promise<unknown>): Promise<string> {
   const error = await call.then(
@@ -208,8 +208,8 @@ async function outcomeOf(call: Promise<unknown>): Promise<string> {
   if (code === Code.AlreadyExists || code === Code.NotFound) return "OK";
   const isTransient = code === Code.Unavailable || code === Code.ResourceExhausted || code === Code.Aborted;
   const hasRetryInfo = error.findDetails(RetryInfoSchema).length === 1;
-  const reportsAway = error.message.includes("away");
-  return `${isTransient && hasRetryInfo && !reportsAway ? "" : "! "}${Code[code]}: ${error.rawMessage}`;
+  const reportsUnavailable = error.message.includes("the database is unavailable");
+  return `${isTransient && hasRetryInfo && !reportsUnavailable ? "" : "! "}${Code[code]}: ${error.rawMessage}`;
 }
 
 /** Another request_id, which the given one determines. */

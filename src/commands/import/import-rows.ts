@@ -138,6 +138,9 @@ function count(
     const duplicate = batch[index];
     if (!duplicate || !conflict || conflict.payloadMatches) continue;
     tally.duplicates -= 1;
-    reject(duplicate.line, `request_id ${duplicate.entry.requestId} is known with another payload`);
+    reject(
+      duplicate.line,
+      `request_id ${duplicate.entry.requestId} is already recorded with another payload`,
+    );
   }
 }

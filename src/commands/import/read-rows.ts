@@ -132,7 +132,8 @@ function toEntry(fields: readonly string[], columns: Columns, isDamaged: boolean
 /** Returns the reason why a row does not match the columns; undefined if it matches. */
 function mismatchOf(fields: readonly string[], { count, unnamed }: Columns): string | undefined {
   if (fields.length === count && unnamed.length === 0) return undefined;
-  if (fields.length < count) return `has ${fields.length} fields, the first line has ${count}`;
+  if (fields.length < count)
+    return `the number of fields is ${fields.length}, but ${count} in the first line`;
   const hasValue = (index: number) => fields[index]?.trim();
   const index = unnamed.find(hasValue) ?? fields.findIndex((_, index) => index >= count && hasValue(index));
   return index === -1 ? undefined : `has a value in field ${index + 1}, which has no name in the first line`;

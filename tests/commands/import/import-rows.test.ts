@@ -99,22 +99,22 @@ test.for([
       [12, expect.stringMatching(/^timestamp: .*1970/)],
       [13, expect.stringMatching(/^user_id: .*128/)],
       [14, expect.stringMatching(/^user_id: /)],
-      [15, "has 3 fields, the first line has 4"],
+      [15, "the number of fields is 3, but 4 in the first line"],
     ]);
     expect(tally).toEqual({ created: 2, duplicates: 0, rejected: 12 });
     expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ entries: 2 });
   },
 );
 
-test("an import rejects a row whose request_id is known with another payload, and changes nothing", async () => {
+test("an import rejects a row whose request_id is already recorded with another payload, and changes nothing", async () => {
   const userId = randomUUID();
   const csv = csvOf(userId, 2);
   await importFile(csv);
   const { rejections, ...tally } = await importFile(csv.replaceAll(",1,", ",9,"));
   expect(tally).toEqual({ created: 0, duplicates: 0, rejected: 2 });
   expect(rejections).toEqual([
-    [2, expect.stringMatching(/^request_id [0-9a-f-]{36} is known with another payload$/)],
-    [3, expect.stringMatching(/^request_id [0-9a-f-]{36} is known with another payload$/)],
+    [2, expect.stringMatching(/^request_id [0-9a-f-]{36} is already recorded with another payload$/)],
+    [3, expect.stringMatching(/^request_id [0-9a-f-]{36} is already recorded with another payload$/)],
   ]);
   expect(await aggregatesOf(service.database.pool, userId)).toMatchObject({ words: 2 });
 });
@@ -133,7 +133,7 @@ test.for([
   const lines = [header, first, row(other), first, ...others, row(other), first.toUpperCase()];
   const { rejections, ...tally } = await importFile(lines.join("\n").replace("ONE", "one"));
   expect(tally).toEqual({ created: 1001, duplicates: 2, rejected: 2 });
-  const reason = `request_id ${requestId} is known with another payload`;
+  const reason = `request_id ${requestId} is already recorded with another payload`;
   expect(rejections).toEqual([
     [3, reason],
     [1005, reason],

@@ -26,13 +26,13 @@ test("calls and health checks fail while the database is unavailable, and succee
   proxy.cut();
   for (const call of [() => client.createEntry(newEntry()), () => client.getSummary(newRequest())]) {
     const error = await failureOf(call());
-    expect(error).toMatchObject({ code: Code.Unavailable, rawMessage: "the database is away" });
+    expect(error).toMatchObject({ code: Code.Unavailable, rawMessage: "the database is unavailable" });
     const [retry] = error.findDetails(RetryInfoSchema);
     expect(retry?.retryDelay).toMatchObject({ seconds: 1n });
   }
   await expect
     .poll(() => statusAndText(`${url}/readyz`), polling)
-    .toBe("503 not ready: the database is away\n");
+    .toBe("503 not ready: the database is unavailable\n");
   await expect(statusAndText(`${url}/healthz`)).resolves.toBe("200 alive\n");
 
   proxy.heal();
@@ -62,7 +62,7 @@ test("a database that accepts bytes but never answers counts as unavailable", as
   proxy.silence();
   await expect
     .poll(() => statusAndText(`${url}/readyz`), polling)
-    .toBe("503 not ready: the database is away\n");
+    .toBe("503 not ready: the database is unavailable\n");
   proxy.cut();
   proxy.heal();
   await expect.poll(() => statusAndText(`${url}/readyz`), polling).toBe("200 ready\n");
