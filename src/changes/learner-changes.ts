@@ -127,7 +127,7 @@ export class LearnerChanges {
   }
 
   /** Notifies this instance's followers of a committed change of a learner. */
-  announce(userId: string, range: ChangedRange): void {
+  notify(userId: string, range: ChangedRange): void {
     // Without followers, skip the most expensive part: hashing the user_id.
     if (this.#followers.size === 0) return;
     for (const follower of this.#followers.get(learnerKey(userId)) ?? []) follower.onChange(range);
@@ -139,12 +139,12 @@ export class LearnerChanges {
    *
    * @param watches the watches that were known when the entries' statement was sent
    */
-  announceCreated(entries: readonly CreatedEntry[], { userIds, asOf }: KnownWatches): void {
+  notifyCreated(entries: readonly CreatedEntry[], { userIds, asOf }: KnownWatches): void {
     if (this.#followers.size === 0) return;
     const watched = new Set(userIds);
     for (const { userId, timestamp } of entries) {
       if (asOf === undefined || timestamp < this.#memoizedUntil || watched.has(userId)) {
-        this.announce(userId, { from: timestamp, to: timestamp });
+        this.notify(userId, { from: timestamp, to: timestamp });
       }
     }
   }

@@ -43,7 +43,7 @@ export async function deleteEntry(
   const requestId = request.requestId.toLowerCase();
   const deleted = await lockRetry.run(() => deleteEntryRow(pool, requestId));
   recent.forget({ requestId });
-  if (deleted) changes.announce(deleted.userId, { from: deleted.timestamp, to: deleted.timestamp });
+  if (deleted) changes.notify(deleted.userId, { from: deleted.timestamp, to: deleted.timestamp });
   // Waits even if nothing was deleted, because another call may have deleted the entry less than leaseMs ago.
   await sleep(leaseMs);
   if (deleted === undefined) throw new ConnectError(`there is no entry ${requestId}`, Code.NotFound);

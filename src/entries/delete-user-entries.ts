@@ -23,7 +23,7 @@ export async function deleteUserEntries(
 ): Promise<DeleteUserEntriesResponse> {
   const deletedCount = await deleteUserEntryRows(pool, lockRetry, userId);
   recent.forget({ userId });
-  changes.announce(userId, allTime);
+  changes.notify(userId, allTime);
   await sleep(leaseMs);
   if (deletedCount === 0) throw new ConnectError("there is no entry of this user_id", Code.NotFound);
   return create(DeleteUserEntriesResponseSchema, { deletedCount: BigInt(deletedCount) });

@@ -72,7 +72,7 @@ async function create(
 ): Promise<readonly StoredEntry[]> {
   const watches = changes.watched.filterWatched(entries.map(({ userId }) => userId));
   const created = await retryOnContention(() => insertEntries(pool, entries, watches));
-  changes.announceCreated(created, watches);
+  changes.notifyCreated(created, watches);
   return created;
 }
 
@@ -86,12 +86,12 @@ async function find(
     entries.map(({ requestId }) => requestId),
   );
   // Another instance may have recorded these entries, and its notification may not have arrived yet.
-  announce(changes, found);
+  notify(changes, found);
   return found;
 }
 
-function announce(changes: LearnerChanges, entries: readonly StoredEntry[]): void {
-  for (const { userId, timestamp } of entries) changes.announce(userId, { from: timestamp, to: timestamp });
+function notify(changes: LearnerChanges, entries: readonly StoredEntry[]): void {
+  for (const { userId, timestamp } of entries) changes.notify(userId, { from: timestamp, to: timestamp });
 }
 
 /** @param stored some of the entries, as they are stored under their request_ids */

@@ -403,7 +403,7 @@ describe("without the HTTP server,", () => {
     const secondChange = watching.total(2n);
     {
       await using lock = await lockTables(database);
-      changes.announce(userId, threeDays);
+      changes.notify(userId, threeDays);
       await lock.waitForBlocked(1);
       await database.pool.query(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
