@@ -18,7 +18,7 @@ interface Write {
 }
 
 /** The times at which a question was asked and answered, in milliseconds of `performance.now()`. */
-export interface Asking {
+export interface QuestionTimes {
   readonly instance: Instance;
   readonly asked: number;
   readonly answered: number;
@@ -44,7 +44,7 @@ export class History {
    * Returns every log that an answer may be a recount of. Each contains all writes that the answer must show, and some
    * or none of those that it may show. If a write was answered before another one began, it is applied first.
    */
-  possibleLogs(asking: Asking): Log[] {
+  possibleLogs(times: QuestionTimes): Log[] {
     const found = new Map<string, Log>();
     const seen = new Set<string>();
     const visit = (shown: ReadonlySet<Write>, log: Log) => {
@@ -52,10 +52,10 @@ export class History {
       const state = `${rest.map((write) => this.#writes.indexOf(write))}|${contentsOf(log)}`;
       if (seen.has(state)) return;
       seen.add(state);
-      if (!rest.some((write) => mustShow(asking, write))) found.set(contentsOf(log), log);
+      if (!rest.some((write) => mustShow(times, write))) found.set(contentsOf(log), log);
       for (const next of rest) {
         const isNext = !rest.some((write) => write.answered < next.began);
-        if (isNext && next.began <= asking.answered) visit(new Set([...shown, next]), next.apply(log));
+        if (isNext && next.began <= times.answered) visit(new Set([...shown, next]), next.apply(log));
       }
     };
     visit(new Set(), new Map());
@@ -69,7 +69,7 @@ export class History {
  * which is answered only when it is effective on all instances, or if the instance knows that it receives no
  * notifications.
  */
-function mustShow({ instance, asked, isDeaf }: Asking, write: Write): boolean {
+function mustShow({ instance, asked, isDeaf }: QuestionTimes, write: Write): boolean {
   const isVisibleAtOnce = write.instance === instance || write.isDeletion || isDeaf;
   return write.answered <= asked - (isVisibleAtOnce ? 0 : leaseMs);
 }

@@ -7,14 +7,14 @@ import type { Instance } from "./history.ts";
 export type Time = { readonly at: bigint } | { readonly ago: bigint };
 
 /** A question whose range may be relative to the present. */
-export interface Asked extends Omit<OracleQuestion, "from" | "to"> {
+export interface RelativeQuestion extends Omit<OracleQuestion, "from" | "to"> {
   readonly from: Time;
   readonly to: Time;
   readonly pageSize: number;
 }
 
 /** An entry to record. */
-export interface Sent {
+export interface EntryToSend {
   readonly time: Time;
   readonly wordCount: number;
   /** Sends an earlier entry again instead: its index, modulo the number of entries. Ignored if there is none. */
@@ -22,15 +22,15 @@ export interface Sent {
 }
 
 /** Sends one entry, a batch, or a batch in a stream. */
-export interface Recording {
+export interface RecordCommand {
   readonly does: "create" | "batch" | "import";
   readonly instance: Instance;
-  readonly entries: readonly Sent[];
+  readonly entries: readonly EntryToSend[];
 }
 
 /** A call to one instance. */
 export type Command =
-  | Recording
+  | RecordCommand
   /** `entry` is the index of an entry that was sent before, modulo the number of these entries. */
   | { readonly does: "delete"; readonly instance: Instance; readonly entry: number }
   | { readonly does: "delete all"; readonly instance: Instance }
@@ -46,6 +46,6 @@ export type Step =
 /** The questions about one learner, and the steps, one after another. */
 export interface Interleaving {
   /** Asked repeatedly, so that answers can come from memory. */
-  readonly questions: readonly Asked[];
+  readonly questions: readonly RelativeQuestion[];
   readonly steps: readonly Step[];
 }

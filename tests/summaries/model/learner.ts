@@ -9,8 +9,16 @@ import type { DatabaseClock } from "../../support/database-clock.ts";
 import type { TwoServices } from "../../support/test-service.ts";
 import { type AnsweredPeriod, askForPages, withAverages } from "../ask.ts";
 import { type OracleEntry, type OracleQuestion, summarize } from "../oracle.ts";
-import { type Asking, History, type Instance, type Log } from "./history.ts";
-import type { Asked, Command, Interleaving, Recording, Sent, Step, Time } from "./interleaving.ts";
+import { History, type Instance, type Log, type QuestionTimes } from "./history.ts";
+import type {
+  Command,
+  EntryToSend,
+  Interleaving,
+  RecordCommand,
+  RelativeQuestion,
+  Step,
+  Time,
+} from "./interleaving.ts";
 import type { NotificationGaps } from "./notification-gaps.ts";
 
 /** The services, the clock and the gaps that all learners share. */
@@ -43,7 +51,7 @@ class Learner {
   readonly #history = new History();
   readonly #sent: SentEntry[] = [];
 
-  constructor(world: World, questions: readonly Asked[]) {
+  constructor(world: World, questions: readonly RelativeQuestion[]) {
     this.#world = world;
     this.#questions = questions.map((asked) => ({
       ...asked,
@@ -100,7 +108,7 @@ class Learner {
     }
   }
 
-  async #record(how: Recording["does"], instance: Instance, sent: readonly Sent[]): Promise<void> {
+  async #record(how: RecordCommand["does"], instance: Instance, sent: readonly EntryToSend[]): Promise<void> {
     const client = this.#world.services[instance];
     const known = new Set(this.#sent);
     const entries = sent.map((one) => this.#entryOf(one));
@@ -137,7 +145,7 @@ class Learner {
     );
   }
 
-  #entryOf({ time, wordCount, again }: Sent): SentEntry {
+  #entryOf({ time, wordCount, again }: EntryToSend): SentEntry {
     const before = again === undefined ? undefined : this.#sent[again % this.#sent.length];
     if (before) return before;
     const entry = { requestId: randomUUID(), timestamp: this.#instantOf(time), wordCount };
@@ -162,8 +170,8 @@ class Learner {
     const asked = performance.now();
     const pages = await askForPages(services[instance], this.#userId, question, pageSize);
     const answered = performance.now();
-    const asking = { instance, asked, answered, isDeaf: await gaps.lastedSince(asked) };
-    const possible = this.#possibleAnswers(asking, question);
+    const times = { instance, asked, answered, isDeaf: await gaps.lastedSince(asked) };
+    const possible = this.#possibleAnswers(times, question);
     const [only] = possible;
     if (only && possible.length === 1) {
       expect(pages.flat()).toEqual(only);
@@ -174,9 +182,9 @@ class Learner {
     }
   }
 
-  #possibleAnswers(asking: Asking, question: Question): AnsweredPeriod[][] {
+  #possibleAnswers(times: QuestionTimes, question: Question): AnsweredPeriod[][] {
     const answers: AnsweredPeriod[][] = [];
-    for (const log of this.#history.possibleLogs(asking)) {
+    for (const log of this.#history.possibleLogs(times)) {
       const answer = withAverages(summarize([...log.values()], question));
       if (!answers.some((other) => isDeepStrictEqual(other, answer))) answers.push(answer);
     }

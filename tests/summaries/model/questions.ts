@@ -1,13 +1,13 @@
 import fc from "fast-check";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import type { Asked, Time } from "./interleaving.ts";
+import type { RelativeQuestion, Time } from "./interleaving.ts";
 import { hour, periodLengths, second, type Theme, timeZones } from "./theme.ts";
 
 /**
  * Generates the questions about one learner: two about long ago that differ in one field, one about the present, and
  * sometimes a long one.
  */
-export function questions(theme: Theme): fc.Arbitrary<Asked[]> {
+export function questions(theme: Theme): fc.Arbitrary<RelativeQuestion[]> {
   const closed = fc.record({ ...options(theme), ...closedRange(theme) });
   // Longer, because the range would contain too many shorter periods.
   const longer = longerPeriods.get(theme.granularity) ?? theme.granularity;
@@ -69,7 +69,7 @@ const granularityOfRecent = fc.constantFrom(
 );
 
 /** A question that takes the database so long that a write can be answered meanwhile. */
-function longQuestion({ timeZone, instant }: Theme): Asked {
+function longQuestion({ timeZone, instant }: Theme): RelativeQuestion {
   const year = 365n * 24n * hour;
   return {
     timeZone,

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { Instance } from "./history.ts";
-import type { Command, Sent, Step } from "./interleaving.ts";
+import type { Command, EntryToSend, Step } from "./interleaving.ts";
 import { recentTimes, type Theme, timesLongAgo } from "./theme.ts";
 
 const instances = ["a", "b"] as const satisfies readonly Instance[];
@@ -83,7 +83,7 @@ function commands(theme: Theme): fc.Arbitrary<Command> {
   );
 }
 
-function sent(theme: Theme): fc.Arbitrary<Sent> {
+function sent(theme: Theme): fc.Arbitrary<EntryToSend> {
   return fc.record({
     time: fc.oneof(timesLongAgo(theme), recentTimes),
     wordCount: fc.nat(1000),
