@@ -6,7 +6,7 @@ import {
 } from "@connectrpc/connect-node";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 
-/** A client of the service, as any caller would create one. */
+/** A client of the service, created in the way that its callers create theirs. */
 export type LearningLogClient = Client<typeof LearningLogService>;
 
 /** A transport for each protocol, over each version of HTTP that supports it. */
