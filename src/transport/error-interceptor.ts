@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Log } from "../telemetry/log.ts";
 import { firstViolations } from "../validation/first-violations.ts";
+import { mapErrors } from "./unary/connect-node/map-errors.ts";
 
 /**
  * Hides unexpected errors from callers. An error that is not a ConnectError, or has the code INTERNAL or UNKNOWN, is
@@ -41,17 +42,6 @@ export function createErrorInterceptor(log: Log): Interceptor {
 /** Whether a call failed only because it was aborted. */
 function isAbort(error: unknown, reason: unknown): boolean {
   return error === reason || (error instanceof Error && error.name === "AbortError");
-}
-
-async function* mapErrors<Message>(
-  messages: AsyncIterable<Message>,
-  map: (error: unknown) => unknown,
-): AsyncIterable<Message> {
-  try {
-    yield* messages;
-  } catch (error) {
-    throw map(error);
-  }
 }
 
 function publicError(error: unknown, log: Log, url: string): ConnectError {

@@ -1,5 +1,6 @@
 import { ConnectError, type Interceptor } from "@connectrpc/connect";
 import { blameSender, boundError } from "../call/bounded-error.ts";
+import { mapErrors } from "./map-errors.ts";
 
 /**
  * Limits the size of the errors of delegated calls. If a message of a stream cannot be decoded, the error is
@@ -14,17 +15,6 @@ export const guardErrors: Interceptor = (next) => async (request) => {
     throw bound(error);
   }
 };
-
-async function* mapErrors<Message>(
-  messages: AsyncIterable<Message>,
-  map: (error: unknown) => unknown,
-): AsyncIterable<Message> {
-  try {
-    yield* messages;
-  } catch (error) {
-    throw map(error);
-  }
-}
 
 function blame(error: unknown): unknown {
   return error instanceof ConnectError ? blameSender(error) : error;
