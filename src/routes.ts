@@ -17,6 +17,7 @@ import type { RecentEntries } from "./entries/recent-entries.ts";
 import { createHealthService } from "./health/health-service.ts";
 import type { Readiness } from "./health/readiness.ts";
 import { serveReflection } from "./reflection/reflection.ts";
+import type { Calendars } from "./summaries/calendars.ts";
 import { getSummary } from "./summaries/get-summary.ts";
 import type { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import type { SummaryMemo } from "./summaries/summary-memo.ts";
@@ -32,6 +33,7 @@ interface Dependencies {
   readonly changes: LearnerChanges;
   readonly recent: RecentEntries;
   readonly writer: EntryWriter;
+  readonly calendars: Calendars;
   readonly memo: SummaryMemo<EncodedSummary>;
   readonly feeds: SummaryFeeds;
   readonly readiness: Readiness;
@@ -43,6 +45,7 @@ export function createRoutes({
   changes,
   recent,
   writer,
+  calendars,
   memo,
   feeds,
   readiness,
@@ -50,6 +53,7 @@ export function createRoutes({
   const deletion = { pool: pools.writes.deletions, lockRetry: createDeletionRetry(), recent, changes };
   const summary = {
     pools: { small: pools.reads, large: pools.largeReads },
+    calendars,
     memo,
     encode: encodeSummary,
   };

@@ -17,6 +17,7 @@ import { RecentEntries } from "./entries/recent-entries.ts";
 import { StartupError } from "./errors/startup-error.ts";
 import { Readiness } from "./health/readiness.ts";
 import { createRoutes, type EncodedSummary } from "./routes.ts";
+import { Calendars } from "./summaries/calendars.ts";
 import { SummaryFeeds } from "./summaries/summary-feeds.ts";
 import { SummaryMemo } from "./summaries/summary-memo.ts";
 import type { Log } from "./telemetry/log.ts";
@@ -41,7 +42,7 @@ export interface Service {
 const drainMs = 7_000;
 
 /** A caller of WatchSummary that has received nothing for this long gets a response without periods. */
-const watchHeartbeatMs = 15_000;
+const watchKeepaliveMs = 15_000;
 
 /**
  * How long a stop waits, after the drain, for each of: pending writes, notifications, and the connection pools. Only
@@ -85,14 +86,19 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   await readiness.start();
   started.defer(() => readiness.drain());
 
+  const calendars = new Calendars();
   const feeds = new SummaryFeeds({
     pools: { small: pools.watches, large: pools.largeReads },
+    calendars,
     changes,
     draining: readiness.draining,
-    heartbeatMs: watchHeartbeatMs,
+    keepaliveMs: watchKeepaliveMs,
   });
   const listeners = createListeners({
-    routes: withCheckedJson(createRoutes({ pools, changes, recent, writer, memo, feeds, readiness }), log),
+    routes: withCheckedJson(
+      createRoutes({ pools, changes, recent, writer, calendars, memo, feeds, readiness }),
+      log,
+    ),
     interceptors: [
       createErrorInterceptor(log),
       createValidateInterceptor({ validator: createRequestValidator() }),

@@ -1,6 +1,9 @@
 // A bucket is a quarter of an hour, identified by its first instant. A row of learning_log_aggregates adds up one
 // learner's entries in one bucket. The UTC offset of every time zone in use today is a multiple of a bucket's length.
 
+/** The length of a bucket in seconds. */
+export const bucketSeconds = 900;
+
 /** The length of a bucket in microseconds. */
 export const bucketMicros = 900_000_000n;
 

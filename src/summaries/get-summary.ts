@@ -5,13 +5,13 @@ import {
   GetSummaryResponseSchema,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { CallContext } from "../call-context.ts";
-import { periodSummary, type SummaryPools, summarize } from "./summarize.ts";
+import { periodSummary } from "./period-summary.ts";
+import { type SummaryDependencies, summarize } from "./summarize.ts";
 import type { SummaryMemo } from "./summary-memo.ts";
 import { canonicalKey, nextPageToken, summaryRequest } from "./summary-request.ts";
 
-/** The connections that summaries are computed over, and the memo that stores them. */
-export interface GetSummaryDependencies<Encoded> {
-  readonly pools: SummaryPools;
+/** What summaries are computed with, and the memo that stores them. */
+export interface GetSummaryDependencies<Encoded> extends SummaryDependencies {
   readonly memo: SummaryMemo<Encoded>;
   /** Encodes a response for the memo. The binary form takes a sixteenth of the memory of the message. */
   encode(response: GetSummaryResponse): Encoded;
@@ -25,7 +25,7 @@ export interface GetSummaryDependencies<Encoded> {
  * @throws ConnectError INVALID_ARGUMENT as `summaryRequest` does
  */
 export function getSummary<Encoded>(
-  { pools, memo, encode }: GetSummaryDependencies<Encoded>,
+  { memo, encode, ...dependencies }: GetSummaryDependencies<Encoded>,
   message: GetSummaryRequest,
   context: CallContext,
 ): Promise<Encoded> {
@@ -34,7 +34,7 @@ export function getSummary<Encoded>(
     userId: message.userId,
     key: canonicalKey(request),
     async compute(signal: AbortSignal) {
-      const { periods, next, end } = await summarize(pools, request, signal);
+      const { periods, next, end } = await summarize(dependencies, request, signal);
       const response = create(GetSummaryResponseSchema, {
         periods: periods.map(periodSummary),
         nextPageToken: nextPageToken(request, next),

@@ -1,21 +1,30 @@
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 
-/** A granularity whose periods follow the local calendar. HOUR is not one of them: hours follow the clock. */
+/** How PostgreSQL counts the periods of a granularity. */
 export interface CalendarUnit {
   /** The name that DATE_TRUNC uses. */
-  readonly name: "day" | "week" | "month" | "quarter" | "year";
-  /** The interval from the start of one period to the start of the next, in PostgreSQL's syntax. */
+  readonly name: "hour" | "day" | "week" | "month" | "quarter" | "year";
+  /**
+   * In PostgreSQL's syntax: the interval from the start of one period to the start of the next; a day for hours, which
+   * are counted by the clock instead of the calendar.
+   */
   readonly step: string;
+  /** The length of the longest period in seconds, apart from clock changes. */
+  readonly longestSeconds: number;
 }
 
-/** The calendar unit of each granularity; HOUR has none. */
-export const calendarUnits: ReadonlyMap<Granularity, CalendarUnit> = new Map([
-  [Granularity.DAY, { name: "day", step: "1 day" }],
-  [Granularity.WEEK, { name: "week", step: "7 days" }],
-  [Granularity.MONTH, { name: "month", step: "1 month" }],
-  [Granularity.QUARTER, { name: "quarter", step: "3 months" }],
-  [Granularity.YEAR, { name: "year", step: "1 year" }],
-]);
+const daySeconds = 86_400;
+
+export const calendarUnits: Readonly<Record<Granularity, CalendarUnit>> = {
+  // The schema does not allow it in a request.
+  [Granularity.UNSPECIFIED]: { name: "day", step: "1 day", longestSeconds: Number.NaN },
+  [Granularity.HOUR]: { name: "hour", step: "1 day", longestSeconds: 3_600 },
+  [Granularity.DAY]: { name: "day", step: "1 day", longestSeconds: daySeconds },
+  [Granularity.WEEK]: { name: "week", step: "7 days", longestSeconds: 7 * daySeconds },
+  [Granularity.MONTH]: { name: "month", step: "1 month", longestSeconds: 31 * daySeconds },
+  [Granularity.QUARTER]: { name: "quarter", step: "3 months", longestSeconds: 92 * daySeconds },
+  [Granularity.YEAR]: { name: "year", step: "1 year", longestSeconds: 366 * daySeconds },
+};
 
 /** The average length of a period, in hours. */
 export const hoursPerPeriod: Readonly<Record<Granularity, number>> = {

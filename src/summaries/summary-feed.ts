@@ -15,8 +15,9 @@ import { changedPart } from "./changed-part.ts";
 import type { DeliveryPace } from "./delivery-pace.ts";
 import { LearnerWatch } from "./learner-watch.ts";
 import { orAborted } from "./or-aborted.ts";
+import { periodSummary } from "./period-summary.ts";
 import { retryOnCodes } from "./retry-on-codes.ts";
-import { periodSummary, type SummaryPools, summarize } from "./summarize.ts";
+import { type SummaryDependencies, summarize } from "./summarize.ts";
 import type { SummaryRequest } from "./summary-request.ts";
 import { WatchedPeriods } from "./watched-periods.ts";
 
@@ -24,14 +25,13 @@ import { WatchedPeriods } from "./watched-periods.ts";
 const coalesceMs = 200;
 
 /** The dependencies of a feed. All feeds of an instance share them. */
-export interface SummaryFeedDependencies {
-  readonly pools: SummaryPools;
+export interface SummaryFeedDependencies extends SummaryDependencies {
   readonly changes: LearnerChanges;
   readonly pace: DeliveryPace;
   /** Aborted when this instance shuts down. */
   readonly draining: AbortSignal;
   /** The time without a response after which a feed sends one without periods, in milliseconds. */
-  readonly heartbeatMs: number;
+  readonly keepaliveMs: number;
 }
 
 /**
@@ -55,7 +55,7 @@ export class SummaryFeed {
   #followers = 0;
   #computationsBegun = 0;
   #computationsDone = 0;
-  #heartbeats = 0;
+  #keepalives = 0;
   #answeredAt = 0;
   #failure: unknown;
   #nextUpdate = Promise.withResolvers<void>();
@@ -87,17 +87,17 @@ export class SummaryFeed {
       while (this.#computationsDone < needed) await this.#waitForUpdate(signal);
 
       let version = this.#periods.version;
-      let heartbeats = this.#heartbeats;
+      let keepalives = this.#keepalives;
       yield this.#periods.whole();
       for (;;) {
         if (this.#periods.version > version) {
           const update = this.#periods.since(version);
           version = this.#periods.version;
-          heartbeats = this.#heartbeats;
+          keepalives = this.#keepalives;
           yield update;
-        } else if (this.#heartbeats > heartbeats) {
-          heartbeats = this.#heartbeats;
-          yield heartbeat;
+        } else if (this.#keepalives > keepalives) {
+          keepalives = this.#keepalives;
+          yield keepalive;
         } else {
           await this.#waitForUpdate(signal);
         }
@@ -162,13 +162,13 @@ export class SummaryFeed {
   }
 
   /**
-   * Waits for a change or until the heartbeat is due, brings the summary up to date, and notifies the followers. They
+   * Waits for a change or until the keepalive is due, brings the summary up to date, and notifies the followers. They
    * are notified even if nothing has changed, because a new follower waits until its summary is current.
    */
   async #deliverNextChange(): Promise<void> {
-    const { changes, pace, heartbeatMs } = this.#dependencies;
-    await this.#waitForChange(this.#answeredAt + heartbeatMs - performance.now());
-    // A heartbeat confirms that the summary is current. While notifications do not arrive, only the database can
+    const { changes, pace, keepaliveMs } = this.#dependencies;
+    await this.#waitForChange(this.#answeredAt + keepaliveMs - performance.now());
+    // A keepalive confirms that the summary is current. While notifications do not arrive, only the database can
     // confirm that, so everything is read again.
     if (!this.#watch.hasChanged && !changes.isCurrent()) this.#watch.onGap();
     const followers = this.#followers;
@@ -179,9 +179,9 @@ export class SummaryFeed {
       if (updated) this.#answeredAt = performance.now();
       else pace.release(followers);
     }
-    // A change may affect none of the watched periods. Such a change must not delay the heartbeat.
-    if (performance.now() >= this.#answeredAt + heartbeatMs) {
-      this.#heartbeats += 1;
+    // A change may affect none of the watched periods. Such a change must not delay the keepalive.
+    if (performance.now() >= this.#answeredAt + keepaliveMs) {
+      this.#keepalives += 1;
       this.#answeredAt = performance.now();
     }
     this.#notifyFollowers();
@@ -207,11 +207,11 @@ export class SummaryFeed {
     const part = changedPart(this.#request, changed);
     const { periods, next } = await retryOnCodes(
       codes,
-      () => summarize(this.#dependencies.pools, part, this.#signal),
+      () => summarize(this.#dependencies, part, this.#signal),
       this.#signal,
     );
     if (next !== undefined) throw tooManyPeriods();
-    return periods.map((row) => create(PeriodSummarySchema, periodSummary(row)));
+    return periods.map((period) => create(PeriodSummarySchema, periodSummary(period)));
   }
 
   /** Resolves at the next change, or after this time without a change. */
@@ -237,7 +237,7 @@ export class SummaryFeed {
 }
 
 /** The same message for all followers of all feeds. */
-const heartbeat = create(WatchSummaryResponseSchema);
+const keepalive = create(WatchSummaryResponseSchema);
 
 function tooManyPeriods() {
   return invalidArgument(

@@ -2,13 +2,14 @@ import {
   type GetSummaryRequest,
   GetSummaryRequestSchema,
   Granularity,
+  Weekday,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { microsFromTimestamp } from "../database/timestamps.ts";
 import { decodePageToken, encodePageToken } from "../paging/page-token.ts";
 import { invalidArgument } from "../validation/invalid-argument.ts";
 import { requireValidRange } from "../validation/timestamps.ts";
-import { estimatePeriods } from "./granularity.ts";
-import type { SummaryRange } from "./sql/summary-page.ts";
+import type { CalendarRules } from "./calendar-rules.ts";
+import { calendarUnits, estimatePeriods } from "./granularity.ts";
 import { databaseTimeZone } from "./time-zone.ts";
 
 /** The largest number of periods in one response. */
@@ -16,10 +17,27 @@ export const maxPageSize = 10_000;
 const maxPeriods = 1_000_000;
 
 const dayMicros = 86_400_000_000n;
+const dayMinutes = 1_440;
+
+/** The learner, range and options of a summary. */
+export interface SummaryRange {
+  readonly userId: string;
+  /** Microseconds since 1970. On a later page, this is the first instant of the page. */
+  readonly from: bigint;
+  readonly isFirstPage: boolean;
+  /** Microseconds since 1970, not before `from`. */
+  readonly to: bigint;
+  readonly omitEmptyPeriods: boolean;
+  /** In periods; 0 for no moving average. */
+  readonly movingAverageWindow: number;
+  /** The largest number of periods in the page. */
+  readonly pageSize: number;
+}
 
 /** A request with all defaults filled in. Requests with the same meaning result in equal objects. */
 export interface SummaryRequest {
   readonly granularity: Granularity;
+  readonly rules: CalendarRules;
   /** Starts where the page starts. */
   readonly range: SummaryRange;
   /** The values that must be the same in the request for the next page. */
@@ -51,9 +69,13 @@ export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
     userId,
     from: microsFromTimestamp(from),
     to: microsFromTimestamp(to),
-    timeZone: timeZone.toLowerCase(),
     omitEmptyPeriods,
     movingAverageWindow,
+  };
+  const rules = {
+    unit: calendarUnits[granularity],
+    timeZone: timeZone.toLowerCase(),
+    shiftMinutes: shiftMinutes(request),
   };
   const paging = [
     "GetSummary",
@@ -61,13 +83,15 @@ export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
     userId,
     String(whole.from),
     String(whole.to),
-    whole.timeZone,
+    rules.timeZone,
+    rules.shiftMinutes,
     omitEmptyPeriods,
     movingAverageWindow,
   ];
   const isFirstPage = pageToken === "";
   return {
     granularity,
+    rules,
     range: {
       ...whole,
       from: isFirstPage ? whole.from : pageStart(paging, pageToken, granularity, whole),
@@ -76,6 +100,13 @@ export function summaryRequest(request: GetSummaryRequest): SummaryRequest {
     },
     paging,
   };
+}
+
+/** @returns how long after local midnight the periods begin; for weeks, how long after Monday's midnight */
+function shiftMinutes({ granularity, dayStart, weekStart }: GetSummaryRequest): number {
+  if (granularity === Granularity.HOUR) return 0;
+  if (granularity !== Granularity.WEEK) return dayStart;
+  return dayStart + ((weekStart || Weekday.MONDAY) - Weekday.MONDAY) * dayMinutes;
 }
 
 /**

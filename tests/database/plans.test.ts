@@ -1,16 +1,18 @@
 import { randomUUID } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
 import { beforeAll, describe, expect, test } from "vitest";
-import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { timestampFromMicros } from "../../src/database/timestamps.ts";
 import { createDeletionRetry } from "../../src/entries/delete-entry.ts";
 import { deleteEntryRow } from "../../src/entries/sql/delete-entry-row.ts";
 import { deleteUserEntryRows } from "../../src/entries/sql/delete-user-entry-rows.ts";
 import { findEntries } from "../../src/entries/sql/find-entries.ts";
 import { findLockedLearners } from "../../src/entries/sql/find-locks.ts";
 import { selectEntries } from "../../src/entries/sql/select-entries.ts";
-import { calendarUnits } from "../../src/summaries/granularity.ts";
-import { summarizeCalendarPeriods } from "../../src/summaries/sql/summarize-calendar-periods.ts";
-import { summarizeHours } from "../../src/summaries/sql/summarize-hours.ts";
-import type { SummaryRange } from "../../src/summaries/sql/summary-page.ts";
+import { Calendars } from "../../src/summaries/calendars.ts";
+import { findExtent } from "../../src/summaries/sql/find-extent.ts";
+import { summarize } from "../../src/summaries/summarize.ts";
+import { summaryRequest } from "../../src/summaries/summary-request.ts";
 import { micros } from "../support/micros.ts";
 import { recordManyEntries } from "../support/record-entries.ts";
 import { useTestDatabase } from "../support/test-database.ts";
@@ -55,21 +57,20 @@ describe.for(planCacheModes)("with plan_cache_mode %s", (mode) => {
   const scans = (run: Parameters<typeof scansOf>[2]) => scansOf(database.url, mode, run);
   const summaryScans = (granularity: Granularity, timeZone: string, userId = "mia", range = year2025) =>
     scans((pool) => {
-      const asked: SummaryRange = {
+      const message = create(GetSummaryRequestSchema, {
         userId,
-        from: micros(range.from),
-        isFirstPage: true,
-        to: micros(range.to),
+        from: timestampFromMicros(micros(range.from)),
+        to: timestampFromMicros(micros(range.to)),
+        granularity,
         timeZone,
-        omitEmptyPeriods: false,
         movingAverageWindow: 7,
-        pageSize: 10_000,
-      };
-      const unit = calendarUnits.get(granularity);
-      return unit ? summarizeCalendarPeriods(pool, unit, asked, signal) : summarizeHours(pool, asked, signal);
+      });
+      const pools = { small: pool, large: pool };
+      return summarize({ pools, calendars: new Calendars() }, summaryRequest(message), signal);
     });
 
-  const granularities = [...calendarUnits.keys(), Granularity.HOUR].map(
+  const { HOUR, DAY, WEEK, MONTH, QUARTER, YEAR } = Granularity;
+  const granularities = [HOUR, DAY, WEEK, MONTH, QUARTER, YEAR].map(
     (granularity) => [Granularity[granularity], granularity] as const,
   );
 
@@ -95,6 +96,13 @@ describe.for(planCacheModes)("with plan_cache_mode %s", (mode) => {
     });
     expectRanges(found);
     expect(found).toContainEqual(expect.objectContaining({ index: logInTime, wasRun: true }));
+  });
+
+  test("a learner's first and last bucket are found through the primary key", async () => {
+    const year = { from: Date.UTC(2025, 0) / 1000, to: Date.UTC(2026, 0) / 1000 };
+    const found = await scans((pool) => findExtent(pool, "mia", year, signal));
+    expectRanges(found);
+    expect(indexesOf(found)).toEqual(new Set([aggregatesKey]));
   });
 
   test.for([

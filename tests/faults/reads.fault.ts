@@ -19,7 +19,7 @@ const readingMs = isLongForm ? 10_000 : 5_000;
 interface Readers {
   readonly name: string;
   readonly count: number;
-  readonly request: (reader: number) => SummaryRequest;
+  readonly request: (reader: number, turn: number) => SummaryRequest;
 }
 
 interface SummaryRequest {
@@ -30,6 +30,7 @@ interface SummaryRequest {
   readonly timeZone?: string;
   readonly omitEmptyPeriods?: boolean;
   readonly movingAverageWindow?: number;
+  readonly dayStart?: number;
 }
 
 const allReaders: readonly Readers[] = [
@@ -54,6 +55,18 @@ const allReaders: readonly Readers[] = [
       from: { seconds: 0n },
       to: { seconds: secondsOf("4700-01-01") },
       omitEmptyPeriods: true,
+    }),
+  },
+  {
+    name: "ten readers request two centuries by week, each time with another calendar",
+    count: 10,
+    request: (reader, turn) => ({
+      userId: `nobody ${reader}`,
+      granularity: Granularity.WEEK,
+      from: { seconds: 0n },
+      to: { seconds: secondsOf("2160-01-01") },
+      timeZone: Intl.supportedValuesOf("timeZone")[reader] ?? "UTC",
+      dayStart: (15 * turn) % 1_440,
     }),
   },
   {
@@ -93,10 +106,10 @@ test.for(allReaders)("others are served while $name", { timeout: 240_000 }, asyn
     let slowestMs = 0;
     const read = async (reader: number) => {
       // Each call requests a different summary, so that none is memoized.
-      for (let turn = 0n; performance.now() < until; turn += 1n) {
-        const summary = request(reader);
+      for (let turn = 0; performance.now() < until; turn += 1) {
+        const summary = request(reader, turn);
         const began = performance.now();
-        const from = { seconds: summary.from.seconds + 1_000n * turn };
+        const from = { seconds: summary.from.seconds + 1_000n * BigInt(turn) };
         const outcome = await client.learningLog.getSummary({ ...summary, from }, { timeoutMs: 40_000 }).then(
           () => "OK",
           (error) => outcomeOf(ConnectError.from(error)),

@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type pg from "pg";
 import { type GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 
-/** A request that is slow after {@link makeSummariesSlow}: days of 1999. Learners are summarized separately. */
+/** A request that is slow after {@link makeSummariesSlow}: days of May 1999. Learners are summarized separately. */
 export function slowSummaryRequest(userId: string): MessageInitShape<typeof GetSummaryRequestSchema> {
   return {
     userId,
@@ -14,24 +14,22 @@ export function slowSummaryRequest(userId: string): MessageInitShape<typeof GetS
 }
 
 /**
- * Makes summaries of 1999 slow. Later connections find functions named date_trunc before PostgreSQL's own one. These
- * functions sleep for the given number of seconds before they return.
+ * Makes the statements that add up periods of May 1999 slow. Later connections find a function named to_timestamp before
+ * PostgreSQL's own one. It sleeps for the given number of seconds before it returns an instant of this month. Reading
+ * the calendar of 1999 stays fast, because learners share it.
  *
  * @param role the only role whose summaries are slow; by default, those of every role are
  */
 export async function makeSummariesSlow(pool: pg.Pool, seconds: number, role?: string): Promise<void> {
   await pool.query(`
-    CREATE FUNCTION public.date_trunc(unit text, source timestamp) RETURNS timestamp
+    CREATE FUNCTION public.to_timestamp(seconds double precision) RETURNS timestamptz
     STABLE LANGUAGE plpgsql AS $$
     BEGIN
-      IF source >= '1999-01-01' AND source < '2000-01-01' THEN
+      IF seconds >= 925516800 AND seconds < 928195200 THEN
         PERFORM pg_sleep(${seconds});
       END IF;
-      RETURN pg_catalog.date_trunc(unit, source);
-    END $$;
-    CREATE FUNCTION public.date_trunc(unit text, source timestamptz, zone text) RETURNS timestamptz
-    STABLE LANGUAGE SQL
-    RETURN public.date_trunc(unit, source AT TIME ZONE zone) AT TIME ZONE zone`);
+      RETURN pg_catalog.to_timestamp(seconds);
+    END $$`);
   const whose = role === undefined ? "DATABASE %1$I" : `ROLE ${role} IN DATABASE %1$I`;
   await pool.query(`
     DO $$ BEGIN

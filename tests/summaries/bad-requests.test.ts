@@ -4,7 +4,7 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
 import { ViolationsSchema } from "#gen/buf/validate/validate_pb.js";
-import { type GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { type GetSummaryRequestSchema, Granularity, Weekday } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { useTestService } from "../support/test-service.ts";
 
@@ -27,6 +27,7 @@ async function rejectionOf(request: Request) {
     return {
       code: error.code,
       fields: violations.map(({ field }) => field?.elements.map(({ fieldName }) => fieldName).join(".")),
+      rules: violations.map(({ ruleId }) => ruleId),
       messages: violations.map(({ message }) => message),
     };
   }
@@ -127,6 +128,49 @@ describe("granularity", () => {
     });
     expect(periods).toHaveLength(1);
     expect(await rejectionOf({ ...request, to: at("2084-02-01T00:00:00Z") })).toMatchObject(rejected("to"));
+  });
+});
+
+describe("day_start", () => {
+  test.for([
+    ["a negative value", -15, "int32.gte_lte"],
+    ["the next midnight", 1440, "int32.gte_lte"],
+    ["a value below a quarter of an hour", 7, "day_start.quarter_hour"],
+    ["a minute after 04:00", 241, "day_start.quarter_hour"],
+    ["the last minute of the day", 1439, "day_start.quarter_hour"],
+  ] as const)("%s is rejected: %i", async ([, dayStart, rule]) => {
+    expect(await rejectionOf({ ...good, granularity: Granularity.DAY, dayStart })).toMatchObject({
+      ...rejected("day_start"),
+      rules: [rule],
+    });
+  });
+
+  test.for([0, 15, 240, 1425])("%i is accepted", async (dayStart) => {
+    expect(await rejectionOf({ ...good, granularity: Granularity.DAY, dayStart })).toBeUndefined();
+  });
+
+  test("a value that is invalid for days is also rejected for hours, which do not depend on it", async () => {
+    expect(await rejectionOf({ ...good, dayStart: 7 })).toMatchObject(rejected("day_start"));
+  });
+});
+
+describe("week_start", () => {
+  test.for([
+    ["a value of a later version", 8 as Weekday],
+    ["a negative value", -1 as Weekday],
+  ] as const)("%s is rejected", async ([, weekStart]) => {
+    expect(await rejectionOf({ ...good, granularity: Granularity.WEEK, weekStart })).toMatchObject({
+      ...rejected("week_start"),
+      rules: ["enum.defined_only"],
+    });
+  });
+
+  test.for([
+    ["an unspecified value", Weekday.UNSPECIFIED],
+    ["Monday", Weekday.MONDAY],
+    ["Sunday", Weekday.SUNDAY],
+  ] as const)("%s is accepted", async ([, weekStart]) => {
+    expect(await rejectionOf({ ...good, granularity: Granularity.WEEK, weekStart })).toBeUndefined();
   });
 });
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import type { Granularity, Weekday } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { micros } from "../support/micros.ts";
 import { recordLearner } from "../support/record-entries.ts";
@@ -13,6 +13,9 @@ export interface NamedCase {
   readonly title: string;
   readonly timeZone: string;
   readonly granularity: Granularity;
+  /** In minutes after local midnight. */
+  readonly dayStart?: number;
+  readonly weekStart?: Weekday;
   /** An instant with its offset, such as 2024-03-31T00:00+02:00. */
   readonly from: string;
   readonly to: string;
@@ -24,10 +27,10 @@ export interface NamedCase {
 
 /** Tests the service. Also tests the oracle, because other tests compare the service with it. */
 export function testNamedCases(service: TestService, cases: readonly NamedCase[]): void {
-  for (const { title, granularity, timeZone, ...named } of cases) {
-    const entries = named.entries.map(([time, wordCount]) => ({ timestamp: micros(time), wordCount }));
-    const question = { granularity, timeZone, from: micros(named.from), to: micros(named.to) };
-    const periods = named.periods.map(([period, total, count]) => ({
+  for (const { title, entries: namedEntries, periods: namedPeriods, ...named } of cases) {
+    const entries = namedEntries.map(([time, wordCount]) => ({ timestamp: micros(time), wordCount }));
+    const question = { ...named, from: micros(named.from), to: micros(named.to) };
+    const periods = namedPeriods.map(([period, total, count]) => ({
       period: Temporal.Instant.from(period).toString(),
       total: BigInt(total),
       count: BigInt(count),

@@ -1,4 +1,4 @@
-import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { Granularity, Weekday } from "#gen/dailyaggregator/v1/summary_pb.js";
 
 // Computes the answer that GetSummary must give. It uses Temporal, so it is independent of the SQL and of the
 // database's time zone data.
@@ -21,7 +21,14 @@ export interface OracleQuestion {
   readonly omitEmptyPeriods?: boolean;
   /** In periods; 0 or undefined for no moving average. */
   readonly movingAverageWindow?: number;
+  /** In minutes after local midnight; undefined for midnight. */
+  readonly dayStart?: number;
+  /** Undefined for Monday. */
+  readonly weekStart?: Weekday;
 }
+
+/** The fields of a question that determine which local times belong to one period. */
+type Calendar = Pick<OracleQuestion, "granularity" | "dayStart" | "weekStart">;
 
 /** A period, with the sum and the number of its entries. */
 export interface OraclePeriod {
@@ -40,11 +47,11 @@ export interface OraclePeriod {
  * each label, and adds up the entries of each label.
  */
 export function summarize(entries: readonly OracleEntry[], question: OracleQuestion): OraclePeriod[] {
-  const { from, to, granularity, timeZone, omitEmptyPeriods = false, movingAverageWindow = 0 } = question;
+  const { from, to, timeZone, omitEmptyPeriods = false, movingAverageWindow = 0 } = question;
   // Sorted, because the clock may be set back to the previous period between `from` and `to`.
-  const ends = [from, to].map((instant) => labelOf(zoned(instant, timeZone), granularity)).sort();
+  const ends = [from, to].map((instant) => labelOf(zoned(instant, timeZone), question)).sort();
   const [firstLabel = "", lastLabel = ""] = ends;
-  const entriesOf = Map.groupBy(entries, ({ timestamp }) => labelOf(zoned(timestamp, timeZone), granularity));
+  const entriesOf = Map.groupBy(entries, ({ timestamp }) => labelOf(zoned(timestamp, timeZone), question));
   const isSparse = omitEmptyPeriods && movingAverageWindow === 0;
   return [...(isSparse ? firstInstantsOf(entriesOf, question) : firstInstants(question))]
     .sort(([label], [other]) => (label < other ? -1 : 1))
@@ -77,9 +84,9 @@ function firstInstants(question: OracleQuestion): Map<string, Temporal.Instant> 
   const found = new Map<string, Temporal.Instant>();
   let time = zoned(from - margin - reachBack, timeZone);
   while (Temporal.ZonedDateTime.compare(time, end) < 0) {
-    const label = labelOf(time, granularity);
+    const label = labelOf(time, question);
     if (!found.has(label)) found.set(label, time.toInstant());
-    time = nextChange(time, granularity);
+    time = nextChange(time, question);
   }
   return found;
 }
@@ -108,7 +115,10 @@ const longestHours: Readonly<Record<Granularity, bigint>> = {
   [Granularity.YEAR]: 366n * 24n,
 };
 
-/** Longer than a period of the granularity plus the largest clock change, which is a day. */
+/**
+ * Longer than a period of the granularity plus the largest clock change, which is a day. A period that does not begin at
+ * midnight, or a week that does not begin on Monday, is no longer than others.
+ */
 const marginDays: Readonly<Record<Granularity, bigint>> = {
   [Granularity.UNSPECIFIED]: 0n,
   [Granularity.HOUR]: 2n,
@@ -120,9 +130,9 @@ const marginDays: Readonly<Record<Granularity, bigint>> = {
 };
 
 /** Returns a label that all instants of a period share, and no others. Labels sort in calendar order. */
-function labelOf(time: Temporal.ZonedDateTime, granularity: Granularity): string {
-  const start = localStart(time, granularity);
-  if (granularity !== Granularity.HOUR) return start.toString();
+function labelOf(time: Temporal.ZonedDateTime, calendar: Calendar): string {
+  const start = localStart(time, calendar);
+  if (calendar.granularity !== Granularity.HOUR) return start.toString();
   // The clock may show an hour twice. The start is counted back in elapsed time, so that the two hours differ.
   return time
     .toInstant()
@@ -134,8 +144,8 @@ function labelOf(time: Temporal.ZonedDateTime, granularity: Granularity): string
  * Returns the next instant that may have another label: when the local clock reaches the next period, or when the
  * clock is changed before that.
  */
-function nextChange(time: Temporal.ZonedDateTime, granularity: Granularity): Temporal.ZonedDateTime {
-  const nextLocalStart = localStart(time, granularity).add(periodLengths[granularity]);
+function nextChange(time: Temporal.ZonedDateTime, calendar: Calendar): Temporal.ZonedDateTime {
+  const nextLocalStart = localStart(time, calendar).add(periodLengths[calendar.granularity]);
   const untilNext = time.toPlainDateTime().until(nextLocalStart, { largestUnit: "hour" });
   // Temporal adds hours and smaller units to a ZonedDateTime in elapsed time.
   const next = time.add(untilNext);
@@ -154,21 +164,30 @@ const periodLengths: Readonly<Record<Granularity, Temporal.DurationLike>> = {
 };
 
 /** Returns the local date and time at which the period began, or would have begun without a clock change. */
-function localStart(time: Temporal.ZonedDateTime, granularity: Granularity): Temporal.PlainDateTime {
-  const date = time.toPlainDate();
+function localStart(time: Temporal.ZonedDateTime, calendar: Calendar): Temporal.PlainDateTime {
+  const local = time.toPlainDateTime();
+  if (calendar.granularity === Granularity.HOUR)
+    return local.round({ smallestUnit: "hour", roundingMode: "floor" });
+  const { dayStart = 0 } = calendar;
+  // Before `dayStart`, the previous day has not ended.
+  const day = local.subtract({ minutes: dayStart }).toPlainDate();
+  return firstDay(day, calendar).toPlainDateTime().add({ minutes: dayStart });
+}
+
+/** Returns the first day of the period that a day belongs to. */
+function firstDay(day: Temporal.PlainDate, { granularity, weekStart }: Calendar): Temporal.PlainDate {
   switch (granularity) {
-    case Granularity.HOUR:
-      return date.toPlainDateTime({ hour: time.hour });
     case Granularity.DAY:
-      return date.toPlainDateTime();
+      return day;
     case Granularity.WEEK:
-      return date.subtract({ days: date.dayOfWeek - 1 }).toPlainDateTime();
+      // Temporal numbers the days of the week as the enum does: Monday is 1, and Sunday is 7.
+      return day.subtract({ days: (day.dayOfWeek - (weekStart || Weekday.MONDAY) + 7) % 7 });
     case Granularity.MONTH:
-      return date.with({ day: 1 }).toPlainDateTime();
+      return day.with({ day: 1 });
     case Granularity.QUARTER:
-      return date.with({ day: 1, month: date.month - ((date.month - 1) % 3) }).toPlainDateTime();
+      return day.with({ day: 1, month: day.month - ((day.month - 1) % 3) });
     case Granularity.YEAR:
-      return date.with({ day: 1, month: 1 }).toPlainDateTime();
+      return day.with({ day: 1, month: 1 });
     default:
       throw new Error(`unknown granularity: ${granularity}`);
   }

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import { describe, expect, test } from "vitest";
-import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { GetSummaryRequestSchema, Granularity, Weekday } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { nextPageToken, summaryRequest } from "../../src/summaries/summary-request.ts";
 import { grpcClient } from "../support/clients.ts";
 import { failureOf, violatedFields } from "../support/failures.ts";
@@ -29,6 +29,23 @@ describe.for([
   [
     "St. John's return to the previous day",
     days("America/St_Johns", "2010-11-07T00:00:30-02:30", "2010-11-06T23:30-03:30"),
+  ],
+  [
+    "Apia's day of 4 hours before 04:00",
+    { ...days("Pacific/Apia", "2011-12-28T12:00-10:00", "2012-01-02T12:00+14:00"), dayStart: 240 },
+  ],
+  [
+    "Berlin's return to the day before 02:30",
+    { ...days("Europe/Berlin", "2024-10-27T02:59+02:00", "2024-10-27T02:00+01:00"), dayStart: 150 },
+  ],
+  [
+    "Berlin's weeks from Sunday at 04:00",
+    {
+      ...days("Europe/Berlin", "2024-03-10T03:59+01:00", "2024-04-07T04:00+02:00"),
+      granularity: Granularity.WEEK,
+      dayStart: 240,
+      weekStart: Weekday.SUNDAY,
+    },
   ],
   ["Havana's two midnights", days("America/Havana", "2026-10-29T12:00-04:00", "2026-11-03T12:00-05:00")],
   [
@@ -131,9 +148,17 @@ describe("page_token", () => {
       { timeZone: "Europe/Berlin" },
       { omitEmptyPeriods: true },
       { movingAverageWindow: 7 },
+      { dayStart: 240 },
     ]) {
       await expectRejected({ ...other, pageToken });
     }
+  });
+
+  test("a token for weeks is rejected if week_start has changed", async () => {
+    const weeks = { granularity: Granularity.WEEK, from: { ...request.from, seconds: 1_704_067_200n } };
+    const { nextPageToken: pageToken } = await client().getSummary({ ...request, ...weeks });
+    expect(pageToken).not.toBe("");
+    await expectRejected({ ...weeks, weekStart: Weekday.SUNDAY, pageToken });
   });
 
   test.for([
@@ -168,7 +193,14 @@ describe("page_token", () => {
   test("a token is valid for the same request written in another way", async () => {
     const { nextPageToken: pageToken } = await client().getSummary(request);
     const second = await client().getSummary({ ...request, pageToken });
-    for (const other of [{ timeZone: "" }, { timeZone: "utc" }, { from: { ...request.from, nanos: 999 } }]) {
+    for (const other of [
+      { timeZone: "" },
+      { timeZone: "utc" },
+      { from: { ...request.from, nanos: 999 } },
+      { weekStart: Weekday.MONDAY },
+      // Days do not depend on it.
+      { weekStart: Weekday.SUNDAY },
+    ]) {
       expect(await client().getSummary({ ...request, ...other, pageToken })).toEqual(second);
     }
   });

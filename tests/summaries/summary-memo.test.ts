@@ -6,6 +6,7 @@ import {
   GetSummaryRequestSchema,
   type GetSummaryResponse,
   Granularity,
+  Weekday,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { CallContext } from "../../src/call-context.ts";
 import { changesChannel } from "../../src/changes/learner-changes.ts";
@@ -14,6 +15,7 @@ import { watchLookupValidSeconds } from "../../src/changes/watch-publisher.ts";
 import { unknownWatches } from "../../src/changes/watched-learners.ts";
 import { leaseMs } from "../../src/database/notifications.ts";
 import { insertEntries } from "../../src/entries/sql/insert-entries.ts";
+import { Calendars } from "../../src/summaries/calendars.ts";
 import { getSummary } from "../../src/summaries/get-summary.ts";
 import { SummaryMemo } from "../../src/summaries/summary-memo.ts";
 import { createLog } from "../../src/telemetry/log.ts";
@@ -29,6 +31,7 @@ import { startOwnService } from "../support/test-service.ts";
 import { createWritePath } from "../support/write-path.ts";
 import { summaryRequestOf } from "./ask.ts";
 import { listenTo } from "./listen.ts";
+import type { OracleQuestion } from "./oracle.ts";
 
 const database = useTestDatabase();
 checkAggregatesAfterAll(database);
@@ -99,6 +102,9 @@ const record = (userId: string, timestamp: bigint) =>
   writer.record({ requestId: randomUUID(), userId, wordCount: 1, timestamp, hasTimestamp: true }, never);
 
 const pools = { small: database.connections, large: database.connections };
+const calendars = new Calendars();
+
+const leapDayOf2024 = { from: noon, to: noon, granularity: Granularity.DAY, timeZone: "UTC" };
 
 /** Returns the summary of the leap day of 2024. */
 function leapDay(
@@ -106,9 +112,17 @@ function leapDay(
   userId: string,
   context: CallContext = never,
 ): Promise<GetSummaryResponse> {
-  const day = { from: noon, to: noon, granularity: Granularity.DAY, timeZone: "UTC" };
-  const request = create(GetSummaryRequestSchema, summaryRequestOf(userId, day));
-  return getSummary({ pools, memo, encode: (answer) => answer }, request, context);
+  return askMemo(memo, userId, leapDayOf2024, context);
+}
+
+function askMemo(
+  memo: SummaryMemo<GetSummaryResponse>,
+  userId: string,
+  question: OracleQuestion,
+  context: CallContext = never,
+): Promise<GetSummaryResponse> {
+  const request = create(GetSummaryRequestSchema, summaryRequestOf(userId, question));
+  return getSummary({ pools, calendars, memo, encode: (answer) => answer }, request, context);
 }
 
 const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });
@@ -125,6 +139,58 @@ describe("memoized summaries", () => {
     expect(await leapDay(memo, learner, { signal: AbortSignal.timeout(5_000) })).toEqual(first);
     expect(counts(memo)).toEqual({ hits: 1, misses: 1 });
     expect(memo.bytes).toBeGreaterThan(0);
+  });
+
+  test("requests that differ only in day_start or week_start have separate summaries", async () => {
+    const memo = newMemo();
+    const leapWeek = { ...leapDayOf2024, granularity: Granularity.WEEK };
+    const questions = [
+      leapDayOf2024,
+      { ...leapDayOf2024, dayStart: 240 },
+      leapWeek,
+      { ...leapWeek, dayStart: 240 },
+      { ...leapWeek, weekStart: Weekday.SUNDAY },
+    ];
+    const starts: (bigint | undefined)[] = [];
+    for (const question of questions) {
+      const { periods } = await askMemo(memo, learner, question);
+      starts.push(...periods.map(({ period }) => period?.seconds));
+    }
+    expect(starts).toEqual(
+      [
+        "2024-02-29T00:00Z",
+        "2024-02-29T04:00Z",
+        "2024-02-26T00:00Z",
+        "2024-02-26T04:00Z",
+        "2024-02-25T00:00Z",
+      ].map((start) => micros(start) / 1_000_000n),
+    );
+    expect(counts(memo)).toEqual({ hits: 0, misses: 5 });
+    // Written in another way.
+    await askMemo(memo, learner, { ...leapWeek, weekStart: Weekday.MONDAY });
+    await askMemo(memo, learner, { ...leapDayOf2024, weekStart: Weekday.SUNDAY });
+    expect(counts(memo)).toEqual({ hits: 2, misses: 5 });
+  });
+
+  test.for([
+    ["is not memoized before it ends at day_start, long after midnight", 30, { hits: 0, misses: 2 }],
+    ["is memoized after it has ended at day_start", -15, { hits: 1, misses: 1 }],
+  ] as const)("yesterday %s", async ([, minutesAhead, expected]) => {
+    const memo = newMemo();
+    const utc = Temporal.Now.zonedDateTimeISO("UTC");
+    // In this zone, it is between 06:00 and 18:00. Etc/GMT+12 is 12 hours behind UTC.
+    const now = utc.hour >= 6 && utc.hour < 18 ? utc : utc.withTimeZone("Etc/GMT+12");
+    const quarter = 60 * now.hour + now.minute - (now.minute % 15);
+    const lateYesterday = now.startOfDay().subtract({ hours: 1 }).epochNanoseconds / 1000n;
+    const question = {
+      from: lateYesterday,
+      to: lateYesterday,
+      granularity: Granularity.DAY,
+      timeZone: now.timeZoneId,
+      dayStart: quarter + minutesAhead,
+    };
+    for (let round = 0; round < 2; round += 1) await askMemo(memo, learner, question);
+    expect(counts(memo)).toEqual(expected);
   });
 
   test("memory is limited: the least recently used summaries are evicted first", async () => {

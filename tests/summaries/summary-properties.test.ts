@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
-import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { Granularity, Weekday } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { micros } from "../support/micros.ts";
 import { effort, seed } from "../support/random.ts";
@@ -83,16 +83,18 @@ function questionsAndEntries(): fc.Arbitrary<{ question: OracleQuestion; entries
         fc.constantFrom(...hoursPerPeriod.keys()),
       ),
     })
-    .chain(({ timeZone, granularity }) =>
+    .chain((theme) => instantsOfInterest(theme.timeZone).map((instant) => ({ ...theme, instant })))
+    .chain(({ timeZone, granularity, instant }) =>
       fc
         .record({
-          instant: instantsOfInterest(timeZone),
           before: spans(granularity),
           after: spans(granularity),
           omitEmptyPeriods: fc.boolean(),
           movingAverageWindow: fc.oneof(fc.constantFrom(0, 0, 1, 366), fc.integer({ min: 2, max: 8 })),
+          dayStart: dayStarts(timeZone, instant),
+          weekStart: weekStarts,
         })
-        .map(({ instant, before, after, ...options }) => ({
+        .map(({ before, after, ...options }) => ({
           timeZone,
           granularity,
           from: clamp(instant - before),
@@ -102,6 +104,32 @@ function questionsAndEntries(): fc.Arbitrary<{ question: OracleQuestion; entries
     )
     .chain((question) => fc.record({ question: fc.constant(question), entries: entriesAround(question) }));
 }
+
+/**
+ * Generates starts of days: usually midnight. Half of the others are near the local time right before or after the
+ * instant, because days that begin at a time that the clock skips or repeats find the most errors.
+ */
+function dayStarts(timeZone: string, instant: bigint): fc.Arbitrary<number> {
+  const shown = [instant - 1n, instant].map((micros) => {
+    const { hour, minute } = Temporal.Instant.fromEpochNanoseconds(micros * 1000n).toZonedDateTimeISO(
+      timeZone,
+    );
+    return 4 * hour + Math.floor(minute / 15);
+  });
+  const nearby = fc.tuple(fc.constantFrom(...shown), fc.integer({ min: -4, max: 4 }));
+  const quarters = fc.oneof(
+    fc.integer({ min: 0, max: 95 }),
+    nearby.map(([quarter, by]) => (quarter + by + 96) % 96),
+  );
+  return fc
+    .oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: quarters })
+    .map((quarter) => 15 * quarter);
+}
+
+const weekStarts = fc.oneof(
+  fc.constantFrom(Weekday.UNSPECIFIED, Weekday.MONDAY),
+  fc.integer({ min: Weekday.MONDAY, max: Weekday.SUNDAY }),
+);
 
 /** Generates changes of the zone's clock, and arbitrary instants. */
 function instantsOfInterest(timeZone: string): fc.Arbitrary<bigint> {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { Granularity, Weekday } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { grpcClient } from "../support/clients.ts";
 import { micros } from "../support/micros.ts";
 import { recordLearner } from "../support/record-entries.ts";
@@ -64,6 +64,41 @@ test("omit_empty_periods omits periods without entries, but not periods whose en
     { period: "2024-03-01T00:00:00Z", total: 7n, count: 1n, average: 7 },
   ]);
   expect(await askService(client(), randomUUID(), { ...threeDays, omitEmptyPeriods: true })).toEqual([]);
+});
+
+test("omit_empty_periods and moving averages follow day_start, also before `from`", async () => {
+  const userId = await record(
+    { timestamp: micros("2024-02-28T03:59:59.999999Z"), wordCount: 8 },
+    { timestamp: micros("2024-02-29T03:59:59.999999Z"), wordCount: 4 },
+    { timestamp: micros("2024-03-02T03:59:59.999999Z"), wordCount: 2 },
+  );
+  const question = { ...threeDays, dayStart: 240, movingAverageWindow: 2 };
+  const [first, empty, last] = [
+    { period: "2024-02-28T04:00:00Z", total: 4n, count: 1n, average: 4, movingAverage: 6 },
+    { period: "2024-02-29T04:00:00Z", total: 0n, count: 0n, average: 0, movingAverage: 2 },
+    { period: "2024-03-01T04:00:00Z", total: 2n, count: 1n, average: 2, movingAverage: 1 },
+  ];
+  expect(await askService(client(), userId, question)).toEqual([first, empty, last]);
+  expect(await askService(client(), userId, { ...question, omitEmptyPeriods: true })).toEqual([first, last]);
+});
+
+test("the moving average of a week covers the weeks from week_start and day_start", async () => {
+  const userId = await record(
+    { timestamp: micros("2024-02-18T03:59:59.999999Z"), wordCount: 1 },
+    { timestamp: micros("2024-02-18T04:00Z"), wordCount: 2 },
+    { timestamp: micros("2024-02-25T03:59:59.999999Z"), wordCount: 4 },
+    { timestamp: micros("2024-02-25T04:00Z"), wordCount: 8 },
+  );
+  const question = {
+    ...threeDays,
+    granularity: Granularity.WEEK,
+    dayStart: 240,
+    weekStart: Weekday.SUNDAY,
+    movingAverageWindow: 2,
+  };
+  expect(await askService(client(), userId, question)).toEqual([
+    { period: "2024-02-25T04:00:00Z", total: 8n, count: 1n, average: 8, movingAverage: 7 },
+  ]);
 });
 
 test.for([

@@ -9,10 +9,13 @@ import {
   Granularity,
   type PeriodSummary,
   type WatchSummaryResponse,
+  Weekday,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
 import { changesChannel } from "../../src/changes/learner-changes.ts";
 import { learnerKey } from "../../src/changes/learner-key.ts";
+import { timestampFromMicros } from "../../src/database/timestamps.ts";
+import { Calendars } from "../../src/summaries/calendars.ts";
 import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
 import { watchSummary } from "../../src/summaries/watch-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
@@ -131,6 +134,25 @@ describe("a change", () => {
     },
   );
 
+  test("arrives in the day that day_start assigns it to", async () => {
+    const userId = randomUUID();
+    const watching = watch(services.a, userId, { ...threeDays, dayStart: 240 });
+    const write = (time: string, wordCount: number) =>
+      services.b.createEntry(newEntry(userId, timestampFromMicros(micros(time)), wordCount));
+    await watching.next();
+    // The first of each two is in the day before the range, or in the one after it.
+    await write("2024-05-01T03:59:59.999999Z", 1);
+    await write("2024-05-02T03:59:59.999999Z", 2);
+    expect((await watching.next()).map(answeredPeriod)).toMatchObject([
+      { period: "2024-05-01T04:00:00Z", total: 2n },
+    ]);
+    await write("2024-05-04T04:00Z", 4);
+    await write("2024-05-04T03:59:59.999999Z", 8);
+    expect((await watching.next()).map(answeredPeriod)).toMatchObject([
+      { period: "2024-05-03T04:00:00Z", total: 8n },
+    ]);
+  });
+
   test("arrives with the changed moving averages of later periods", async () => {
     const userId = randomUUID();
     const question = { ...threeDays, movingAverageWindow: 2 };
@@ -220,9 +242,10 @@ describe("without the HTTP server,", () => {
   const nowMicros = () => BigInt(Date.now()) * 1000n;
 
   const pools = { small: pool, large: pool };
-  /** @param heartbeatMs by default longer than any test */
-  const newFeeds = (heartbeatMs = 60_000) =>
-    new SummaryFeeds({ pools, changes, draining: never.signal, heartbeatMs });
+  const calendars = new Calendars();
+  /** @param keepaliveMs by default longer than any test */
+  const newFeeds = (keepaliveMs = 60_000) =>
+    new SummaryFeeds({ pools, calendars, changes, draining: never.signal, keepaliveMs });
 
   function watchInside(userId: string, feeds = newFeeds(), question: OracleQuestion = threeDays) {
     const controller = new AbortController();
@@ -271,7 +294,7 @@ describe("without the HTTP server,", () => {
     expect(answers).toBeLessThanOrEqual((performance.now() - beganAt) / 190 + 2);
   });
 
-  test("after each heartbeat interval, an empty answer is sent, even if other days change all the time", async () => {
+  test("after each keepalive interval, an empty answer is sent, even if other days change all the time", async () => {
     const userId = randomUUID();
     const watching = watchInside(userId, newFeeds(300));
     await watching.next();
@@ -295,7 +318,8 @@ describe("without the HTTP server,", () => {
     const payloads = await listenTo(database, changesChannel);
     const [userId, late] = [randomUUID(), randomUUID()];
     const isWatched = () => changes.watched.filterWatched([userId]).userIds.length > 0;
-    await vi.waitFor(() => expect(isWatched()).toBe(false), { timeout: 20_000 });
+    // A new instance does not know the watches yet.
+    await vi.waitFor(() => expect(changes.watched.filterWatched([]).asOf).toBeDefined(), { timeout: 20_000 });
 
     const feeds = newFeeds();
     const [one, other] = [watchInside(userId, feeds), watchInside(userId, feeds)];
@@ -342,7 +366,7 @@ describe("without the HTTP server,", () => {
     expect(statements).toBeLessThan(20);
   });
 
-  test("watches of one learner with different periods, time zones or averages have separate summaries", async () => {
+  test("watches of one learner with different periods, zones, starts or averages have separate summaries", async () => {
     const userId = randomUUID();
     const feeds = newFeeds();
     const questions = [
@@ -353,10 +377,35 @@ describe("without the HTTP server,", () => {
       { ...threeDays, granularity: Granularity.HOUR },
       { ...threeDays, movingAverageWindow: 7 },
       { ...threeDays, omitEmptyPeriods: true },
+      { ...threeDays, dayStart: 240 },
+      { ...threeDays, granularity: Granularity.WEEK },
+      { ...threeDays, granularity: Granularity.WEEK, weekStart: Weekday.THURSDAY },
     ];
     const watchers = questions.map((question) => watchInside(userId, feeds, question));
     const lengths = await Promise.all(watchers.map(async (watching) => (await watching.next()).length));
-    expect({ lengths, feeds: feeds.size }).toEqual({ lengths: [3, 4, 4, 3, 49, 3, 0], feeds: 7 });
+    expect({ lengths, feeds: feeds.size }).toEqual({
+      lengths: [3, 4, 4, 3, 49, 3, 0, 3, 1, 2],
+      feeds: questions.length,
+    });
+  });
+
+  test("watches of days that begin together and end apart have separate summaries", async () => {
+    const userId = randomUUID();
+    const feeds = newFeeds();
+    // The clock jumps from 02:00 to 03:00, so all three days begin at 03:00. They end on 11 March, at their dayStart.
+    const noonInNewYork = micros("2024-03-10T12:00-04:00");
+    const day = { ...threeDays, timeZone: "America/New_York", from: noonInNewYork, to: noonInNewYork };
+    await record(userId, noonInNewYork);
+    await record(userId, micros("2024-03-11T02:30-04:00"));
+    await record(userId, micros("2024-03-11T02:50-04:00"));
+    const watchers = [120, 165, 180].map((dayStart) => watchInside(userId, feeds, { ...day, dayStart }));
+    const answers = await Promise.all(watchers.map((watching) => watching.next()));
+    const period = "2024-03-10T07:00:00Z";
+    expect(answers.map((periods) => periods.map(answeredPeriod))).toMatchObject([
+      [{ period, count: 1n }],
+      [{ period, count: 2n }],
+      [{ period, count: 3n }],
+    ]);
   });
 
   test("a new watch of a watched summary gets all earlier writes of this instance", async () => {
@@ -427,9 +476,10 @@ describe("without the HTTP server,", () => {
     const userId = randomUUID();
     const feeds = new SummaryFeeds({
       pools,
+      calendars,
       changes: unstarted.changes,
       draining: never.signal,
-      heartbeatMs: 300,
+      keepaliveMs: 300,
     });
     const watching = watchInside(userId, feeds);
     await watching.next();
@@ -459,6 +509,9 @@ describe("without the HTTP server,", () => {
       ...oddDays("America/St_Johns", "2010-11-01T12:00Z", "2010-12-24T12:00Z"),
       granularity: Granularity.MONTH,
     },
+    { ...oddDays("Europe/Berlin", "2024-10-27T02:45+02:00", "2024-10-27T02:15+01:00"), dayStart: 150 },
+    { ...oddDays("Pacific/Apia", "2011-12-29T12:00-10:00", "2011-12-31T12:00+14:00"), dayStart: 240 },
+    { ...oddDays("Antarctica/Casey", "2021-10-02T12:00+08:00", "2021-10-03T03:01+11:00"), dayStart: 180 },
   ])("WatchSummary and GetSummary return the same unusual periods of $timeZone", async (question) => {
     const userId = randomUUID();
     await record(userId, question.from);

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { ConnectionPool } from "../../src/database/pool.ts";
 import { Semaphore } from "../../src/database/semaphore.ts";
+import { Calendars } from "../../src/summaries/calendars.ts";
 import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
 import { watchSummary } from "../../src/summaries/watch-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
@@ -30,9 +31,10 @@ test("a watch that waits for a busy database gets UNAVAILABLE when the server sh
   const draining = new AbortController();
   const feeds = new SummaryFeeds({
     pools: { small: busy, large: busy },
+    calendars: new Calendars(),
     changes,
     draining: draining.signal,
-    heartbeatMs: 60_000,
+    keepaliveMs: 60_000,
   });
   const noon = micros("2024-02-29T12:00Z");
   const day = { from: noon, to: noon, granularity: Granularity.DAY, timeZone: "UTC" };

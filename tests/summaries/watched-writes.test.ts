@@ -4,6 +4,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { GetSummaryRequestSchema, Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { learnerKey } from "../../src/changes/learner-key.ts";
+import { Calendars } from "../../src/summaries/calendars.ts";
 import { SummaryFeeds } from "../../src/summaries/summary-feeds.ts";
 import { watchSummary } from "../../src/summaries/watch-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
@@ -77,7 +78,14 @@ async function watch({ changes }: Instance, userId: string) {
   // Reads each answer as soon as it arrives, as a caller does.
   const following = (async () => {
     const pools = { small: pool, large: pool };
-    const feeds = new SummaryFeeds({ pools, changes, draining: never.signal, heartbeatMs: 60_000 });
+    const calendars = new Calendars();
+    const feeds = new SummaryFeeds({
+      pools,
+      calendars,
+      changes,
+      draining: never.signal,
+      keepaliveMs: 60_000,
+    });
     for await (const { periods } of watchSummary({ feeds }, message, controller))
       counts.push(...periods.map(({ entryCount }) => entryCount));
   })();

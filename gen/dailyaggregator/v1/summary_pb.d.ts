@@ -83,6 +83,22 @@ export declare type GetSummaryRequest = Message<"dailyaggregator.v1.GetSummaryRe
    * @generated from field: string page_token = 9;
    */
   pageToken: string;
+
+  /**
+   * When a day begins, in minutes after local midnight: 0 to 1439, a multiple of 15. Default: 0, at midnight. With
+   * 240, the entries before 04:00 belong to the day before. Weeks, months, quarters and years begin at the same time of
+   * their first day; hours are not shifted.
+   *
+   * @generated from field: int32 day_start = 10;
+   */
+  dayStart: number;
+
+  /**
+   * The first day of a week. Only weeks depend on it. Default: Monday.
+   *
+   * @generated from field: dailyaggregator.v1.Weekday week_start = 11;
+   */
+  weekStart: Weekday;
 };
 
 /**
@@ -209,14 +225,14 @@ export enum Granularity {
   HOUR = 1,
 
   /**
-   * A local day: 23 or 25 hours long where the clock changes.
+   * A local day, from midnight or from the request's day_start: 23 or 25 hours long where the clock changes.
    *
    * @generated from enum value: GRANULARITY_DAY = 2;
    */
   DAY = 2,
 
   /**
-   * An ISO week: Monday to Sunday.
+   * Seven local days, from Monday or from the request's week_start.
    *
    * @generated from enum value: GRANULARITY_WEEK = 3;
    */
@@ -248,4 +264,72 @@ export enum Granularity {
  * Describes the enum dailyaggregator.v1.Granularity.
  */
 export declare const GranularitySchema: GenEnum<Granularity>;
+
+/**
+ * A day of the week.
+ *
+ * @generated from enum dailyaggregator.v1.Weekday
+ */
+export enum Weekday {
+  /**
+   * The same as MONDAY.
+   *
+   * @generated from enum value: WEEKDAY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Monday, on which ISO weeks begin.
+   *
+   * @generated from enum value: WEEKDAY_MONDAY = 1;
+   */
+  MONDAY = 1,
+
+  /**
+   * Tuesday.
+   *
+   * @generated from enum value: WEEKDAY_TUESDAY = 2;
+   */
+  TUESDAY = 2,
+
+  /**
+   * Wednesday.
+   *
+   * @generated from enum value: WEEKDAY_WEDNESDAY = 3;
+   */
+  WEDNESDAY = 3,
+
+  /**
+   * Thursday.
+   *
+   * @generated from enum value: WEEKDAY_THURSDAY = 4;
+   */
+  THURSDAY = 4,
+
+  /**
+   * Friday.
+   *
+   * @generated from enum value: WEEKDAY_FRIDAY = 5;
+   */
+  FRIDAY = 5,
+
+  /**
+   * Saturday.
+   *
+   * @generated from enum value: WEEKDAY_SATURDAY = 6;
+   */
+  SATURDAY = 6,
+
+  /**
+   * Sunday.
+   *
+   * @generated from enum value: WEEKDAY_SUNDAY = 7;
+   */
+  SUNDAY = 7,
+}
+
+/**
+ * Describes the enum dailyaggregator.v1.Weekday.
+ */
+export declare const WeekdaySchema: GenEnum<Weekday>;
 

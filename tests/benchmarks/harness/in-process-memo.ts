@@ -6,6 +6,7 @@ import { readConfig } from "../../../src/config.ts";
 import { Notifications } from "../../../src/database/notifications.ts";
 import { createPools, endPools } from "../../../src/database/pools.ts";
 import { type EncodedSummary, encodeSummary } from "../../../src/routes.ts";
+import { Calendars } from "../../../src/summaries/calendars.ts";
 import { getSummary } from "../../../src/summaries/get-summary.ts";
 import { SummaryMemo } from "../../../src/summaries/summary-memo.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
@@ -27,12 +28,17 @@ export async function createInProcessMemo(database: BenchmarkDatabase): Promise<
   const changes = new LearnerChanges(notifications, watched);
   const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
   const summaryPools = { small: pools.reads, large: pools.largeReads };
+  const calendars = new Calendars();
   notifications.start();
   while (notifications.settledAt === undefined) await sleep(10);
   return {
     memo,
     ask: (request) =>
-      getSummary({ pools: summaryPools, memo, encode: encodeSummary }, request, new AbortController()),
+      getSummary(
+        { pools: summaryPools, calendars, memo, encode: encodeSummary },
+        request,
+        new AbortController(),
+      ),
     async [Symbol.asyncDispose]() {
       watched.close();
       await notifications.close();

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { Granularity, Weekday } from "#gen/dailyaggregator/v1/summary_pb.js";
 import type { RelativeQuestion, Time } from "./interleaving.ts";
 import { hour, periodLengths, second, type Theme, timeZones } from "./theme.ts";
 
@@ -30,7 +30,7 @@ export function questions(theme: Theme): fc.Arbitrary<RelativeQuestion[]> {
 
 const fieldsOfQuestions = [
   ...(["from", "to", "granularity", "timeZone", "omitEmptyPeriods"] as const),
-  ...(["movingAverageWindow", "pageSize"] as const),
+  ...(["movingAverageWindow", "pageSize", "dayStart", "weekStart"] as const),
 ];
 
 function options({ timeZone, granularity }: Theme) {
@@ -40,6 +40,8 @@ function options({ timeZone, granularity }: Theme) {
     omitEmptyPeriods: fc.boolean(),
     movingAverageWindow: fc.constantFrom(0, 0, 1, 3),
     pageSize: fc.constantFrom(10_000, 10_000, 1, 2),
+    dayStart: fc.constantFrom(0, 0, 150, 240, 1425),
+    weekStart: fc.constantFrom(Weekday.UNSPECIFIED, Weekday.MONDAY, Weekday.SATURDAY, Weekday.SUNDAY),
   };
 }
 
