@@ -30,7 +30,7 @@ export function getSummary<Encoded>(
   context: CallContext,
 ): Promise<Encoded> {
   const request = summaryRequest(message);
-  const question = {
+  const keyed = {
     userId: message.userId,
     key: canonicalKey(request),
     async compute(signal: AbortSignal) {
@@ -39,8 +39,8 @@ export function getSummary<Encoded>(
         periods: periods.map(periodSummary),
         nextPageToken: nextPageToken(request, next),
       });
-      return { value: encode(response), end: end * 1_000_000n };
+      return { summary: encode(response), end: end * 1_000_000n };
     },
   };
-  return memo.answer(question, context);
+  return memo.answer(keyed, context);
 }

@@ -5,57 +5,57 @@ import { type LearnerKey, learnerKey } from "../changes/learner-key.ts";
 import { SharedComputation } from "./shared-computation.ts";
 
 /** The result of a computation. */
-export interface Computed<Value> {
-  readonly value: Value;
+export interface Computed<Summary> {
+  readonly summary: Summary;
   /** The end of its last period, in microseconds since 1970. */
   readonly end: bigint;
 }
 
-/** A lookup in the memo, and how to compute the value if it is missing. */
-export interface Question<Value> {
+/** A request for a summary, and how to compute the summary if it is not memoized. */
+export interface KeyedRequest<Summary> {
   readonly userId: string;
-  /** Equal for equal questions, and different for all others. */
+  /** Equal for equal requests, and different for all others. */
   readonly key: string;
-  compute(signal: AbortSignal): Promise<Computed<Value>>;
+  compute(signal: AbortSignal): Promise<Computed<Summary>>;
 }
 
-/** A stored value, and the follower that deletes it when the learner's entries change. */
-interface Memoized<Value> {
-  readonly value: Value;
+/** A stored summary, and the follower that deletes it when the learner's entries change. */
+interface Memoized<Summary> {
+  readonly summary: Summary;
   readonly learner: LearnerKey;
   readonly follower: ChangeFollower;
 }
 
 /**
- * Memoizes values that only a late write can change, and deletes them when there is one.
+ * Memoizes summaries that only a late write can change, and deletes them when there is one.
  *
- * A value is stored if its last period had ended when its computation began, see
+ * A summary is stored if its last period had ended when its computation began, see
  * {@link LearnerChanges.memoizableUntil}, and if, since then, this instance has received every notification of a late
  * write, and none for that learner. It is returned as long as the same conditions hold. So it is never older than a
  * write that this instance has acknowledged, or a notification that it has received from another instance.
  *
- * Concurrent equal questions share computations. A question that arrives during a computation waits for it, and
- * returns the value that it stored. If it stored none, its statement may have run before the question arrived. In
- * that case, one more computation serves all questions that waited.
+ * Concurrent equal requests share computations. A request that arrives during a computation waits for it, and gets the
+ * summary that it stored. If it stored none, its statement may have run before the request arrived. In that case, one
+ * more computation serves all requests that waited.
  */
-export class SummaryMemo<Value> {
+export class SummaryMemo<Summary> {
   hits = 0;
   misses = 0;
-  /** How many values were evicted to make room for others. */
+  /** How many summaries were evicted to make room for others. */
   evictions = 0;
   readonly #changes: LearnerChanges;
-  readonly #values: LRUCache<string, Memoized<Value>>;
-  readonly #computations = new Map<string, SharedComputation<Computed<Value>>>();
+  readonly #memoized: LRUCache<string, Memoized<Summary>>;
+  readonly #computations = new Map<string, SharedComputation<Computed<Summary>>>();
 
   /**
-   * @param maxBytes the most memory that the keys and values may use, in bytes
-   * @param sizeOf returns the memory that a value uses, in bytes
+   * @param maxBytes the most memory that the keys and summaries may use, in bytes
+   * @param sizeOf returns the memory that a summary uses, in bytes
    */
-  constructor(changes: LearnerChanges, maxBytes: number, sizeOf: (value: Value) => number) {
+  constructor(changes: LearnerChanges, maxBytes: number, sizeOf: (summary: Summary) => number) {
     this.#changes = changes;
-    this.#values = new LRUCache({
+    this.#memoized = new LRUCache({
       maxSize: maxBytes,
-      sizeCalculation: ({ value }, key) => 2 * key.length + sizeOf(value),
+      sizeCalculation: ({ summary }, key) => 2 * key.length + sizeOf(summary),
       dispose: ({ learner, follower }, _key, reason) => {
         if (reason === "evict") this.evictions += 1;
         changes.unfollow(learner, follower);
@@ -63,38 +63,38 @@ export class SummaryMemo<Value> {
     });
   }
 
-  /** The approximate memory that the keys and values use, in bytes. */
+  /** The approximate memory that the keys and summaries use, in bytes. */
   get bytes(): number {
-    return this.#values.calculatedSize;
+    return this.#memoized.calculatedSize;
   }
 
   /**
-   * Returns the stored value, or computes it.
+   * Returns the stored summary, or computes it.
    *
    * @throws any error of the computation; the reason of the caller's signal once it aborts
    */
-  async answer(question: Question<Value>, context: CallContext): Promise<Value> {
-    let computation = this.#computations.get(question.key);
-    let found = this.#find(question.key);
+  async answer(request: KeyedRequest<Summary>, context: CallContext): Promise<Summary> {
+    let computation = this.#computations.get(request.key);
+    let found = this.#find(request.key);
     if (found === undefined && computation !== undefined) {
       await computation.settled(context.signal);
-      found = this.#find(question.key);
-      computation = this.#computations.get(question.key);
+      found = this.#find(request.key);
+      computation = this.#computations.get(request.key);
     }
     if (found !== undefined) {
       this.hits += 1;
       return found;
     }
     this.misses += 1;
-    computation ??= this.#begin(question);
-    return (await computation.share(context.signal)).value;
+    computation ??= this.#begin(request);
+    return (await computation.share(context.signal)).summary;
   }
 
-  #find(key: string): Value | undefined {
-    return this.#changes.isCurrent() ? this.#values.get(key)?.value : undefined;
+  #find(key: string): Summary | undefined {
+    return this.#changes.isCurrent() ? this.#memoized.get(key)?.summary : undefined;
   }
 
-  #begin({ userId, key, compute }: Question<Value>): SharedComputation<Computed<Value>> {
+  #begin({ userId, key, compute }: KeyedRequest<Summary>): SharedComputation<Computed<Summary>> {
     const learner = learnerKey(userId);
     const memoizableUntil = this.#changes.memoizableUntil();
     let mayStore = true;
@@ -107,7 +107,7 @@ export class SummaryMemo<Value> {
         const computed = await compute(signal);
         const hasEnded = memoizableUntil !== undefined && computed.end <= memoizableUntil;
         if (hasEnded && mayStore && this.#changes.isCurrent()) {
-          this.#store(learner, key, computed.value);
+          this.#store(learner, key, computed.summary);
         }
         return computed;
       } finally {
@@ -119,11 +119,11 @@ export class SummaryMemo<Value> {
     return computation;
   }
 
-  #store(learner: LearnerKey, key: string, value: Value): void {
-    const follower = followAny(() => this.#values.delete(key));
-    this.#values.set(key, { value, learner, follower });
-    // The cache does not store a value that is larger than `maxBytes`.
-    if (this.#values.has(key)) this.#changes.follow(learner, follower);
+  #store(learner: LearnerKey, key: string, summary: Summary): void {
+    const follower = followAny(() => this.#memoized.delete(key));
+    this.#memoized.set(key, { summary, learner, follower });
+    // The cache does not store a summary that is larger than `maxBytes`.
+    if (this.#memoized.has(key)) this.#changes.follow(learner, follower);
   }
 }
 

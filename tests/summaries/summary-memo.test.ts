@@ -195,7 +195,7 @@ describe("memoized summaries", () => {
 
   test("memory is limited: the least recently used summaries are evicted first", async () => {
     const memo = newTextMemo();
-    const ask = (key: string) => memo.answer(question(key, "x".repeat(200)), never);
+    const ask = (key: string) => memo.answer(keyedRequest(key, "x".repeat(200)), never);
     for (const key of ["1", "2", "3", "4"]) await ask(key);
     await ask("1");
     await ask("5");
@@ -209,18 +209,18 @@ describe("memoized summaries", () => {
 
   test("a summary that is larger than the limit is not memoized, and evicts nothing", async () => {
     const memo = newTextMemo();
-    await memo.answer(question("small", "x"), never);
-    const large = question("large", "x".repeat(1_000));
+    await memo.answer(keyedRequest("small", "x"), never);
+    const large = keyedRequest("large", "x".repeat(1_000));
     for (let round = 0; round < 2; round += 1) await memo.answer(large, never);
-    await memo.answer(question("small", "x"), never);
+    await memo.answer(keyedRequest("small", "x"), never);
     expect(counts(memo)).toEqual({ hits: 1, misses: 3 });
   });
 
   test("a summary with an open period is not memoized", async () => {
     const memo = newTextMemo();
-    for (const value of ["first", "second"]) {
-      const compute = async () => ({ value, end: stillOpen });
-      expect(await memo.answer({ userId: "learner", key: "key", compute }, never)).toBe(value);
+    for (const summary of ["first", "second"]) {
+      const compute = async () => ({ summary, end: stillOpen });
+      expect(await memo.answer({ userId: "learner", key: "key", compute }, never)).toBe(summary);
     }
     expect(memo.bytes).toBe(0);
   });
@@ -246,9 +246,9 @@ describe("concurrent equal requests", () => {
     let computations = 0;
     const compute = async () => {
       computations += 1;
-      const value = computations;
+      const summary = computations;
       await sleep(50);
-      return { value, end: stillOpen };
+      return { summary, end: stillOpen };
     };
     const ask = () => memo.answer({ userId: "learner", key: "key", compute }, never);
     expect(await Promise.all(Array.from({ length: 20 }, ask))).toEqual([1, ...Array(19).fill(2)]);
@@ -260,7 +260,7 @@ describe("concurrent equal requests", () => {
     const ask = () => memo.answer({ userId: "learner", key: "key", compute }, never);
     const outcomes = await Promise.allSettled([ask(), ask(), ask()]);
     expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
-    expect(await memo.answer(question("key", "luck"), never)).toBe("luck");
+    expect(await memo.answer(keyedRequest("key", "luck"), never)).toBe("luck");
   });
 
   test.for([
@@ -345,7 +345,7 @@ describe("discarded summaries", () => {
     const gate = Promise.withResolvers<void>();
     const compute = async () => {
       await gate.promise;
-      return { value: "old", end: longAgo };
+      return { summary: "old", end: longAgo };
     };
     const old = memo.answer({ userId: askedId, key: "key", compute }, never);
     await sleep(0);
@@ -358,17 +358,17 @@ describe("discarded summaries", () => {
   test("a summary is not memoized if a late entry of its learner was written while it was computed", async () => {
     const userId = randomUUID();
     const memo = await recordWhileComputing(userId, userId);
-    expect(await memo.answer({ ...question("key", "new"), userId }, never)).toBe("new");
+    expect(await memo.answer({ ...keyedRequest("key", "new"), userId }, never)).toBe("new");
   });
 
   test("a summary is memoized if a late entry of another learner was written while it was computed", async () => {
     const memo = await recordWhileComputing(randomUUID(), randomUUID());
-    expect(await memo.answer(question("key", "new"), never)).toBe("old");
+    expect(await memo.answer(keyedRequest("key", "new"), never)).toBe("old");
   });
 
   test("without notifications, nothing is answered from memory, and older summaries are discarded", async () => {
     const memo = newTextMemo();
-    const ask = (value: string) => memo.answer(question("key", value), never);
+    const ask = (summary: string) => memo.answer(keyedRequest("key", summary), never);
     expect(await ask("before")).toBe("before");
     expect(await ask("never asked for")).toBe("before");
     await cutNotifications(database);
@@ -466,9 +466,9 @@ describe("the other instances are notified of", () => {
   });
 });
 
-/** A question for a summary whose periods have ended. */
-function question(key: string, value: string) {
-  return { userId: "learner", key, compute: async () => ({ value, end: longAgo }) };
+/** A request for a summary whose periods have ended. */
+function keyedRequest(key: string, summary: string) {
+  return { userId: "learner", key, compute: async () => ({ summary, end: longAgo }) };
 }
 
 async function* asStream<Message>(messages: readonly Message[]): AsyncIterable<Message> {
