@@ -20,7 +20,7 @@ import { serveReflection } from "./reflection/reflection.ts";
 import type { Calendars } from "./summaries/calendars.ts";
 import { getSummary } from "./summaries/get-summary.ts";
 import type { SummaryFeeds } from "./summaries/summary-feeds.ts";
-import type { SummaryMemo } from "./summaries/summary-memo.ts";
+import { SummaryMemo } from "./summaries/summary-memo.ts";
 import { watchSummary } from "./summaries/watch-summary.ts";
 import { EncodedMessage } from "./transport/unary/messages/encoded-message.ts";
 
@@ -76,4 +76,16 @@ export function createRoutes({
 /** Encodes a summary for the memo. */
 export function encodeSummary(answer: GetSummaryResponse): EncodedSummary {
   return new EncodedMessage(GetSummaryResponseSchema, toBinary(GetSummaryResponseSchema, answer));
+}
+
+/** Creates the memo of encoded summaries. @param maxBytes the most memory that it may use, in bytes */
+export function createSummaryMemo(changes: LearnerChanges, maxBytes: number): SummaryMemo<EncodedSummary> {
+  return new SummaryMemo<EncodedSummary>(
+    changes,
+    maxBytes,
+    ({ size }) => size,
+    (summary, listener) => {
+      summary.onGrowth = listener;
+    },
+  );
 }

@@ -41,18 +41,26 @@ interface Memoized<Summary> {
 export class SummaryMemo<Summary> {
   hits = 0;
   misses = 0;
-  /** How many summaries were evicted to make room for others. */
+  /** How many summaries were evicted to make room for others, or because they had grown larger than all the room. */
   evictions = 0;
   readonly #changes: LearnerChanges;
+  readonly #onGrowth: (summary: Summary, listener: () => void) => void;
   readonly #memoized: LRUCache<string, Memoized<Summary>>;
   readonly #computations = new Map<string, SharedComputation<Computed<Summary>>>();
 
   /**
    * @param maxBytes the most memory that the keys and summaries may use, in bytes
    * @param sizeOf returns the memory that a summary uses, in bytes
+   * @param onGrowth makes a summary call the listener after each growth; not needed if summaries do not grow
    */
-  constructor(changes: LearnerChanges, maxBytes: number, sizeOf: (summary: Summary) => number) {
+  constructor(
+    changes: LearnerChanges,
+    maxBytes: number,
+    sizeOf: (summary: Summary) => number,
+    onGrowth: (summary: Summary, listener: () => void) => void = () => {},
+  ) {
     this.#changes = changes;
+    this.#onGrowth = onGrowth;
     this.#memoized = new LRUCache({
       maxSize: maxBytes,
       sizeCalculation: ({ summary }, key) => 2 * key.length + sizeOf(summary),
@@ -123,7 +131,18 @@ export class SummaryMemo<Summary> {
     const follower = followAny(() => this.#memoized.delete(key));
     this.#memoized.set(key, { summary, learner, follower });
     // The cache does not store a summary that is larger than `maxBytes`.
-    if (this.#memoized.has(key)) this.#changes.follow(learner, follower);
+    if (!this.#memoized.has(key)) return;
+    this.#changes.follow(learner, follower);
+    this.#onGrowth(summary, () => this.#measureAgain(key));
+  }
+
+  /** Evicts other summaries if this one has grown too much, or this one if it has grown larger than `maxBytes`. */
+  #measureAgain(key: string): void {
+    const memoized = this.#memoized.peek(key);
+    if (memoized === undefined) return;
+    // A copy, because the cache does not measure an object again that it already has.
+    this.#memoized.set(key, { ...memoized }, { noDisposeOnSet: true });
+    if (!this.#memoized.has(key)) this.evictions += 1;
   }
 }
 

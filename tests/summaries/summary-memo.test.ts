@@ -226,6 +226,74 @@ describe("memoized summaries", () => {
   });
 });
 
+describe("memoized summaries that grow", () => {
+  stayCurrent();
+
+  /** A summary whose size changes, such as one that is kept in one more format. */
+  class GrowingSummary {
+    size = 100;
+    onGrowth: (() => void) | undefined;
+
+    grow(bytes: number): void {
+      this.size += bytes;
+      this.onGrowth?.();
+    }
+  }
+
+  const newGrowingMemo = () =>
+    new SummaryMemo<GrowingSummary>(
+      changes,
+      1_000,
+      ({ size }) => size,
+      (summary, listener) => {
+        summary.onGrowth = listener;
+      },
+    );
+  const ask = (memo: SummaryMemo<GrowingSummary>, key: string, userId = "learner") =>
+    memo.answer(
+      { userId, key, compute: async () => ({ summary: new GrowingSummary(), end: longAgo }) },
+      never,
+    );
+
+  test("count with their new size, and evict the least recently used ones", async () => {
+    const memo = newGrowingMemo();
+    const [first, second, third] = [await ask(memo, "1"), await ask(memo, "2"), await ask(memo, "3")];
+    const before = memo.bytes;
+    second.grow(500);
+    expect(memo.bytes).toBe(before + 500);
+    expect(memo.evictions).toBe(0);
+    second.grow(200);
+    expect(memo.bytes).toBe(before + 700 - 102);
+    expect(memo.evictions).toBe(1);
+    expect([await ask(memo, "2"), await ask(memo, "3")]).toEqual([second, third]);
+    expect(await ask(memo, "1")).not.toBe(first);
+  });
+
+  test("are evicted if they grow larger than the limit, and others are not", async () => {
+    const memo = newGrowingMemo();
+    const [large, small] = [await ask(memo, "large"), await ask(memo, "small")];
+    const before = memo.bytes;
+    large.grow(1_000);
+    expect(memo.bytes).toBe(before - 110);
+    expect(memo.evictions).toBe(1);
+    expect(await ask(memo, "small")).toBe(small);
+    expect(await ask(memo, "large")).not.toBe(large);
+  });
+
+  test("are still discarded by a late write, and then no longer count", async () => {
+    const memo = newGrowingMemo();
+    const userId = randomUUID();
+    const old = await ask(memo, "key", userId);
+    old.grow(100);
+    await record(userId, noon);
+    expect(memo.bytes).toBe(0);
+    // A caller still holds the summary, and sends it in one more format.
+    old.grow(100);
+    expect(memo.bytes).toBe(0);
+    expect(await ask(memo, "key", userId)).not.toBe(old);
+  });
+});
+
 describe("concurrent equal requests", () => {
   stayCurrent();
 

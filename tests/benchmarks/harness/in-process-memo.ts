@@ -5,10 +5,10 @@ import { WatchedLearners } from "../../../src/changes/watched-learners.ts";
 import { readConfig } from "../../../src/config.ts";
 import { Notifications } from "../../../src/database/notifications.ts";
 import { createPools, endPools } from "../../../src/database/pools.ts";
-import { type EncodedSummary, encodeSummary } from "../../../src/routes.ts";
+import { createSummaryMemo, type EncodedSummary, encodeSummary } from "../../../src/routes.ts";
 import { Calendars } from "../../../src/summaries/calendars.ts";
 import { getSummary } from "../../../src/summaries/get-summary.ts";
-import { SummaryMemo } from "../../../src/summaries/summary-memo.ts";
+import type { SummaryMemo } from "../../../src/summaries/summary-memo.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import type { BenchmarkDatabase } from "./database.ts";
 
@@ -26,7 +26,7 @@ export async function createInProcessMemo(database: BenchmarkDatabase): Promise<
   const notifications = new Notifications(database.url, log);
   const watched = new WatchedLearners(notifications);
   const changes = new LearnerChanges(notifications, watched);
-  const memo = new SummaryMemo<EncodedSummary>(changes, config.summaryCacheBytes, ({ size }) => size);
+  const memo = createSummaryMemo(changes, config.summaryCacheBytes);
   const summaryPools = { small: pools.reads, large: pools.largeReads };
   const calendars = new Calendars();
   notifications.start();

@@ -1,23 +1,10 @@
 import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import {
-  type Compression,
-  compressedFlag,
-  type EnvelopedMessage,
-  envelopeCompress,
-  envelopeDecompress,
-  type Serialization,
-} from "@connectrpc/connect/protocol";
+import { compressedFlag, type EnvelopedMessage, envelopeDecompress } from "@connectrpc/connect/protocol";
 import type { BodyReader, Exchange } from "../http/exchange.ts";
-import { reuseEnvelope } from "./encoded-message.ts";
-import { fillEnvelope, messageLength, prefixBytes } from "./envelope.ts";
+import type { Encoding } from "./encoding.ts";
+import { messageLength, prefixBytes } from "./envelope.ts";
 import { messageTooLarge, ReceivedBytes } from "./received-bytes.ts";
-
-/** The format and the compression of messages. */
-export interface Encoding {
-  readonly serialization: Serialization<Message>;
-  readonly compression: Compression | null;
-}
 
 interface ReadOptions {
   /** The maximum size of an envelope's content. */
@@ -175,39 +162,4 @@ class SingleMessageReader implements BodyReader<Message> {
 
 function unimplemented(what: string): ConnectError {
   return new ConnectError(`protocol error: ${what}`, Code.Unimplemented);
-}
-
-/**
- * Encodes a message in an envelope.
- *
- * @throws ConnectError if the message cannot be encoded, or is too large
- */
-export function envelop(
-  message: Message,
-  { serialization, compression }: Encoding,
-  compressMinBytes: number,
-): Uint8Array | Promise<Uint8Array> {
-  const data = serialization.serialize(message);
-  const reused = compression === null ? reuseEnvelope(message, data) : undefined;
-  return reused ?? envelopBytes(0, data, compression, compressMinBytes);
-}
-
-/** @param flags without the flag of compression, which is added if the data is compressed */
-export function envelopBytes(
-  flags: number,
-  data: Uint8Array,
-  compression: Compression | null,
-  compressMinBytes: number,
-): Uint8Array | Promise<Uint8Array> {
-  if (compression === null || data.byteLength < compressMinBytes) return withPrefix(flags, data);
-  return envelopeCompress({ flags, data }, compression, compressMinBytes).then((compressed) =>
-    withPrefix(compressed.flags, compressed.data),
-  );
-}
-
-/** Uses Node's buffer pool, because allocating an ArrayBuffer for each answer is expensive. */
-function withPrefix(flags: number, data: Uint8Array): Uint8Array {
-  const envelope = Buffer.allocUnsafe(prefixBytes + data.byteLength);
-  fillEnvelope(envelope, flags, data);
-  return envelope;
 }

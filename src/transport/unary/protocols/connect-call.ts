@@ -25,7 +25,9 @@ import { UnaryCall } from "../call/unary-call.ts";
 import type { UnaryMethod } from "../call/unary-methods.ts";
 import type { Answer, Exchange } from "../http/exchange.ts";
 import { headerOf, toNodeHeaders } from "../http/node-headers.ts";
+import { compress, type Payload } from "../messages/encoding.ts";
 import { readQueryMessage } from "../messages/query-message.ts";
+import { encode } from "../messages/sent-message.ts";
 import { WholeBodyReader } from "../messages/whole-body-reader.ts";
 
 const timeoutName = headerTimeout.toLowerCase();
@@ -86,27 +88,32 @@ export class ConnectCall implements ProtocolCall {
   }
 
   success(message: Message): Answer | Promise<Answer> {
-    const body = this.call.method.serialization.getO(this.#isBinary).serialize(message);
-    return this.#answer(200, body);
+    const { serialization, options } = this.call.method;
+    const encoding = {
+      serialization: serialization.getO(this.#isBinary),
+      compression: this.#responseCompression,
+    };
+    const payload = encode(message, encoding, options.compressMinBytes);
+    return payload instanceof Promise
+      ? payload.then((compressed) => this.#answer(200, compressed))
+      : this.#answer(200, payload);
   }
 
-  failure(error: ConnectError): Answer | Promise<Answer> {
+  async failure(error: ConnectError): Promise<Answer> {
     const { responseHeader, method } = this.call;
+    const { jsonOptions, compressMinBytes } = method.options;
     responseHeader.set("content-type", contentTypeUnaryJson);
     // The metadata of an error that another server sent is not forwarded to the caller.
     if (!error.isWireError) mergeNonProtocolHeaders(responseHeader, error.metadata);
-    return this.#answer(codeToHttpStatus(error.code), errorToJsonBytes(error, method.options.jsonOptions));
+    const body = errorToJsonBytes(error, jsonOptions);
+    const payload = await compress(body, this.#responseCompression, compressMinBytes);
+    return this.#answer(codeToHttpStatus(error.code), payload);
   }
 
-  #answer(status: number, body: Uint8Array): Answer | Promise<Answer> {
-    const compression = this.#responseCompression;
-    if (compression === null || body.byteLength < this.call.method.options.compressMinBytes) {
-      return { status, headers: this.#responseHeaders(body), body };
-    }
-    return compression.compress(body).then((compressed) => {
-      const headers = { ...this.#responseHeaders(compressed), [encodingName]: compression.name };
-      return { status, headers, body: compressed };
-    });
+  #answer(status: number, { bytes, compression }: Payload): Answer {
+    const headers = this.#responseHeaders(bytes);
+    if (compression) headers[encodingName] = compression.name;
+    return { status, headers, body: bytes };
   }
 
   #responseHeaders(body: Uint8Array): OutgoingHttpHeaders {

@@ -5,7 +5,8 @@ import type { ProtocolCall } from "../call/serve-unary.ts";
 import { UnaryCall } from "../call/unary-call.ts";
 import type { UnaryMethod } from "../call/unary-methods.ts";
 import type { Answer, Exchange } from "../http/exchange.ts";
-import { envelop, readSingleMessage } from "../messages/enveloped-message.ts";
+import { readSingleMessage } from "../messages/enveloped-message.ts";
+import { envelop } from "../messages/sent-message.ts";
 import { type GrpcHeaders, grpcResponseHeaders, readGrpcHeaders } from "./grpc-headers.ts";
 
 interface EnvelopedProtocol {

@@ -9,7 +9,7 @@ import {
 } from "@connectrpc/connect/protocol-grpc-web";
 import type { UnaryMethod } from "../call/unary-methods.ts";
 import type { Answer, Exchange } from "../http/exchange.ts";
-import { envelopBytes } from "../messages/enveloped-message.ts";
+import { envelopBytes } from "../messages/sent-message.ts";
 import { EnvelopedCall } from "./enveloped-call.ts";
 
 const protocol = { name: "grpc-web", contentTypeProto, contentTypeJson, skippedFlag: trailerFlag };
