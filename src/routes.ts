@@ -1,7 +1,6 @@
-import { toBinary } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
-import { type GetSummaryResponse, GetSummaryResponseSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
+import { GetSummaryResponseSchema } from "#gen/dailyaggregator/v1/summary_pb.js";
 import { file_google_rpc_error_details } from "#gen/google/rpc/error_details_pb.js";
 import { Health } from "#gen/health/v1/health_pb.js";
 import type { LearnerChanges } from "./changes/learner-changes.ts";
@@ -55,7 +54,7 @@ export function createRoutes({
     pools: { small: pools.reads, large: pools.largeReads },
     calendars,
     memo,
-    encode: encodeSummary,
+    wrap: wrapSummary,
   };
   return (router) => {
     router.service(LearningLogService, {
@@ -73,9 +72,9 @@ export function createRoutes({
   };
 }
 
-/** Encodes a summary for the memo. */
-export function encodeSummary(answer: GetSummaryResponse): EncodedSummary {
-  return new EncodedMessage(GetSummaryResponseSchema, toBinary(GetSummaryResponseSchema, answer));
+/** @param bytes a GetSummaryResponse in binary form */
+export function wrapSummary(bytes: Uint8Array): EncodedSummary {
+  return new EncodedMessage(GetSummaryResponseSchema, bytes);
 }
 
 /** Creates the memo of encoded summaries. @param maxBytes the most memory that it may use, in bytes */

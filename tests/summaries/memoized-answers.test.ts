@@ -9,7 +9,7 @@ import {
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { Granularity } from "#gen/dailyaggregator/v1/summary_pb.js";
-import { createSummaryMemo, encodeSummary } from "../../src/routes.ts";
+import { createSummaryMemo, wrapSummary } from "../../src/routes.ts";
 import { Calendars } from "../../src/summaries/calendars.ts";
 import { getSummary } from "../../src/summaries/get-summary.ts";
 import { createLog } from "../../src/telemetry/log.ts";
@@ -81,7 +81,7 @@ const pools = { small: database.connections, large: database.connections };
 /** Serves GetSummary with a memo until the test finishes. @returns the URL, and the memo */
 async function serveSummaries(maxBytes: number) {
   const memo = createSummaryMemo(changes, maxBytes);
-  const dependencies = { pools, calendars: new Calendars(), memo, encode: encodeSummary };
+  const dependencies = { pools, calendars: new Calendars(), memo, wrap: wrapSummary };
   const url = await serve(unaryNodeAdapter, {
     getSummary: async (request, context) => (await getSummary(dependencies, request, context)).toMessage(),
   });

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   GetSummaryRequestSchema,
   type GetSummaryResponse,
+  GetSummaryResponseSchema,
   Granularity,
   Weekday,
 } from "#gen/dailyaggregator/v1/summary_pb.js";
@@ -122,7 +123,8 @@ function askMemo(
   context: CallContext = never,
 ): Promise<GetSummaryResponse> {
   const request = create(GetSummaryRequestSchema, summaryRequestOf(userId, question));
-  return getSummary({ pools, calendars, memo, encode: (answer) => answer }, request, context);
+  const wrap = (bytes: Uint8Array) => fromBinary(GetSummaryResponseSchema, bytes);
+  return getSummary({ pools, calendars, memo, wrap }, request, context);
 }
 
 const counts = ({ hits, misses }: { hits: number; misses: number }) => ({ hits, misses });

@@ -5,7 +5,7 @@ import { WatchedLearners } from "../../../src/changes/watched-learners.ts";
 import { readConfig } from "../../../src/config.ts";
 import { Notifications } from "../../../src/database/notifications.ts";
 import { createPools, endPools } from "../../../src/database/pools.ts";
-import { createSummaryMemo, type EncodedSummary, encodeSummary } from "../../../src/routes.ts";
+import { createSummaryMemo, type EncodedSummary, wrapSummary } from "../../../src/routes.ts";
 import { Calendars } from "../../../src/summaries/calendars.ts";
 import { getSummary } from "../../../src/summaries/get-summary.ts";
 import type { SummaryMemo } from "../../../src/summaries/summary-memo.ts";
@@ -34,11 +34,7 @@ export async function createInProcessMemo(database: BenchmarkDatabase): Promise<
   return {
     memo,
     ask: (request) =>
-      getSummary(
-        { pools: summaryPools, calendars, memo, encode: encodeSummary },
-        request,
-        new AbortController(),
-      ),
+      getSummary({ pools: summaryPools, calendars, memo, wrap: wrapSummary }, request, new AbortController()),
     async [Symbol.asyncDispose]() {
       watched.close();
       await notifications.close();
