@@ -88,6 +88,25 @@ test("a call gets the same calendar whatever time zone the database session has"
   expect(partsOf(there)).toEqual(partsOf(here));
 });
 
+test("a calendar does not mix old and new time zone rules", async () => {
+  const years = { from: Date.UTC(2023, 6) / 1000, to: Date.UTC(2024, 6) / 1000 };
+  const url = new URL(database.url);
+  url.searchParams.set("options", "-c search_path=changed_rules,pg_catalog");
+  await database.pool.query(`
+    CREATE SCHEMA changed_rules;
+    CREATE FUNCTION changed_rules.date_trunc(unit text, source timestamp) RETURNS timestamp IMMUTABLE
+    RETURN pg_catalog.date_trunc(unit, source - interval '1 hour') + interval '1 hour'`);
+  const pool = createTestPool(url.href);
+  const changed = connectionPoolOver(pool);
+  const calendars = new Calendars();
+  await calendars.between(database.connections, rulesOf("utc"), { from: years.from, to: years.from }, signal);
+  const read = await calendars.between(changed, rulesOf("utc"), years, signal);
+  const fresh = await new Calendars().between(changed, rulesOf("utc"), years, signal);
+  await pool.end();
+  expect(partsOf(read)).toEqual(partsOf(fresh));
+  expect(read.beginningOf(read.positionAt(years.from))).toBe(years.from - 23 * hour);
+});
+
 // What find-labels.ts relies on.
 test("no clock changes twice within two days, or between two half minutes, from 1970 to 2100", () => {
   const [from, to] = [Temporal.Instant.from("1970-01-01T00:00Z"), Temporal.Instant.from("2100-01-01T00:00Z")];

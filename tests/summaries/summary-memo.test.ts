@@ -195,6 +195,19 @@ describe("memoized summaries", () => {
     expect(counts(memo)).toEqual(expected);
   });
 
+  test.for([
+    ["has ended is memoized", micros("2025-01-01T00:00Z"), { hits: 1, misses: 1 }],
+    ["has not ended is not memoized", stillOpen, { hits: 0, misses: 2 }],
+  ] as const)("a summary of the hours with entries in a long range that %s", async ([, to, expected]) => {
+    const from = micros("2000-01-01T00:00Z");
+    const memo = newMemo();
+    const question = { from, to, granularity: Granularity.HOUR, timeZone: "UTC", omitEmptyPeriods: true };
+    for (let round = 0; round < 2; round += 1) {
+      expect((await askMemo(memo, learner, question)).periods).toHaveLength(1);
+    }
+    expect(counts(memo)).toEqual(expected);
+  });
+
   test("memory is limited: the least recently used summaries are evicted first", async () => {
     const memo = newTextMemo();
     const ask = (key: string) => memo.answer(keyedRequest(key, "x".repeat(200)), never);
