@@ -2,7 +2,8 @@ import type { Benchmark } from "./harness/benchmark.ts";
 import { createDatabase } from "./harness/database.ts";
 import { presentEntry, recordable } from "./harness/entries.ts";
 import { createInProcessWriter } from "./harness/in-process-writer.ts";
-import { measureBesidePgbench } from "./harness/pgbench.ts";
+import { bareInsert } from "./harness/pgbench.ts";
+import { measureSingleEntries } from "./harness/single-entries.ts";
 
 /** The write path alone: the rate that CreateEntry would have if calls took no time. */
 export const createEntryInProcessBenchmark: Benchmark = {
@@ -14,10 +15,10 @@ export const createEntryInProcessBenchmark: Benchmark = {
 
     // Each call has a separate signal, as over gRPC.
     const record = () => writer.record(recordable(presentEntry()), new AbortController());
-    return await measureBesidePgbench(setting, database, {
+    return await measureSingleEntries(setting, database, {
       what: "EntryWriter in process",
       record,
-      goal: 1.5,
+      rivals: [{ transaction: bareInsert, goals: { 64: 1.5, 256: 1.5, 512: 1.5 } }],
     });
   },
 };

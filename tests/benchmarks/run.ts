@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { batchCreateEntriesBenchmark } from "./batch-create-entries.bench.ts";
 import { createEntryBenchmark } from "./create-entry.bench.ts";
 import { createEntryInProcessBenchmark } from "./create-entry-in-process.bench.ts";
+import { emptyCallBenchmark } from "./empty-call.bench.ts";
 import { getSummaryBenchmark } from "./get-summary.bench.ts";
 import { getSummaryGrowthBenchmark } from "./get-summary-growth.bench.ts";
 import { getSummaryMemoizedBenchmark } from "./get-summary-memoized.bench.ts";
@@ -23,6 +24,7 @@ import { writeLimitsBenchmark } from "./write-limits.bench.ts";
 
 const benchmarks: readonly Benchmark[] = [
   unaryCallBenchmark,
+  emptyCallBenchmark,
   createEntryBenchmark,
   createEntryInProcessBenchmark,
   batchCreateEntriesBenchmark,

@@ -24,8 +24,11 @@ export interface BenchmarkDatabase extends AsyncDisposable {
   expectEntries(count: number): Promise<void>;
 }
 
-/** The table of pgbench: it has the columns, the key and the index of `learning_log`, and nothing else. */
+/** A table for pgbench: it has the columns, the key and the index of `learning_log`, and nothing else. */
 export const bareTable = "bare_learning_log";
+
+/** Tables for pgbench that equal those of the service, checks included. */
+export const rivalTables = { log: "rival_learning_log", aggregates: "rival_learning_log_aggregates" };
 
 const log = createLog("error");
 
@@ -53,12 +56,15 @@ export async function createDatabase(server: BenchmarkServer): Promise<Benchmark
   await migrate(url.href, log);
   const admin = await connect(url.href);
   await admin.query(`CREATE TABLE ${bareTable} (LIKE learning_log INCLUDING DEFAULTS INCLUDING INDEXES)`);
+  await admin.query(`CREATE TABLE ${rivalTables.log} (LIKE learning_log INCLUDING ALL)`);
+  await admin.query(`CREATE TABLE ${rivalTables.aggregates} (LIKE learning_log_aggregates INCLUDING ALL)`);
 
   return {
     url: url.href,
     admin,
     async reset() {
-      await admin.query(`TRUNCATE learning_log, learning_log_aggregates, ${bareTable}`);
+      const rivals = [bareTable, ...Object.values(rivalTables)];
+      await admin.query(`TRUNCATE learning_log, learning_log_aggregates, ${rivals.join(", ")}`);
       await admin.query("CHECKPOINT");
     },
     async expectEntries(count) {
