@@ -1,4 +1,4 @@
-import type { CallContext } from "../call-context.ts";
+import { type CallContext, onAbort } from "../call-context.ts";
 import type { LearnerChanges } from "../changes/learner-changes.ts";
 import { LockRetry, lockedTooLong, lockRetryMs } from "../database/lock-retry.ts";
 import type { ConnectionPool } from "../database/pool.ts";
@@ -81,7 +81,7 @@ export class EntryWriter {
    * Records one entry, in one statement with others. If the database rejects the row of another entry, this one is
    * recorded all the same.
    *
-   * @throws the reason of the caller's signal, if it aborts before the entry is recorded
+   * @throws the reason of the abort, if the caller cancels before the entry is recorded
    * @throws ConnectError RESOURCE_EXHAUSTED if too many entries are pending, or if the entry meets a lock for too long;
    * UNAVAILABLE if the server is shutting down
    * @throws as `query` does
@@ -89,24 +89,20 @@ export class EntryWriter {
   async record(entry: NewEntry, context: CallContext): Promise<RecordResult> {
     const stored = this.#dependencies.recent.get(entry.requestId);
     if (stored) return { stored, isNew: false };
-    const { signal } = context;
-    signal.throwIfAborted();
     this.#admit(1);
 
     const { promise, resolve, reject } = Promise.withResolvers<RecordResult>();
     const waiting: WaitingEntry = { entry, resolve, reject, isWithdrawn: false };
-    const withdraw = () => {
+    this.#waiting.add(waiting);
+    onAbort(context, (reason) => {
       waiting.isWithdrawn = true;
       this.#waiting.delete(waiting);
-      reject(signal.reason);
-    };
-    signal.addEventListener("abort", withdraw, { once: true });
-    this.#waiting.add(waiting);
+      reject(reason);
+    });
     this.#send();
     try {
       return await promise;
     } finally {
-      signal.removeEventListener("abort", withdraw);
       this.#release(1);
     }
   }

@@ -11,11 +11,12 @@ import { mapErrors } from "./unary/connect-node/map-errors.ts";
  */
 export function createErrorInterceptor(log: Log): Interceptor {
   return (next) => async (request) => {
-    const { signal, url } = request;
     // Errors in the request messages of a stream are not this server's failure, whatever their code.
     const requestErrors = new WeakSet<ConnectError>();
     const toResponseError = (error: unknown): unknown => {
       if (error instanceof ConnectError && requestErrors.has(error)) return error;
+      // The signal is expensive to create, so it is read only for an error.
+      const { signal, url } = request;
       if (signal.aborted && isAbort(error, signal.reason)) return ConnectError.from(signal.reason);
       return publicError(error, log, url);
     };

@@ -22,6 +22,7 @@ import { describe, expect, test } from "vitest";
 import { CreateEntryRequestSchema } from "#gen/dailyaggregator/v1/entry_pb.js";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
+import { onAbort } from "../../../src/call-context.ts";
 import { adapters } from "../../support/adapters.ts";
 import { failureOf } from "../../support/failures.ts";
 import { type Methods, pathOf, serve } from "./adapters.ts";
@@ -353,6 +354,47 @@ describe.for(cases)("with the adapter %s, over %s", ([, transportName, adapter, 
       const error = await failureOf(client.createEntry({}));
       expect(error).toMatchObject({ code: Code.Unavailable, rawMessage: "closing time" });
     }
+  });
+
+  test.for([
+    ["the deadline passes", { timeoutMs: 50 }, undefined, Code.DeadlineExceeded],
+    ["the caller cancels", {}, "caller", Code.Canceled],
+    ["the server shuts down", {}, "server", Code.Unavailable],
+  ] as const)("a handler that waits for the abort is notified when %s", async ([, options, who, code]) => {
+    const shutdown = new AbortController();
+    const caller = new AbortController();
+    const { promise: reasons, resolve } = Promise.withResolvers<unknown[]>();
+    const client = await start(
+      {
+        async createEntry(_request, context) {
+          const [first, second] = [Promise.withResolvers(), Promise.withResolvers()];
+          onAbort(context, first.resolve);
+          onAbort(context, second.resolve);
+          if (who === "caller") caller.abort();
+          if (who === "server") shutdown.abort(new ConnectError("closing", Code.Unavailable));
+          resolve(await Promise.all([first.promise, second.promise]));
+          throw context.signal.reason;
+        },
+      },
+      who === "server" ? { shutdownSignal: shutdown.signal } : {},
+    );
+    const error = await failureOf(client.createEntry({}, { ...options, signal: caller.signal }));
+    expect(error).toMatchObject({ code });
+    const [first, second] = await reasons;
+    expect(first).toBeInstanceOf(Error);
+    expect(second).toBe(first);
+  });
+
+  test("a handler that waits for the abort gets the reason of a signal that an interceptor passes", async () => {
+    const reason = new ConnectError("enough", Code.Aborted);
+    const withSignal: Interceptor = (next) => (request) =>
+      next({ ...request, signal: AbortSignal.abort(reason) } as typeof request);
+    const methods: Methods = {
+      createEntry: (_request, context) => new Promise((_, reject) => onAbort(context, reject)),
+    };
+    const client = await start(methods, { interceptors: [withSignal] });
+    const error = await failureOf(client.createEntry({}));
+    expect(error).toMatchObject({ code: Code.Aborted, rawMessage: "enough" });
   });
 
   test("a handler's signal aborts when the call ends, not before", async () => {

@@ -51,4 +51,9 @@ export class UnaryHandlerContext implements HandlerContext {
   get responseTrailer(): Headers {
     return this.#call.responseTrailer;
   }
+
+  /** Calls a function when the signal would abort, without creating it. */
+  onAbort(listener: (reason: unknown) => void): void {
+    this.#call.onAbort(listener);
+  }
 }

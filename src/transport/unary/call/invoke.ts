@@ -53,6 +53,7 @@ function contextFor(call: UnaryCall, request: UnaryRequest, passed: UnaryRequest
     service: { value: passed.service },
     requestHeader: { value: passed.header },
     signal: { value: passed.signal },
+    onAbort: { value: undefined },
     values: { value: passed.contextValues },
   });
 }

@@ -34,6 +34,7 @@ export class UnaryCall {
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
   #controller: AbortController | undefined;
+  #abortListener: ((reason: unknown) => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #ended = false;
   #reason: unknown;
@@ -80,6 +81,24 @@ export class UnaryCall {
     return this.#controller.signal;
   }
 
+  /** Calls a function with the reason when the signal would abort. Does not create the signal. */
+  onAbort(listener: (reason: unknown) => void): void {
+    const earlier = this.#abortListener;
+    if (this.#ended) {
+      listener(this.#reason ?? completed);
+    } else if (this.method.options.shutdownSignal !== undefined) {
+      const { signal } = this;
+      signal.addEventListener("abort", () => listener(signal.reason), { once: true });
+    } else if (earlier === undefined) {
+      this.#abortListener = listener;
+    } else {
+      this.#abortListener = (reason) => {
+        earlier(reason);
+        listener(reason);
+      };
+    }
+  }
+
   /** The headers of the answer in Node's format. */
   get responseHeaders(): OutgoingHttpHeaders {
     return this.#responseHeader === undefined ? this.#responseHeaders : toNodeHeaders(this.#responseHeader);
@@ -124,6 +143,8 @@ export class UnaryCall {
     this.exchange.onDisconnect = undefined;
     clearTimeout(this.#timer);
     this.#controller?.abort(reason ?? completed);
+    this.#abortListener?.(reason ?? completed);
+    this.#abortListener = undefined;
     return true;
   }
 
