@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectError } from "@connectrpc/connect";
-import { createValidateInterceptor } from "@connectrpc/validate";
 import type pg from "pg";
 import { about } from "./about.ts";
 import { LearnerChanges } from "./changes/learner-changes.ts";
@@ -24,6 +23,7 @@ import { createErrorInterceptor } from "./transport/error-interceptor.ts";
 import { type HttpServer, listen } from "./transport/http-server.ts";
 import { createListeners } from "./transport/request-listeners.ts";
 import type { Listeners } from "./transport/unary/http/listeners.ts";
+import { createValidationInterceptor } from "./transport/validation-interceptor.ts";
 import { withCheckedJson } from "./validation/checked-json.ts";
 import { createRequestValidator } from "./validation/request-validator.ts";
 
@@ -98,10 +98,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
       createRoutes({ pools, changes, recent, writer, calendars, memo, feeds, readiness }),
       log,
     ),
-    interceptors: [
-      createErrorInterceptor(log),
-      createValidateInterceptor({ validator: createRequestValidator() }),
-    ],
+    interceptors: [createErrorInterceptor(log), createValidationInterceptor(createRequestValidator())],
     readiness,
     about,
     corsOrigins: config.corsOrigins,

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import type { Log } from "../telemetry/log.ts";
 import { firstViolations } from "../validation/first-violations.ts";
+import { withUnaryHooks } from "./unary/call/unary-hooks.ts";
 import { mapErrors } from "./unary/connect-node/map-errors.ts";
 
 /**
@@ -10,15 +11,12 @@ import { mapErrors } from "./unary/connect-node/map-errors.ts";
  * aborted, for example by a caller that disconnected, is not logged: it fails with the reason of the abort.
  */
 export function createErrorInterceptor(log: Log): Interceptor {
-  return (next) => async (request) => {
+  const interceptor: Interceptor = (next) => async (request) => {
     // Errors in the request messages of a stream are not this server's failure, whatever their code.
     const requestErrors = new WeakSet<ConnectError>();
     const toResponseError = (error: unknown): unknown => {
       if (error instanceof ConnectError && requestErrors.has(error)) return error;
-      // The signal is expensive to create, so it is read only for an error.
-      const { signal, url } = request;
-      if (signal.aborted && isAbort(error, signal.reason)) return ConnectError.from(signal.reason);
-      return publicError(error, log, url);
+      return responseError(error, request, log);
     };
     // If the connection breaks, Node's error arrives here before the signal aborts. It gets the code ABORTED.
     const toRequestError = (reason: unknown): ConnectError => {
@@ -38,6 +36,20 @@ export function createErrorInterceptor(log: Log): Interceptor {
       throw toResponseError(error);
     }
   };
+  return withUnaryHooks(interceptor, {
+    replaceError: (error, context) => responseError(error, context, log),
+  });
+}
+
+/** @param call its signal is expensive to create, so it is read only for an error */
+function responseError(
+  error: unknown,
+  call: { readonly signal: AbortSignal; readonly url: string },
+  log: Log,
+): ConnectError {
+  const { signal } = call;
+  if (signal.aborted && isAbort(error, signal.reason)) return ConnectError.from(signal.reason);
+  return publicError(error, log, call.url);
 }
 
 /** Whether a call failed only because it was aborted. */

@@ -4,18 +4,19 @@ import {
   BatchCreateEntriesRequestSchema,
   ConflictPolicy,
   type CreateEntryRequest,
+  CreateEntryRequestSchema,
   ImportEntriesRequestSchema,
 } from "#gen/dailyaggregator/v1/entry_pb.js";
 
 /**
- * Validates requests by the rules of their schema. A batch of entries that is clearly valid skips protovalidate,
- * which records the path to each field that it checks: for a batch, that is most of the garbage of the call.
+ * Validates requests by the rules of their schema. Entries that are clearly valid skip protovalidate, which records the
+ * path to each field that it checks: for a batch, that is most of the garbage of the call.
  */
 export function createRequestValidator(): Validator {
   const validator = createValidator();
   return {
     validate(schema, message) {
-      if (!isPlainlyValidBatch(message)) return validator.validate(schema, message);
+      if (!hasOnlyPlainlyValidEntries(message)) return validator.validate(schema, message);
       // The cast is safe: the message follows the rules, and its type states nothing more.
       const valid = message as MessageValidType<typeof schema>;
       return { kind: "valid", message: valid, error: undefined, violations: undefined };
@@ -23,8 +24,9 @@ export function createRequestValidator(): Validator {
   };
 }
 
-/** True for nearly every batch that follows the rules of its schema; never for one that violates a rule. */
-function isPlainlyValidBatch(message: Message): boolean {
+/** True for nearly all entries that follow the rules of their schema; never for a request that violates a rule. */
+function hasOnlyPlainlyValidEntries(message: Message): boolean {
+  if (isMessage(message, CreateEntryRequestSchema)) return isPlainlyValid(message);
   const isBatch =
     isMessage(message, BatchCreateEntriesRequestSchema) || isMessage(message, ImportEntriesRequestSchema);
   if (!isBatch) return false;

@@ -3,6 +3,7 @@ import type { HandlerContext, Interceptor, UnaryRequest } from "@connectrpc/conn
 import { UnaryHandlerContext } from "./handler-context.ts";
 import { InterceptedRequest, InterceptedResponse } from "./intercepted.ts";
 import type { UnaryCall } from "./unary-call.ts";
+import type { UnaryHooks } from "./unary-hooks.ts";
 
 type AnyFn = ReturnType<Interceptor>;
 
@@ -15,10 +16,36 @@ export function invoke(
   call: UnaryCall,
   message: Message,
 ): MessageInitShape<DescMessage> | Promise<MessageInitShape<DescMessage>> {
-  const { spec, options } = call.method;
-  return options.interceptors.length === 0
+  const { spec, hooks } = call.method;
+  if (hooks === undefined) return intercept(call, message);
+  return hooks.length === 0
     ? spec.impl(message, new UnaryHandlerContext(call))
-    : intercept(call, message);
+    : callWithHooks(call, message, hooks);
+}
+
+async function callWithHooks(
+  call: UnaryCall,
+  message: Message,
+  hooks: readonly UnaryHooks[],
+): Promise<Message> {
+  const { spec } = call.method;
+  const context = new UnaryHandlerContext(call);
+  let entered = 0;
+  try {
+    for (const { before } of hooks) {
+      before?.(message, context);
+      entered += 1;
+    }
+    return create(spec.method.output, await spec.impl(message, context));
+  } catch (thrown) {
+    // As in a chain of interceptors, an error passes only those before the one that has thrown it.
+    throw hooks
+      .slice(0, entered)
+      .reduceRight(
+        (error, { replaceError }) => (replaceError ? replaceError(error, context) : error),
+        thrown,
+      );
+  }
 }
 
 async function intercept(call: UnaryCall, message: Message): Promise<Message> {

@@ -18,6 +18,7 @@ import {
 import type { ConnectNodeAdapterOptions } from "@connectrpc/connect-node";
 import { reuseEncoding } from "../messages/encoded-message.ts";
 import { blameSender } from "./bounded-error.ts";
+import { findUnaryHooks, type UnaryHooks } from "./unary-hooks.ts";
 
 export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
 
@@ -25,6 +26,8 @@ export type UnarySpec = Extract<MethodImplSpec, { kind: "unary" }>;
 export interface UnaryMethod {
   readonly spec: UnarySpec;
   readonly options: UniversalHandlerOptions;
+  /** The hooks of the interceptors; undefined if an interceptor has none. */
+  readonly hooks: readonly UnaryHooks[] | undefined;
   readonly serialization: MethodSerializationLookup<DescMessage, DescMessage>;
   /** connect-node's handler of the same method, which lists the allowed protocols and HTTP methods. */
   readonly handler: UniversalHandler;
@@ -57,7 +60,8 @@ export function collectUnaryMethods(options: ConnectNodeAdapterOptions): {
     if (spec.kind !== "unary") return;
     const own = validateUniversalHandlerOptions({ ...defaults, ...routeOptions });
     const serialization = createSerialization(spec, own);
-    methods.set(path, { spec, options: own, serialization, handler, url: new MethodUrl(path) });
+    const hooks = findUnaryHooks(own.interceptors);
+    methods.set(path, { spec, options: own, hooks, serialization, handler, url: new MethodUrl(path) });
   };
 
   const routes = (router: ConnectRouter) => {
