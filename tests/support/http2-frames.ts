@@ -51,6 +51,27 @@ export function headerBlock(headers: Readonly<Record<string, string>>): Buffer {
   return Buffer.concat(fields);
 }
 
+/**
+ * Encodes headers that every call of a connection repeats, as clients do: the first block adds them to the dynamic table
+ * (RFC 7541, section 6.2.1), and the next ones have only their indexes there (section 6.1).
+ *
+ * @param headers at most 60, of less than 4096 bytes together
+ */
+export function repeatedHeaderBlocks(headers: Readonly<Record<string, string>>): {
+  readonly first: Buffer;
+  readonly next: Buffer;
+} {
+  const fields = Object.entries(headers);
+  const added = fields.map(([name, value]) =>
+    Buffer.concat([Buffer.from([0x40]), literal(name), literal(value)]),
+  );
+  // The newest entry of the dynamic table has the first index after the static table.
+  const indexes = fields.map((_, place) => 0x80 | (staticTableSize + fields.length - place));
+  return { first: Buffer.concat(added), next: Buffer.from(indexes) };
+}
+
+const staticTableSize = 61;
+
 function literal(text: string): Buffer {
   const bytes = Buffer.from(text);
   if (bytes.length < 127) return Buffer.concat([Buffer.from([bytes.length]), bytes]);

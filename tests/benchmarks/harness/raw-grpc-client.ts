@@ -5,7 +5,7 @@ import {
   flag,
   frame,
   frameType,
-  headerBlock,
+  repeatedHeaderBlocks,
   settingsFrame,
   uint32,
 } from "../../support/http2-frames.ts";
@@ -18,6 +18,8 @@ const windowBytes = 2 ** 31 - 1;
 
 /** All sockets read into the same memory, because allocating a buffer for each read is expensive. */
 const readBuffer = Buffer.alloc(64 * 1024);
+
+type RepeatedHeaderBlocks = ReturnType<typeof repeatedHeaderBlocks>;
 
 interface Pending {
   bodyBytes: number;
@@ -50,7 +52,7 @@ export class RawGrpcClient implements Disposable {
     path: string,
     headers: Readonly<Record<string, string>> = {},
   ): Promise<RawGrpcClient> {
-    const block = headerBlock({
+    const blocks = repeatedHeaderBlocks({
       ":method": "POST",
       ":path": path,
       ":scheme": "http",
@@ -60,7 +62,7 @@ export class RawGrpcClient implements Disposable {
       ...headers,
     });
     const opened = Array.from({ length: connections }, () =>
-      Connection.open(Number(new URL(url).port), block),
+      Connection.open(Number(new URL(url).port), blocks),
     );
     return new RawGrpcClient(await Promise.all(opened));
   }
@@ -84,7 +86,8 @@ export class RawGrpcClient implements Disposable {
 
 class Connection {
   readonly #socket: Socket;
-  readonly #headerBlock: Buffer;
+  readonly #nextHeaderBlock: Buffer;
+  #headerBlock: Buffer;
   readonly #pending = new Map<number, Pending>();
   #nextStreamId = 1;
   #receivedBytes = 0;
@@ -95,20 +98,21 @@ class Connection {
   /** The bytes of another incomplete frame. */
   #rest: Buffer = Buffer.alloc(0);
 
-  static async open(port: number, block: Buffer): Promise<Connection> {
-    const connection = new Connection(port, block);
+  static async open(port: number, blocks: RepeatedHeaderBlocks): Promise<Connection> {
+    const connection = new Connection(port, blocks);
     await once(connection.#socket, "connect");
     return connection;
   }
 
-  private constructor(port: number, block: Buffer) {
+  private constructor(port: number, blocks: RepeatedHeaderBlocks) {
     const onRead = (length: number) => {
       this.#receive(readBuffer.subarray(0, length));
       return true;
     };
     const socket = connect({ port, host: "127.0.0.1", onread: { buffer: readBuffer, callback: onRead } });
     this.#socket = socket;
-    this.#headerBlock = block;
+    this.#headerBlock = blocks.first;
+    this.#nextHeaderBlock = blocks.next;
     socket.setNoDelay(true);
     socket.write(connectionPreface);
     socket.write(settingsFrame({}));
@@ -130,6 +134,7 @@ class Connection {
       process.nextTick(() => this.#socket.uncork());
     }
     this.#socket.write(frame(frameType.headers, flag.endHeaders, streamId, this.#headerBlock));
+    this.#headerBlock = this.#nextHeaderBlock;
     this.#socket.write(frame(frameType.data, flag.endStream, streamId, body));
     return promise;
   }
