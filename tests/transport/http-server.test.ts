@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { Agent, get } from "node:http";
 import http2 from "node:http2";
 import { connect, createServer, type Socket } from "node:net";
@@ -209,6 +209,21 @@ test("a connection without a call is closed after the configured idle timeout, n
   await Promise.race(closed);
   expect(performance.now() - openedAt).toBeGreaterThan(idleTimeoutMs - 10);
   await Promise.all(closed);
+});
+
+test("a connection stays open while it is busy, and is closed after the idle timeout when it no longer is", async () => {
+  const idleTimeoutMs = 300;
+  const { url } = await startOwnService(service.database.url, { idleTimeoutMs });
+  const session = http2.connect(url);
+  const closed = new Promise((resolve) => session.once("close", resolve));
+  // A random header is long enough for the server to take the connection for busy.
+  const call = () =>
+    statusOf(session, { ":path": "/healthz", "x-filler": randomBytes(2_000).toString("hex") });
+  const startedAt = performance.now();
+  while (performance.now() - startedAt < 3 * idleTimeoutMs) expect(await call()).toBe(200);
+  const lastCallAt = performance.now();
+  await closed;
+  expect(performance.now() - lastCallAt).toBeGreaterThan(idleTimeoutMs - 10);
 });
 
 describe("a shutdown", () => {

@@ -1,6 +1,5 @@
 import type { ServerResponse } from "node:http";
 import { Http2ServerRequest } from "node:http2";
-import { createContextValues } from "@connectrpc/connect";
 import { type ConnectNodeAdapterOptions, compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { type ProtocolCall, serveUnary } from "./call/serve-unary.ts";
 import { collectUnaryMethods } from "./call/unary-methods.ts";
@@ -38,7 +37,7 @@ export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): Liste
       if (match === undefined) return delegate(request, response);
       // The response to an HTTP/1.1 request is a ServerResponse.
       const http1Response = response as ServerResponse;
-      const createValues = contextValues ? () => contextValues(request) : createContextValues;
+      const createValues = contextValues ? () => contextValues(request) : undefined;
       const exchange = new Http1Exchange(request, http1Response, match.url, createValues);
       void serveUnary(createCall(match, exchange));
     },
@@ -58,7 +57,7 @@ export function unaryNodeAdapter(givenOptions: ConnectNodeAdapterOptions): Liste
       }
       const createValues = contextValues
         ? () => contextValues(new Http2ServerRequest(stream, headers, {}, rawHeaders))
-        : createContextValues;
+        : undefined;
       const exchange = new Http2Exchange(stream, headers, match.url, createValues);
       void serveUnary(createCall(match, exchange));
     },

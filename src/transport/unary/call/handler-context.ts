@@ -2,14 +2,18 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { ContextValues, HandlerContext } from "@connectrpc/connect";
 import type { UnaryCall } from "./unary-call.ts";
 
-/** A handler's view of its call. All properties except the values are read from the call on access. */
+/** A handler's view of its call. All properties are read from the call on access. */
 export class UnaryHandlerContext implements HandlerContext {
-  readonly values: ContextValues;
   readonly #call: UnaryCall;
 
+  /** @throws any error of the adapter's option `contextValues` */
   constructor(call: UnaryCall) {
-    this.values = call.values;
+    call.createValues();
     this.#call = call;
+  }
+
+  get values(): ContextValues {
+    return this.#call.values;
   }
 
   get method(): DescMethod {

@@ -36,7 +36,9 @@ export class InterceptedRequest implements UnaryRequest, HasCall {
   declare readonly signal: AbortSignal;
   readonly [callKey]: UnaryCall;
 
+  /** @throws any error of the adapter's option `contextValues` */
   constructor(call: UnaryCall, message: Message) {
+    call.createValues();
     const { method } = call.method.spec;
     this.message = message;
     this.method = method;

@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeaders } from "node:http";
-import { Code, ConnectError, type ContextValues } from "@connectrpc/connect";
+import { Code, ConnectError, type ContextValues, createContextValues } from "@connectrpc/connect";
 import type { Exchange } from "../http/exchange.ts";
 import { toNodeHeaders, toWebHeaders } from "../http/node-headers.ts";
 import { maxTimerMs } from "./long-deadline.ts";
@@ -55,8 +55,17 @@ export class UnaryCall {
     return this.#ended;
   }
 
+  /**
+   * Calls the adapter's option `contextValues`, if it is set.
+   *
+   * @throws any error of the option
+   */
+  createValues(): void {
+    this.#values ??= this.exchange.createContextValues?.();
+  }
+
   get values(): ContextValues {
-    this.#values ??= this.exchange.createContextValues();
+    this.#values ??= createContextValues();
     return this.#values;
   }
 

@@ -33,12 +33,8 @@ export interface Exchange {
   readonly requestHeaders: IncomingHttpHeaders;
   /** The absolute URL of the request. */
   readonly url: string;
-  /**
-   * Creates the context values of this request.
-   *
-   * @throws any error of the adapter's option `contextValues`
-   */
-  readonly createContextValues: () => ContextValues;
+  /** Calls the adapter's option `contextValues` for this request; undefined without the option. */
+  readonly createContextValues: (() => ContextValues) | undefined;
   /** Called at most once, with the reason, if the peer closes the connection or the stream before the answer. */
   onDisconnect: ((reason: unknown) => void) | undefined;
   /**

@@ -10,7 +10,7 @@ export class Http1Exchange implements Exchange {
   readonly requestMethod: string;
   readonly requestHeaders: IncomingHttpHeaders;
   readonly url: string;
-  readonly createContextValues: () => ContextValues;
+  readonly createContextValues: (() => ContextValues) | undefined;
   onDisconnect: ((reason: unknown) => void) | undefined;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
@@ -21,7 +21,7 @@ export class Http1Exchange implements Exchange {
     request: IncomingMessage,
     response: ServerResponse,
     url: string,
-    createContextValues: () => ContextValues,
+    createContextValues: (() => ContextValues) | undefined,
   ) {
     this.requestMethod = request.method ?? "";
     this.requestHeaders = request.headers;

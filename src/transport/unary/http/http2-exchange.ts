@@ -26,7 +26,7 @@ export class Http2Exchange implements Exchange {
   readonly requestMethod: string;
   readonly requestHeaders: IncomingHttpHeaders;
   readonly url: string;
-  readonly createContextValues: () => ContextValues;
+  readonly createContextValues: (() => ContextValues) | undefined;
   onDisconnect: ((reason: unknown) => void) | undefined;
   readonly #stream: ServedStream;
   /** Created for the first chunk or answer that is counted. */
@@ -41,7 +41,7 @@ export class Http2Exchange implements Exchange {
     stream: ServedStream,
     headers: IncomingHttpHeaders,
     url: string,
-    createContextValues: () => ContextValues,
+    createContextValues: (() => ContextValues) | undefined,
   ) {
     this.requestMethod = headers[":method"] ?? "";
     this.requestHeaders = headers;
@@ -80,11 +80,11 @@ export class Http2Exchange implements Exchange {
     }
     try {
       if (trailers === undefined) {
-        stream.respond(toHttp2(headers, status));
+        stream.respond(toRawHeaders(status, headers));
       } else {
-        this.#trailers = toHttp2(trailers);
+        this.#trailers = withoutConnectionHeaders(trailers);
         stream.on("wantTrailers", onWantTrailers);
-        stream.respond(toHttp2(headers, status), withTrailers);
+        stream.respond(toRawHeaders(status, headers), withTrailers);
       }
       stream.end(body);
     } catch {
@@ -164,15 +164,27 @@ function onClose(this: ServedStream): void {
   this[exchangeOf] = undefined;
 }
 
-/** Removes the connection-specific headers, which HTTP/2 forbids: RFC 9113, section 8.2.2. */
-function toHttp2(headers: OutgoingHttpHeaders, status?: number): OutgoingHttpHeaders {
-  const converted: OutgoingHttpHeaders = status === undefined ? {} : { ":status": status };
+/** Returns names and values in turn. Node copies an object into a dictionary, and keeps it with the closed stream. */
+function toRawHeaders(status: number, headers: OutgoingHttpHeaders): string[] {
+  const raw = [":status", String(status)];
   for (const name in headers) {
-    if (!connectionHeaders.has(name)) converted[name] = headers[name];
+    const value = headers[name];
+    if (value === undefined || connectionHeaders.has(name)) continue;
+    if (Array.isArray(value)) for (const item of value) raw.push(name, item);
+    else raw.push(name, String(value));
   }
-  return converted;
+  return raw;
 }
 
+function withoutConnectionHeaders(headers: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  const allowed: OutgoingHttpHeaders = {};
+  for (const name in headers) {
+    if (!connectionHeaders.has(name)) allowed[name] = headers[name];
+  }
+  return allowed;
+}
+
+/** HTTP/2 forbids the connection-specific headers: RFC 9113, section 8.2.2. */
 const connectionHeaders: ReadonlySet<string> = new Set([
   "connection",
   "http2-settings",
