@@ -2,6 +2,7 @@ import { createServer as createHttp1Server, type ServerResponse } from "node:htt
 import { constants, createServer as createHttp2Server, type Http2Stream } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { Http2Connections } from "./http2-connections.ts";
+import { NewStreams } from "./new-streams.ts";
 import { sniffHttp2 } from "./sniff-http2.ts";
 import type { Listeners } from "./unary/http/listeners.ts";
 
@@ -94,17 +95,10 @@ export async function listen(
     response.setTimeout(stalledMs, () => socket.writableLength > 0 && socket.destroy());
   });
   // Most calls end too soon to be worth a timer. A call gets one if it is still open at the next interval.
-  const newStreams = new Set<Http2Stream>();
-  const removeStream = function (this: Http2Stream) {
-    newStreams.delete(this);
-  };
-  http2.on("stream", (call) => {
-    newStreams.add(call);
-    call.on("close", removeStream);
-  });
+  const newStreams = new NewStreams<Http2Stream>();
+  http2.on("stream", (call) => newStreams.add(call));
   const setStallTimeouts = () => {
-    for (const call of newStreams) call.on("timeout", resetStalled).setTimeout(stalledMs);
-    newStreams.clear();
+    for (const call of newStreams.takeOpen()) call.on("timeout", resetStalled).setTimeout(stalledMs);
   };
   const stallSweep = setInterval(setStallTimeouts, Math.min(stalledMs, 1_000)).unref();
   http2.on("stream", stream);
