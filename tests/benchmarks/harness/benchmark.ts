@@ -37,7 +37,7 @@ export interface Effort {
   readonly logEntries: readonly number[];
 }
 
-/** All benchmarks together take about 13 minutes. */
+/** All benchmarks together take about 15 minutes. */
 export const fullEffort: Effort = {
   rounds: 3,
   manyRounds: 5,

@@ -1,5 +1,4 @@
 import type { ConnectRouter } from "@connectrpc/connect";
-import { createValidateInterceptor } from "@connectrpc/validate";
 import { LearningLogService } from "#gen/dailyaggregator/v1/learning_log_service_pb.js";
 import { alreadyExists } from "../../../src/entries/conflict.ts";
 import { newEntry } from "../../../src/entries/entry.ts";
@@ -8,6 +7,8 @@ import { createLog } from "../../../src/telemetry/log.ts";
 import { createErrorInterceptor } from "../../../src/transport/error-interceptor.ts";
 import { listen } from "../../../src/transport/http-server.ts";
 import { createListeners } from "../../../src/transport/request-listeners.ts";
+import { createValidationInterceptor } from "../../../src/transport/validation-interceptor.ts";
+import { createRequestValidator } from "../../../src/validation/request-validator.ts";
 
 // The rival of retry-storm, in a separate process. It has the service's port, interceptors and validation, and answers
 // with the same error and details, but neither stores nor looks up any entry.
@@ -23,7 +24,7 @@ const routes = (router: ConnectRouter) => {
 const log = createLog("error");
 const listeners = createListeners({
   routes,
-  interceptors: [createErrorInterceptor(log), createValidateInterceptor()],
+  interceptors: [createErrorInterceptor(log), createValidationInterceptor(createRequestValidator())],
   readiness: new Readiness(async () => undefined),
   about: "",
   corsOrigins: [],
