@@ -1,4 +1,4 @@
-import type { CalendarUnit } from "./granularity.ts";
+import { type CalendarUnit, daySeconds } from "./granularity.ts";
 
 /** Everything that a calendar depends on. It is the same for all learners. */
 export interface CalendarRules {
@@ -11,8 +11,6 @@ export interface CalendarRules {
    */
   readonly shiftMinutes: number;
 }
-
-export const daySeconds = 86_400;
 
 /** A time in seconds that is longer than each period, even if the clock changes by a day. */
 export function longerThanPeriod({ unit }: CalendarRules): number {

@@ -13,8 +13,9 @@ export interface CalendarUnit {
   readonly longestSeconds: number;
 }
 
-const daySeconds = 86_400;
+export const daySeconds = 86_400;
 
+/** The calendar unit of each granularity. */
 export const calendarUnits: Readonly<Record<Granularity, CalendarUnit>> = {
   // The schema does not allow it in a request.
   [Granularity.UNSPECIFIED]: { name: "day", step: "1 day", longestSeconds: Number.NaN },

@@ -31,7 +31,7 @@ export class SummaryFeeds {
    * @throws ConnectError as `watchSummary` does
    */
   async *follow(request: SummaryRequest, signal: AbortSignal): AsyncIterable<WatchSummaryResponse> {
-    const shared = await this.#shared(request);
+    const shared = await this.#withWholePeriods(request);
     signal.throwIfAborted();
     if (this.#dependencies.draining.aborted) throw shuttingDown();
     yield* this.#feedOf(shared).follow(signal);
@@ -41,7 +41,7 @@ export class SummaryFeeds {
    * Returns the request with a range that all requests for the same periods have. Without it, charts of "the last
    * seven days" would not share a feed, because each range starts at the instant at which its chart was opened.
    */
-  async #shared(request: SummaryRequest): Promise<SummaryRequest> {
+  async #withWholePeriods(request: SummaryRequest): Promise<SummaryRequest> {
     const { draining } = this.#dependencies;
     try {
       return await retryOnCodes(

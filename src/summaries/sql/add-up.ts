@@ -91,7 +91,7 @@ function sumsOf(rows: string): string {
     ) AS sums`;
 }
 
-// OFFSET 0 makes PostgreSQL look up each part in the index.
+// OFFSET 0 keeps the subqueries separate, so that PostgreSQL looks up each part in the index.
 const bucketsOfParts = `
       SELECT date_bin(length, bucket, begins) AS instant, total_word_count, entry_count
       FROM (

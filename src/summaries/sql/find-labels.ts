@@ -17,7 +17,8 @@ export interface LabelChanges {
  * hundred calls instead of one for each second:
  *
  * - While the clock does not change, a label begins when the clock shows it. So one call for each day is enough, and
- *   for long periods, one call for each day near the start of a period.
+ *   for long periods, one call for each day near the start of a period. No clock has changed twice within two days, so
+ *   a day with the same offset at both ends has no change.
  * - A day in which the clock changes is searched in quarters of an hour, and the quarter in which it changes in steps of
  *   half a minute. Since 1970, every clock has changed at a multiple of half a minute (Monrovia, 1972, 00:44:30Z).
  *
