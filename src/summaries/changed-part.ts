@@ -3,6 +3,7 @@ import { hoursPerPeriod } from "./granularity.ts";
 import type { SummaryRequest } from "./summary-request.ts";
 
 const hourMicros = 3_600_000_000;
+const dayMicros = 86_400_000_000n;
 
 /**
  * Returns the request for the periods that a change can affect. It includes empty periods, because a period may have
@@ -13,8 +14,10 @@ export function changedPart(request: SummaryRequest, changed: ChangedRange): Sum
   const clamp = (time: bigint) => (time < from ? from : time > to ? to : time);
   const range = {
     ...request.range,
-    from: clamp(changed.from),
-    to: clamp(changed.to + movingAverageReach(request)),
+    // Longer by a day on both sides, because where the clock is set back across midnight, the period of an instant
+    // can lie before that of an earlier instant.
+    from: clamp(changed.from - dayMicros),
+    to: clamp(changed.to + dayMicros + movingAverageReach(request)),
     omitEmptyPeriods: false,
   };
   return { ...request, range };
