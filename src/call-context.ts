@@ -13,8 +13,8 @@ export interface CallContext extends Pick<HandlerContext, "signal"> {
 }
 
 /**
- * Calls a function when the caller no longer waits for an answer, with the reason of the signal: at once, if this is
- * already so. The function stays registered until the call ends.
+ * Calls a function when the caller no longer waits for an answer, with the reason of the signal. If the call has already
+ * been aborted, calls it at once. The function stays registered until the call ends.
  */
 export function onAbort(context: CallContext, listener: AbortListener): void {
   if (context.onAbort) {

@@ -86,6 +86,8 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   started.defer(() => readiness.drain());
 
   const calendars = new Calendars();
+  // A database that was restarted may have new time zone rules.
+  notifications.followGaps(() => calendars.clear());
   const feeds = new SummaryFeeds({
     pools: { small: pools.watches, large: pools.largeReads },
     calendars,

@@ -64,6 +64,7 @@ export class Notifications {
   readonly #ownChannel = `daily_aggregator_${randomUUID()}`;
   readonly #subscribers = new Map<string, Subscriber>();
   readonly #heartbeatFollowers: ((heartbeat: Heartbeat) => void)[] = [];
+  readonly #gapFollowers: (() => void)[] = [];
   readonly #closed = new AbortController();
   readonly #settled = new SettledTime();
   #running: Promise<void> | undefined;
@@ -94,6 +95,11 @@ export class Notifications {
   /** @param follower called after each heartbeat that was received */
   followHeartbeats(follower: (heartbeat: Heartbeat) => void): void {
     this.#heartbeatFollowers.push(follower);
+  }
+
+  /** @param follower called when notifications may have been missed, for example after a restart of the database */
+  followGaps(follower: () => void): void {
+    this.#gapFollowers.push(follower);
   }
 
   start(): void {
@@ -184,6 +190,7 @@ export class Notifications {
 
   #gap(): void {
     for (const subscriber of this.#subscribers.values()) subscriber.onGap();
+    for (const follower of this.#gapFollowers) follower();
   }
 
   /** Any database user can send on the channels, so an invalid payload must not break anything. */

@@ -64,7 +64,7 @@ function positionOf({ label, length, position }: Part, wanted: number): number {
   return position + (wanted - label) / length;
 }
 
-/** Returns the part of a part that has the periods from one position to another, if it has any of them. */
+/** Returns the periods of a part from one position to another, both included; nothing if there are none. */
 function clip(part: Part, first: number, last: number): Part[] {
   const { begins, ends, length, position, label } = part;
   const skipped = Math.max(0, first - position);

@@ -5,7 +5,7 @@ import { isInvalidParameterValue } from "../database/sqlstate.ts";
 import { Calendar } from "./calendar.ts";
 import { type CalendarRules, longerThanPeriod } from "./calendar-rules.ts";
 import { daySeconds } from "./granularity.ts";
-import { joinStretches, type Run, stretchesOf, withEveryHour } from "./runs.ts";
+import { hoursOf, joinRuns, type Run, splitRun, stretchesOf } from "./runs.ts";
 import { SharedComputation } from "./shared-computation.ts";
 import { findLabels } from "./sql/find-labels.ts";
 import { unknownTimeZone } from "./summary-request.ts";
@@ -29,7 +29,7 @@ interface Years {
 export class Calendars {
   readonly #years: LRUCache<string, readonly Run[]>;
   /** By pool, so that no call waits for a connection of another pool. */
-  readonly #reads = new WeakMap<ConnectionPool, Map<string, SharedComputation<Map<number, Run[]>>>>();
+  #reads = new WeakMap<ConnectionPool, Map<string, SharedComputation<Map<number, Run[]>>>>();
 
   constructor(clock: Clock = processClock) {
     this.#years = new LRUCache({
@@ -40,10 +40,17 @@ export class Calendars {
     });
   }
 
+  /** Discards everything, so that the database is asked again. */
+  clear(): void {
+    this.#years.clear();
+    this.#reads = new WeakMap();
+  }
+
   /**
-   * Returns the calendar of a range, and of some time before and after it.
+   * Returns the periods that begin in the UTC years from that of `from` to that of `to`. So the period that contains
+   * `from` may be missing: begin the range one period earlier.
    *
-   * @param range in seconds since 1970. The period that contains the first instant may be missing.
+   * @param range in seconds since 1970
    * @param signal aborting it cancels the statement, unless other callers wait for the same one
    * @throws ConnectError INVALID_ARGUMENT if the database does not know the time zone; otherwise as `query` does
    */
@@ -71,22 +78,22 @@ export class Calendars {
 
   /** Reads some years from the database, and keeps them. */
   #read(pool: ConnectionPool, rules: CalendarRules, years: Years): SharedComputation<Map<number, Run[]>> {
-    const reads = this.#reads.get(pool) ?? new Map();
+    const reads: Map<string, SharedComputation<Map<number, Run[]>>> = this.#reads.get(pool) ?? new Map();
     this.#reads.set(pool, reads);
     const key = `${keyOf(rules, years.first)} ${years.last}`;
-    let read = reads.get(key);
-    if (read === undefined) {
-      read = new SharedComputation(async (signal) => {
-        try {
-          const byYear = await readYears(pool, rules, years, signal);
-          for (const [year, runs] of byYear) this.#years.set(keyOf(rules, year), runs);
-          return byYear;
-        } finally {
-          reads.delete(key);
-        }
-      });
-      reads.set(key, read);
-    }
+    const underWay = reads.get(key);
+    if (underWay !== undefined && !underWay.isAborted) return underWay;
+    const read = new SharedComputation(async (signal) => {
+      try {
+        const byYear = await readYears(pool, rules, years, signal);
+        const isCleared = this.#reads.get(pool) !== reads;
+        if (!isCleared) for (const [year, runs] of byYear) this.#years.set(keyOf(rules, year), runs);
+        return byYear;
+      } finally {
+        if (reads.get(key) === read) reads.delete(key);
+      }
+    });
+    reads.set(key, read);
     return read;
   }
 }
@@ -105,9 +112,16 @@ async function readYears(
     // The time zone is the only value in the statement that the database can reject as invalid.
     throw isInvalidParameterValue(error) ? unknownTimeZone() : error;
   });
-  const stretches = stretchesOf(rules.unit.name === "hour" ? withEveryHour(changes) : changes);
-  const byYear = Map.groupBy(stretches, ({ begins }) => yearOf(begins));
-  return new Map(yearsOf({ first, last }).map((year) => [year, joinStretches(byYear.get(year) ?? [])]));
+  const runs = rules.unit.name === "hour" ? hoursOf(changes) : stretchesOf(changes);
+  const byYear = Map.groupBy(runs.flatMap(splitByYear), ({ begins }) => yearOf(begins));
+  return new Map(yearsOf({ first, last }).map((year) => [year, joinRuns(byYear.get(year) ?? [])]));
+}
+
+/** Splits a run into the stretches that begin in each year. */
+function splitByYear(run: Run): Run[] {
+  const nextYear = startOf(yearOf(run.begins) + 1);
+  const [inYear, later] = splitRun(run, nextYear);
+  return later === undefined ? [inYear] : [inYear, ...splitByYear(later)];
 }
 
 function areConsecutive(runs: readonly Run[]): boolean {

@@ -5,8 +5,8 @@ export interface CalendarUnit {
   /** The name that DATE_TRUNC uses. */
   readonly name: "hour" | "day" | "week" | "month" | "quarter" | "year";
   /**
-   * In PostgreSQL's syntax: the interval from the start of one period to the start of the next; a day for hours, which
-   * are counted by the clock instead of the calendar.
+   * In PostgreSQL's syntax: the interval from the start of one period to the start of the next; a day for hours, of
+   * which `findLabels` asks for one of each day; the others follow from it.
    */
   readonly step: string;
   /** The length of the longest period in seconds, apart from clock changes. */

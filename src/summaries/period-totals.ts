@@ -14,7 +14,7 @@ export function averageOf({ totalWordCount, entryCount }: Totals): number {
 
 const noEntries: Totals = { totalWordCount: 0n, entryCount: 0n };
 
-/** The totals of a calendar's periods, by position. Exact: 64-bit sums are never converted to doubles. */
+/** The totals of a calendar's periods, by position. Sums are bigints, so they are exact; only averages are doubles. */
 export class PeriodTotals {
   readonly #totals = new Map<number, Totals>();
 

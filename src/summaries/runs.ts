@@ -1,4 +1,4 @@
-import type { findLabels, LabelChanges } from "./sql/find-labels.ts";
+import type { LabelChanges } from "./sql/find-labels.ts";
 
 /**
  * Consecutive stretches of the same length, whose labels increase by this length, too. A stretch is a time in which all
@@ -28,31 +28,54 @@ export function stretchesOf({ instants, labels }: LabelChanges): Run[] {
   });
 }
 
-/** Joins stretches to runs that are as long as possible. */
-export function joinStretches(stretches: readonly Run[]): Run[] {
+/**
+ * Returns the hours between the label changes. {@link LabelChanges} has only one label of each day while the clock does
+ * not change; the others follow at intervals of one hour.
+ */
+export function hoursOf(changes: LabelChanges): Run[] {
   const runs: Run[] = [];
-  for (const stretch of stretches) {
-    const last = runs.at(-1);
-    const isNext = last?.length === stretch.length && stretch.label - last.label === last.ends - last.begins;
-    if (last && isNext) runs[runs.length - 1] = { ...last, ends: stretch.ends };
-    else runs.push(stretch);
+  for (const { begins, ends, label } of stretchesOf(changes)) {
+    const firstEnd = Math.min(label + hourSeconds, ends);
+    const wholeEnd = firstEnd + Math.floor((ends - firstEnd) / hourSeconds) * hourSeconds;
+    addStretch(runs, { begins, ends: firstEnd, length: firstEnd - begins, label });
+    if (firstEnd < wholeEnd)
+      runs.push({ begins: firstEnd, ends: wholeEnd, length: hourSeconds, label: firstEnd });
+    if (wholeEnd < ends) runs.push({ begins: wholeEnd, ends, length: ends - wholeEnd, label: wholeEnd });
   }
   return runs;
 }
 
-/** Adds the changes of labels that {@link findLabels} leaves out: those at every hour until the next change. */
-export function withEveryHour({ instants, labels }: LabelChanges): LabelChanges {
-  const every: { instants: number[]; labels: number[] } = { instants: [], labels: [] };
-  const add = (instant: number, label: number) => {
-    if (label === every.labels.at(-1)) return;
-    every.instants.push(instant);
-    every.labels.push(label);
-  };
-  for (const [index, instant] of instants.entries()) {
-    const label = labels[index] ?? instant;
-    const next = instants[index + 1] ?? instant;
-    add(instant, label);
-    for (let hour = label + hourSeconds; hour < next; hour += hourSeconds) add(hour, hour);
+/** Adds a stretch to runs, or adds its time to the last stretch if that has the same label. */
+function addStretch(runs: Run[], stretch: Run): void {
+  const last = runs.at(-1);
+  if (last?.label !== stretch.label) runs.push(stretch);
+  else runs[runs.length - 1] = { ...last, ends: stretch.ends, length: stretch.ends - last.begins };
+}
+
+/**
+ * Splits a run before the first stretch that begins at an instant or later.
+ *
+ * @returns the two parts; the second one is undefined if all stretches begin before the instant
+ */
+export function splitRun(run: Run, instant: number): readonly [Run, Run | undefined] {
+  const { begins, ends, length, label } = run;
+  const skipped = Math.ceil((instant - begins) / length);
+  const middle = begins + skipped * length;
+  if (middle >= ends) return [run, undefined];
+  return [
+    { ...run, ends: middle },
+    { ...run, begins: middle, label: label + skipped * length },
+  ];
+}
+
+/** Joins runs where the first stretch of one continues the stretches of the one before. */
+export function joinRuns(runs: readonly Run[]): Run[] {
+  const joined: Run[] = [];
+  for (const run of runs) {
+    const last = joined.at(-1);
+    const isNext = last?.length === run.length && run.label - last.label === last.ends - last.begins;
+    if (last && isNext) joined[joined.length - 1] = { ...last, ends: run.ends };
+    else joined.push(run);
   }
-  return every;
+  return joined;
 }

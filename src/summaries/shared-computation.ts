@@ -18,6 +18,11 @@ export class SharedComputation<Result> {
     this.#result.then(settle, settle);
   }
 
+  /** Whether all callers have stopped waiting. The computation may still be ending, but has no result for others. */
+  get isAborted(): boolean {
+    return this.#controller.signal.aborted;
+  }
+
   /**
    * Waits for the result.
    *

@@ -69,8 +69,8 @@ function isSparse({ granularity, range: { from, to, omitEmptyPeriods } }: Summar
 }
 
 /**
- * Summarizes only the part of the range in which the learner has entries, so that a range without entries costs
- * nothing, however long it is.
+ * Summarizes only the part of the range in which the learner has entries, so that a range without entries takes
+ * only one short statement, however long it is.
  */
 async function summarizeSparse(
   pool: ConnectionPool,

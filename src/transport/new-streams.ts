@@ -1,4 +1,4 @@
-/** How many closed streams may be kept. */
+/** How many closed streams may be kept, in addition to as many as were open at the last clean-up. */
 const maxClosed = 256;
 
 /**

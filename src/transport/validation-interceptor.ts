@@ -4,7 +4,10 @@ import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { createValidateInterceptor } from "@connectrpc/validate";
 import { withUnaryHooks } from "./unary/call/unary-hooks.ts";
 
-/** Checks requests against the rules of their schema, as `@connectrpc/validate` does: also without a chain of calls. */
+/**
+ * Checks requests against the rules of their schema, as `@connectrpc/validate` does. The lean path calls a hook instead of
+ * the interceptor.
+ */
 export function createValidationInterceptor(validator: Validator): Interceptor {
   return withUnaryHooks(createValidateInterceptor({ validator }), {
     before: (request, { method }) => validate(validator, method.input, request),

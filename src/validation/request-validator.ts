@@ -24,7 +24,7 @@ export function createRequestValidator(): Validator {
   };
 }
 
-/** True for nearly all entries that follow the rules of their schema; never for a request that violates a rule. */
+/** True for nearly all valid requests that record entries; never for an invalid one. */
 function hasOnlyPlainlyValidEntries(message: Message): boolean {
   if (isMessage(message, CreateEntryRequestSchema)) return isPlainlyValid(message);
   const isBatch =

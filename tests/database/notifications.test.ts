@@ -198,11 +198,13 @@ describe.runIf(hasPgBouncer)("through PgBouncer (skipped if it is not installed)
     onTestFinished(() => notifications.close());
     let gaps = 0;
     notifications.subscribe(newChannel(), { onMessage: () => {}, onGap: () => (gaps += 1) });
+    let followed = 0;
+    notifications.followGaps(() => (followed += 1));
     notifications.start();
     // Each attempt to listen begins with a gap.
     await eventually(() => {
       expect(notifications.isCurrent()).toBe(false);
-      expect(gaps).toBe(4);
+      expect({ gaps, followed }).toEqual({ gaps: 4, followed: 4 });
     });
     expect(lines.map((line) => JSON.parse(line).msg)).toEqual([
       expect.stringContaining("does not deliver notifications"),

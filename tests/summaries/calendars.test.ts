@@ -52,7 +52,7 @@ test("a range within known years needs no database, and a longer one only for th
   expect(partsOf(longer)).toEqual(partsOf(whole));
 });
 
-test("calls that ask for the same year at once share one statement, even if one of them leaves", async () => {
+test("calls that ask for the same year at once share one statement, even if one of them is cancelled", async () => {
   const calendars = new Calendars();
   const rules = rulesOf("asia/kathmandu");
   const leaving = new AbortController();
@@ -62,6 +62,30 @@ test("calls that ask for the same year at once share one statement, even if one 
   await expect(left).rejects.toThrow("left");
   const calendar = await staying;
   expect(calendar.beginningOf(calendar.positionAt(year2024.from)) % (24 * hour)).toBe(18.25 * hour);
+});
+
+test("a call gets its calendar although another call for the same year was just cancelled", async () => {
+  const calendars = new Calendars();
+  const ask = (signal: AbortSignal) =>
+    calendars.between(database.connections, rulesOf("pacific/apia"), year2024, signal);
+  const leaving = new AbortController();
+  const left = ask(leaving.signal);
+  leaving.abort(new Error("left"));
+  await expect(left).rejects.toThrow("left");
+  const calendar = await ask(signal);
+  expect(calendar.beginningOf(calendar.positionAt(year2024.from)) % (24 * hour)).toBe(11 * hour);
+});
+
+test("the database is asked again after the calendars were cleared", async () => {
+  const pool = createTestPool(database.url);
+  const connections = connectionPoolOver(pool);
+  const calendars = new Calendars();
+  const ask = () => calendars.between(connections, rulesOf("asia/tokyo"), year2024, signal);
+  await ask();
+  await pool.end();
+  await ask();
+  calendars.clear();
+  await expect(ask()).rejects.toMatchObject({ code: Code.Unavailable });
 });
 
 test("a time zone that the database does not know is INVALID_ARGUMENT each time", async () => {

@@ -90,14 +90,15 @@ export class UnaryCall {
     return this.#controller.signal;
   }
 
-  /** Calls a function with the reason when the signal would abort. Does not create the signal. */
+  /** Calls a function with the reason when the signal would abort. Creates the signal only for a `shutdownSignal`. */
   onAbort(listener: (reason: unknown) => void): void {
     const earlier = this.#abortListener;
     if (this.#ended) {
       listener(this.#reason ?? completed);
     } else if (this.method.options.shutdownSignal !== undefined) {
       const { signal } = this;
-      signal.addEventListener("abort", () => listener(signal.reason), { once: true });
+      if (signal.aborted) listener(signal.reason);
+      else signal.addEventListener("abort", () => listener(signal.reason), { once: true });
     } else if (earlier === undefined) {
       this.#abortListener = listener;
     } else {
